@@ -1,0 +1,124 @@
+"""A small classifier of scikit-learn's 8x8 digits, whose last hidden layer serves as features.
+
+Trained once per machine from this file alone (a few seconds, one thread, fixed seed), then read from the cache. The
+cache key is a hash of this file, of the training images and of torch's version: whatever could change the weights
+makes a new one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+EPOCHS, BATCH, PEAK_LR, SEED = 40, 64, 4e-3, 0
+
+
+class DigitsCNN(nn.Module):
+    """Features (n, 64 c) of images (n, c, h, w) in [-1, 1]; each channel is looked at as a digit of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(1, 32, 3, padding=1), nn.GELU(),
+            nn.Conv2d(32, 64, 3, stride=2, padding=1), nn.GELU(),
+            nn.Flatten(), nn.Linear(64 * 16, 64), nn.GELU(),
+        )  # fmt: skip
+        self.head = nn.Linear(64, 10)
+        self.center: Tensor
+        self.scale: Tensor
+        self.register_buffer("center", torch.zeros(64))
+        self.register_buffer("scale", torch.ones(64))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features with mean 0 and variance 1 over the digits it was trained on."""
+        return ((self._hidden(images) - self.center) / self.scale).reshape(len(images), -1)
+
+    def classify(self, images: Tensor) -> Tensor:
+        """The digit in each channel, (n, c), as integers."""
+        digits: Tensor = self.head(self._hidden(images)).argmax(1)
+        return digits.reshape(len(images), -1)
+
+    def _hidden(self, images: Tensor) -> Tensor:
+        h, w = images.shape[-2:]
+        digits = images.reshape(-1, 1, h, w)
+        if (h, w) != (8, 8):
+            digits = F.interpolate(digits, (8, 8), mode="bilinear", antialias=True)
+        hidden: Tensor = self.body(digits)
+        return hidden
+
+
+def load_digits_cnn(images: Tensor, labels: Tensor, first: bool, wait: Callable[[], None]) -> DigitsCNN:
+    """The network for the training digits (n, 1, 8, 8) in [-1, 1] with labels (n,): from the cache, or trained.
+
+    The ``first`` process of a gang trains and all others ``wait``; gangs that start together may both train, and
+    write the same file.
+    """
+    path = cache_folder() / f"digits-cnn-{_key(images, labels)}.safetensors"
+    if first and not path.exists():
+        _save(train_digits_cnn(images, labels), path)
+    wait()
+    if not path.exists():  # another machine, whose first process is not ours
+        _save(train_digits_cnn(images, labels), path)
+    net = DigitsCNN()
+    net.load_state_dict(load_file(path))
+    return net.eval()
+
+
+def train_digits_cnn(images: Tensor, labels: Tensor) -> DigitsCNN:
+    """Trains with a fixed seed in one thread: sums in more threads round differently from run to run."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng(devices=[]), torch.enable_grad():
+            torch.manual_seed(SEED)
+            return _fit(DigitsCNN(), images, labels)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def cache_folder() -> Path:
+    """Where things that can be made again are kept: ``GANSWEEP_CACHE``, by default in the user's cache folder."""
+    if folder := os.environ.get("GANSWEEP_CACHE"):
+        return Path(folder)
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "gansweep"
+
+
+def _fit(net: DigitsCNN, images: Tensor, labels: Tensor) -> DigitsCNN:
+    optimizer = torch.optim.AdamW(net.parameters(), weight_decay=0.05)
+    steps = EPOCHS * -(-len(images) // BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_LR, total_steps=steps)
+    for _ in range(EPOCHS):
+        for batch in torch.split(torch.randperm(len(images)), BATCH):
+            logits = net.head(net._hidden(images[batch]))
+            loss = F.cross_entropy(logits, labels[batch], label_smoothing=0.1)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+    with torch.no_grad():
+        hidden = net._hidden(images)
+        net.center.copy_(hidden.mean(0))
+        net.scale.copy_(hidden.std(0).clamp(min=1e-3))
+    return net.eval()
+
+
+def _key(images: Tensor, labels: Tensor) -> str:
+    digest = hashlib.sha256(Path(__file__).read_bytes())
+    digest.update(torch.__version__.split("+")[0].encode())
+    digest.update(images.numpy().tobytes())
+    digest.update(labels.numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _save(net: DigitsCNN, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(f".{os.getpid()}.tmp")
+    save_file(net.state_dict(), beside)
+    beside.replace(path)

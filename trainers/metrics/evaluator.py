@@ -1,0 +1,107 @@
+"""From a generator to its numbers: fixed latents, features on every rank, one gathering, one verdict for all ranks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from trainers.config import Config
+from trainers.data import Dataset, Examples
+from trainers.health import WATCHED
+from trainers.metrics.extractors import Extractor, build
+from trainers.metrics.table import METRICS, Comparison, Measure
+from trainers.randomness import normal, stream
+from trainers.registry import lookup
+from trainers.world import World
+
+REAL_SAMPLES = 10_000
+"""Real images that generated ones are compared with, at most: the literature's smaller convention (10k against 10k)."""
+
+
+class Evaluator:
+    """Measures generators of one training. Call it on every rank: all of them get the same numbers.
+
+    ``failures`` says in words which measures of the last call have no value and why; a measure that fails or is not
+    finite is missing from the result and never ends the training. ``extractor_id`` and ``provenance`` say under which
+    conditions the values hold: those measured under different ones must not be compared.
+    """
+
+    split = "train"
+
+    def __init__(self, config: Config, dataset: Dataset, world: World) -> None:
+        evaluate = config.evaluate
+        wanted = (*evaluate.metrics, *WATCHED)
+        self._measures: list[Measure] = list(
+            dict.fromkeys(lookup(METRICS, name, "evaluate.metrics") for name in wanted)
+        )
+        self._world = world
+        self._extractor, self._real = _real_side(config, dataset, world, self.split)
+        self._space = dataset.space
+        self._samples = evaluate.samples
+        self._latents = _share(
+            normal((evaluate.samples, config.model.latent_dim), config.train.seed, "evaluate"), world
+        )
+        self.failures: list[str] = []
+        self.extractor_id = self._extractor.id
+        self.provenance: dict[str, str | int | bool] = {
+            "extractor": self.extractor_id,
+            "n_real": len(self._real),
+            "n_fake": evaluate.samples,
+            "split": self.split,
+            "ema": config.train.ema_half_life > 0,
+        }
+
+    @torch.no_grad()
+    def __call__(self, generator: Callable[[Tensor], Tensor]) -> dict[str, float]:
+        """The measures of a generator, a function from latents (n, latent_dim) to images that is in evaluation mode."""
+        parts = [self._extractor(generator(z.to(self._world.device))) for z in torch.split(self._latents, 512)]
+        fake = self._world.all_gather(torch.cat(parts))[: self._samples].cpu()
+        found = self._measure(fake) if self._world.rank == 0 else None
+        metrics, self.failures = self._world.agree(found)
+        return dict(metrics)
+
+    def _measure(self, fake: Tensor) -> tuple[dict[str, float], list[str]]:
+        comparison = Comparison(self._real, fake, self._space)
+        metrics: dict[str, float] = {}
+        failures: list[str] = []
+        for measure in self._measures:
+            try:
+                values = measure(comparison)
+            except Exception as error:  # whatever it is, the training is worth more than the number
+                failures.append(f"no {_names(measure)}: {error}")
+                continue
+            for name, value in values.items():
+                if math.isfinite(value):
+                    metrics[name] = value
+                else:
+                    failures.append(f"no {name}: it came out as {value}")
+        return metrics, failures
+
+
+def _names(measure: Measure) -> str:
+    return ", ".join(name for name, m in METRICS.items() if m is measure) or getattr(measure, "__name__", repr(measure))
+
+
+def _share(latents: Tensor, world: World) -> Tensor:
+    """This rank's rows, equally many on each rank; what is over at the end of the last one is cut after gathering."""
+    each = -(-len(latents) // world.size)
+    return torch.cat([latents, latents[: each * world.size - len(latents)]])[each * world.rank :][:each]
+
+
+_prepared: dict[tuple[object, ...], tuple[Extractor, Tensor]] = {}
+
+
+def _real_side(config: Config, dataset: Dataset, world: World, split: str) -> tuple[Extractor, Tensor]:
+    """The extractor and the real features, made once per process: a warm gang goes from trial to trial without a
+    pause."""
+    key = (config.data, config.evaluate.extractor, split, world.device, world.size)
+    if key not in _prepared:
+        values = getattr(dataset, split).values
+        some = torch.randperm(len(values), generator=stream("real"))[:REAL_SAMPLES]
+        extractor = build(config.evaluate.extractor, dataset, world)
+        parts = [extractor(Examples(values[rows]).floats()) for rows in torch.split(some, 512)]
+        _prepared[key] = (extractor, torch.cat(parts).cpu())
+    return _prepared[key]

@@ -1,0 +1,112 @@
+"""What turns images into features, each named by its content: two values are comparable only under one
+``name@hash``."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainers.config import Data
+from trainers.data import Dataset, load
+from trainers.metrics.digits_cnn import load_digits_cnn
+from trainers.randomness import normal
+from trainers.registry import lookup
+from trainers.world import World
+
+
+class Extractor:
+    """A frozen network from images to features; ``id`` is its name and a hash of its structure and weights."""
+
+    def __init__(self, name: str, net: nn.Module, device: torch.device) -> None:
+        self.net = net.eval().requires_grad_(False).to(device)
+        self.id = f"{name}@{_content_hash(net)}"
+        self.device = device
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        """Features (n, d) in float32 of images (n, c, h, w) in [-1, 1], or of points (n, d)."""
+        parts = [self.net(part.to(self.device, torch.float32)) for part in torch.split(images, 512)]
+        return torch.cat(parts).float()
+
+
+class RandomConv(nn.Module):
+    """A pyramid of random convolutions over images of any size: no download, no training, yet it orders real failures.
+
+    Each level is pooled to 2 x 2 means, so that both texture and layout count. Random features carry perceptual
+    distances well enough to rank generators (Naeem et al., arXiv 2002.09797, section 4.2, on untrained VGG features).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        widths = [channels, 32, 64, 128, 128, 128]
+        self.convs = nn.ModuleList(nn.Conv2d(i, o, 3, padding=1) for i, o in pairwise(widths))
+        for level, conv in enumerate(self.convs):
+            assert isinstance(conv, nn.Conv2d) and conv.bias is not None
+            weight = normal(tuple(conv.weight.shape), "random-conv", channels, level, "weight")
+            conv.weight.data = weight * (2 / weight[0].numel()) ** 0.5
+            conv.bias.data = 0.1 * normal(tuple(conv.bias.shape), "random-conv", channels, level, "bias")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features (n, up to 1920) of images (n, c, h, w); larger than 64 x 64 they are shrunk first."""
+        x = images
+        if max(x.shape[-2:]) > 64:
+            x = F.interpolate(x, (64, 64), mode="bilinear", antialias=True)
+        pooled = []
+        for conv in self.convs:
+            x = F.leaky_relu(conv(x), 0.2)
+            pooled.append(F.adaptive_avg_pool2d(x, 2).flatten(1))
+            if min(x.shape[-2:]) < 4:
+                break
+            x = F.avg_pool2d(x, 2)
+        return torch.cat(pooled, 1)
+
+
+def build(name: str, dataset: Dataset, world: World) -> Extractor:
+    """The extractor of that name for such data; ``auto`` chooses.
+
+    Every rank of ``world`` calls it, since one may have to wait for another. Raises UnusableSetting for an unknown name.
+    """
+    if name == "auto":
+        name = _automatic(dataset)
+    net = lookup(EXTRACTORS, name, "evaluate.extractor")(dataset, world)
+    return Extractor(name, net, world.device)
+
+
+def _automatic(dataset: Dataset) -> str:
+    if not dataset.space.is_image:
+        return "raw"
+    return "digits-cnn" if dataset.name in ("digits", "stacked-digits") else "random-conv"
+
+
+def _raw(dataset: Dataset, world: World) -> nn.Module:
+    return nn.Flatten()
+
+
+def _digits_cnn(dataset: Dataset, world: World) -> nn.Module:
+    digits = load(Data(name="digits")).train
+    assert digits.labels is not None
+    return load_digits_cnn(digits.values, digits.labels, first=world.rank == 0, wait=lambda: world.agree(None))
+
+
+def _random_conv(dataset: Dataset, world: World) -> nn.Module:
+    return RandomConv(dataset.space.shape[0])
+
+
+EXTRACTORS: dict[str, Callable[[Dataset, World], nn.Module]] = {
+    "raw": _raw,
+    "digits-cnn": _digits_cnn,
+    "random-conv": _random_conv,
+}
+
+
+def _content_hash(net: nn.Module) -> str:
+    digest = hashlib.sha256(repr(net).encode())
+    for name, values in net.state_dict().items():
+        digest.update(name.encode())
+        digest.update(values.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]

@@ -1,0 +1,74 @@
+"""The names of all measures. Several names may share a function, which then runs once for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainers.data import Space
+from trainers.metrics.diversity import relative_diversity
+from trainers.metrics.features import FeatureError
+from trainers.metrics.frechet import frechet_distance
+from trainers.metrics.kernel import kernel_distance
+from trainers.metrics.modes import mode_report
+from trainers.metrics.prdc import prdc
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a measure may look at: features (n, d) of real data and (m, d) of generated samples.
+
+    ``space`` knows the centres where the real distribution is a known mixture of Gaussians.
+    """
+
+    real: Tensor
+    fake: Tensor
+    space: Space
+
+    @property
+    def real_sample(self) -> Tensor:
+        """As many reals as fakes where there are enough: neighbourhoods compare only between sets of one size."""
+        return self.real[: len(self.fake)]
+
+
+Measure = Callable[[Comparison], dict[str, float]]
+
+
+def _fid(c: Comparison) -> dict[str, float]:
+    return {"fid": frechet_distance(c.real, c.fake)}
+
+
+def _kid(c: Comparison) -> dict[str, float]:
+    return {"kid": kernel_distance(c.real, c.fake)}
+
+
+def _prdc(c: Comparison) -> dict[str, float]:
+    return prdc(c.real_sample, c.fake)
+
+
+def _diversity(c: Comparison) -> dict[str, float]:
+    return {"diversity": relative_diversity(c.real_sample, c.fake)}
+
+
+def _modes(c: Comparison) -> dict[str, float]:
+    if not c.space.centers:
+        raise FeatureError("modes are known only for data with centres (ring, grid)")
+    return mode_report(c.fake, torch.tensor(c.space.centers), c.space.std)
+
+
+METRICS: dict[str, Measure] = {
+    "fid": _fid,
+    "kid": _kid,
+    "precision": _prdc,
+    "recall": _prdc,
+    "density": _prdc,
+    "coverage": _prdc,
+    "diversity": _diversity,
+    "modes": _modes,
+    "strict_modes": _modes,
+    "high_quality": _modes,
+    "reverse_kl": _modes,
+}
