@@ -69,7 +69,7 @@ class RandomConv(nn.Module):
 def build(name: str, dataset: Dataset, world: World) -> Extractor:
     """The extractor of that name for such data; ``auto`` chooses.
 
-    Every rank of ``world`` calls it, since one may have to wait for another. Raises UnusableSetting for an unknown name.
+    Every rank of ``world`` calls it, since one may have to wait for another. Raises UnusableSetting.
     """
     if name == "auto":
         name = _automatic(dataset)
