@@ -1,0 +1,123 @@
+"""The settings of one training as frozen values that refuse wrong states.
+
+Importing this file is cheap on purpose (no torch): the command line, the search and the training all read it.
+A dotted name such as ``train.generator_lr`` is the name of a value everywhere: in files, ``--set``, search spaces and
+MLflow.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Schedule = Literal["constant", "linear", "cosine"]
+
+
+class Settings(BaseModel):
+    """A frozen, hashable group of settings; unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class Data(Settings):
+    """What to learn: ``digits``, ``stacked-digits``, ``ring``, ``grid``, ``images`` (a folder), ``parquet`` or a
+    dotted path.
+    """
+
+    name: str = "digits"
+    path: str | None = None
+    resolution: int = Field(default=8, ge=1, le=1024, description="height and width in pixels; ignored by 2-D data")
+    channels: Literal[1, 3] = Field(
+        default=3, description="of image folders and Parquet; the built-in sets know their own"
+    )
+
+
+class Model(Settings):
+    """Which networks; ``generator`` and ``discriminator`` are names of ``trainers.models`` or dotted paths."""
+
+    generator: str = "dcgan"
+    discriminator: str = "dcgan"
+    latent_dim: int = Field(default=64, ge=1, le=4096)
+    width: int = Field(
+        default=32, ge=1, le=2048, description="channels of the finest layer (units of the narrowest in an MLP)"
+    )
+    depth: int = Field(
+        default=3, ge=1, le=32, description="hidden layers of an MLP; residual blocks per stage elsewhere"
+    )
+    discriminator_width: int | None = Field(
+        default=None, ge=1, le=2048, description="where it differs from the generator's"
+    )
+    discriminator_depth: int | None = Field(
+        default=None, ge=1, le=32, description="where it differs from the generator's"
+    )
+    growth: Literal[1, 2] = Field(default=2, description="factor by which an MLP widens from layer to layer")
+    activation: Literal["relu", "leaky_relu", "tanh"] = Field(default="leaky_relu", description="of MLPs")
+    generator_norm: Literal["none", "batch"] = "none"
+    discriminator_norm: Literal["none", "batch", "spectral"] = "none"
+
+
+class Train(Settings):
+    """How to learn. Images are counted as shown to the discriminator, over all ranks."""
+
+    images: int = Field(default=400_000, ge=1)
+    batch_size: int = Field(default=64, ge=1, description="global, over all ranks")
+    seed: int = Field(default=0, ge=0)
+    loss: str = "non_saturating"
+    generator_lr: Positive = 2e-4
+    discriminator_lr: Positive = 2e-4
+    beta1: Beta = 0.5
+    beta2: Beta = 0.999
+    lr_schedule: Schedule = "constant"
+    lr_final: Share = Field(
+        default=0.0, description="share of both learning rates left after train.images, unless constant"
+    )
+    r1_gamma: NonNegative = Field(default=0.0, description="weight of the squared gradient at real examples")
+    r2_gamma: NonNegative = Field(default=0.0, description="weight of the squared gradient at generated examples")
+    gp_lambda: NonNegative = Field(default=0.0, description="weight of WGAN-GP's penalty between the two")
+    penalty_schedule: Schedule = "constant"
+    penalty_final: Share = Field(
+        default=0.0, description="share of the penalties left after train.images, unless constant"
+    )
+    penalty_interval: int = Field(
+        default=1, ge=1, description="apply gradient penalties every n-th discriminator step, scaled by n"
+    )
+    n_dis: int = Field(default=1, ge=1, description="discriminator steps per generator step")
+    ema_half_life: NonNegative = Field(
+        default=10_000, description="of the averaged generator, in images; 0 switches averaging off"
+    )
+
+
+class Evaluate(Settings):
+    """When and what to measure. Every report also writes a checkpoint and a grid of samples."""
+
+    every_images: int = Field(default=50_000, ge=1)
+    samples: int = Field(default=1_000, ge=16, description="generated images per evaluation")
+    metrics: tuple[str, ...] = ("fid", "coverage")
+    extractor: str = Field(default="auto", description="what turns images into features; auto chooses by the data set")
+
+
+class Health(Settings):
+    """What a verdict does to the training that earned it."""
+
+    stop: Literal["collapsed", "diverged", "never"] = Field(
+        default="collapsed", description="collapsed: stop on either verdict; diverged: on that only"
+    )
+
+    def stops(self, verdict: str) -> bool:
+        """Whether a training that earned ``verdict`` ends there."""
+        return verdict in {"collapsed": ("collapsed", "diverged"), "diverged": ("diverged",), "never": ()}[self.stop]
+
+
+class Config(Settings):
+    """One training: everything that decides its outcome, beside the world it runs in."""
+
+    data: Data = Data()
+    model: Model = Model()
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+    health: Health = Health()

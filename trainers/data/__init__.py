@@ -1,0 +1,29 @@
+"""Data sets by name: what a training learns from and is judged against.
+
+A data set is read once per process and kept, so that the second training on the same settings starts at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+from trainers.config import Data
+from trainers.data.dataset import Dataset, Examples, Order, Space
+from trainers.data.digits import digits
+from trainers.data.folder import images
+from trainers.data.gaussians import grid, ring
+from trainers.registry import lookup
+
+__all__ = ["DATASETS", "Dataset", "Examples", "Order", "Space", "load"]
+
+DATASETS: dict[str, Callable[[Data], Dataset]] = {"digits": digits, "ring": ring, "grid": grid, "images": images}
+
+
+@lru_cache(maxsize=4)
+def load(settings: Data) -> Dataset:
+    """The data set of these settings. Raises DataError where it is missing or broken, UnusableSettingError for an
+    unknown name.
+    """
+    dataset: Dataset = lookup(DATASETS, settings.name, "data.name")(settings)
+    return dataset

@@ -1,0 +1,23 @@
+"""What can go wrong in ``trainers`` by the user's doing.
+
+TrainerError
+├── UnusableSettingError   a setting, or a combination, that cannot be trained
+├── DataError              data that is missing, broken or too small
+└── CheckpointError        a checkpoint that is incomplete, damaged or of another shape
+"""
+
+
+class TrainerError(Exception):
+    """Root of the errors that a user can mend; its text says what, where and what to do."""
+
+
+class UnusableSettingError(TrainerError):
+    """A setting, or a combination of settings, that cannot be trained."""
+
+
+class DataError(TrainerError):
+    """A data set that is missing, broken or too small."""
+
+
+class CheckpointError(TrainerError):
+    """A checkpoint folder that is incomplete, damaged, or does not fit the settings."""

@@ -1,0 +1,148 @@
+"""Starts the ranks of one training on this machine, and keeps what they say in a folder.
+
+The same call again resumes: from the newest whole checkpoint in ``out``, with the reports that came after it forgotten.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from datetime import timedelta
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.distributed as dist
+from torch import multiprocessing
+
+from trainers.config import Config
+from trainers.errors import TrainerError
+from trainers.loop import train
+from trainers.report import Report
+from trainers.state import newest
+from trainers.world import World
+
+Backend = Literal["gloo", "nccl"]
+
+
+def run(config: Config, ranks: int, out: Path | None = None, backend: Backend | None = None) -> Iterator[Report]:
+    """Trains with ``ranks`` local processes and yields rank 0's reports; appends them to ``out/reports.jsonl``.
+
+    ``backend`` is nccl where there is a GPU per rank, else gloo. Closing the iterator ends the processes.
+    Raises what ``train`` raises; TrainerError where a rank died.
+    """
+    resume = resume_point(out) if out is not None else None
+    if ranks == 1:
+        reports = train(config, World.single(_device(0)), resume, out)
+    else:
+        reports = _spawn(config, ranks, resume, out, backend)
+    for report in reports:
+        if out is not None:
+            append(out / "reports.jsonl", report)
+        yield report
+
+
+def resume_point(out: Path) -> Path | None:
+    """The newest whole checkpoint in ``out``; report lines that came after it are dropped, since they will be
+    written again.
+    """
+    newest_whole = newest(out / "checkpoints")
+    _forget_after(out / "reports.jsonl", int(newest_whole.name) if newest_whole else 0)
+    return newest_whole
+
+
+def append(file: Path, report: Report) -> None:
+    """Adds a report line to ``reports.jsonl``."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a") as lines:
+        lines.write(json.dumps(report.as_dict()) + "\n")
+
+
+def _forget_after(file: Path, images: int) -> None:
+    lines = file.read_text().splitlines(keepends=True) if file.exists() else []
+    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["images"] <= images]
+    if len(kept) < len(lines):
+        beside = file.with_suffix(".new")
+        beside.write_text("".join(kept))
+        beside.replace(file)
+
+
+def _spawn(
+    config: Config, ranks: int, resume: Path | None, out: Path | None, backend: Backend | None
+) -> Iterator[Report]:
+    context = multiprocessing.get_context("spawn")
+    chosen = backend or ("nccl" if torch.cuda.device_count() >= ranks else "gloo")
+    threads = max(1, torch.get_num_threads() // ranks)
+    port, (reader, writer) = _free_port(), context.Pipe(duplex=False)
+    processes = [
+        context.Process(
+            target=_rank, args=(rank, ranks, port, chosen, threads, config, resume, out, writer), daemon=True
+        )
+        for rank in range(ranks)
+    ]
+    try:
+        for process in processes:
+            process.start()
+        writer.close()
+        yield from _received(reader)
+        for process in processes:
+            process.join()
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def _received(reader: Connection) -> Iterator[Report]:
+    while True:
+        try:
+            message = reader.recv()
+        except EOFError:
+            raise TrainerError(
+                "a rank of the training died; the same command again goes on from its checkpoint"
+            ) from None
+        if message is None:
+            return
+        if isinstance(message, Exception):
+            raise message
+        yield message
+
+
+def _rank(
+    rank: int,
+    size: int,
+    port: int,
+    backend: Backend,
+    threads: int,
+    config: Config,
+    resume: Path | None,
+    out: Path | None,
+    writer: Connection,
+) -> None:
+    torch.set_num_threads(threads)
+    address = f"tcp://127.0.0.1:{port}"
+    dist.init_process_group(backend, init_method=address, rank=rank, world_size=size, timeout=timedelta(minutes=10))
+    world = World(rank, size, _device(rank) if backend == "nccl" else torch.device("cpu"))
+    try:
+        for report in train(config, world, resume, out):
+            if rank == 0:
+                writer.send(report)
+        if rank == 0:
+            writer.send(None)
+    except Exception as error:
+        writer.send(error)
+        raise
+    finally:
+        dist.destroy_process_group()
+
+
+def _device(rank: int) -> torch.device:
+    return torch.device("cuda", rank) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,108 @@
+"""One training, from start or checkpoint, report by report.
+
+train -> start (players, evaluator, health; load the checkpoint)
+      -> until the next report: discriminator step, every n_dis-th time generator step
+      -> measure, judge, save, yield
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from trainers import state
+from trainers.config import Config
+from trainers.data import Dataset, load
+from trainers.errors import CheckpointError, TrainerError
+from trainers.gan import GanTraining
+from trainers.health import HealthMonitor
+from trainers.metrics import Evaluator
+from trainers.pictures import draw
+from trainers.report import Health, Report
+from trainers.sample import sample
+from trainers.world import World
+
+STOPPING = {"collapsed": ("collapsed", "diverged"), "diverged": ("diverged",), "never": ()}
+
+
+def train(config: Config, world: World, resume: Path | None = None, out: Path | None = None) -> Iterator[Report]:
+    """Trains and yields a report, the same on every rank, at each ``evaluate.every_images`` and at the end.
+
+    ``resume`` is a checkpoint folder. Rank 0 writes ``out/checkpoints/<images>/`` and ``out/samples/<images>.png``
+    where ``out`` is given. Ends at ``train.images``, or after a verdict that ``health.stop`` names. The consumer may
+    stop at any report and go on later from its checkpoint, with a result equal to the last bit.
+    Raises DataError, UnusableSettingError, CheckpointError; TrainerError where the ranks have drifted apart.
+    """
+    run = Run(config, world)
+    if resume is not None:
+        run.resume(resume)
+    while run.training.images < config.train.images:
+        report = run.to_next_report()
+        if out is not None and world.rank == 0:
+            report = run.write(report, out)
+        yield report
+        if report.health.verdict in STOPPING[config.health.stop]:
+            return
+
+
+class Run:
+    """A training together with what watches it."""
+
+    def __init__(self, config: Config, world: World) -> None:
+        self.config, self.world = config, world
+        self.data: Dataset = load(config.data)
+        self.training = GanTraining(config, self.data, world)
+        self.evaluate = Evaluator(config, self.data, world)
+        self.monitor = HealthMonitor(config.health)
+        self.seconds = 0.0
+
+    def resume(self, folder: Path) -> None:
+        """Takes over a checkpoint's state."""
+        checkpoint = state.load(folder)
+        if checkpoint.space != self.data.space:
+            raise CheckpointError(f"{folder}: trained on {checkpoint.space}, the data is {self.data.space}")
+        try:
+            self.training.load(checkpoint.tensors, checkpoint.images)
+        except (RuntimeError, ValueError) as error:
+            raise CheckpointError(f"{folder}: does not fit the settings of this training: {error}") from error
+        self.monitor.load_state_dict(checkpoint.state["health"])
+        self.seconds = checkpoint.state["seconds"]
+
+    def to_next_report(self) -> Report:
+        """Trains to the next multiple of ``evaluate.every_images`` or to the end, measures and judges."""
+        every = self.config.evaluate.every_images
+        until = min((self.training.images // every + 1) * every, self.config.train.images)
+        start = time.perf_counter()
+        while self.training.images < until:
+            self.training.step()
+        losses, signals = self.training.means()
+        self.seconds += time.perf_counter() - start
+        if not self.world.replicas_equal(self.training.parameters()):
+            raise TrainerError(
+                f"after {self.training.images} images the ranks hold different parameters; resume from a checkpoint"
+            )
+        metrics = self.evaluate(self.training.sampler)
+        return self._judge(losses, signals, metrics)
+
+    def write(self, report: Report, out: Path) -> Report:
+        """Saves the checkpoint and the picture of a report; returns the report that names them."""
+        images = report.images
+        watchers = {"health": self.monitor.state_dict(), "seconds": self.seconds}
+        checkpoint = state.Checkpoint(self.config, self.data.space, images, self.training.tensors(), watchers)
+        folder = state.save(out / "checkpoints" / str(images), checkpoint)
+        picture = out / "samples" / f"{images}.png"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        count = 64 if self.data.space.is_image else 2500
+        samples = sample(self.training.sampler, self.config, np.arange(count, dtype=np.int64))
+        draw(samples, self.data.space.centers).save(picture)
+        return replace(report, checkpoint=folder, samples=picture)
+
+    def _judge(self, losses: dict[str, float], signals: dict[str, float], metrics: dict[str, float]) -> Report:
+        """Every rank takes rank 0's numbers, so that none stops where another goes on."""
+        losses, signals, metrics, seconds = self.world.agree([losses, signals, metrics, self.seconds])
+        health: Health = self.monitor.observe(self.training.images, losses, signals, metrics)
+        return Report(self.training.images, seconds, losses, metrics, health)

@@ -1,0 +1,53 @@
+"""What a person looks at: a grid of samples, or points over the true centres."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+SIDE = 512  # pixels of a scatter plot, and about the least width of a grid
+Centers = tuple[tuple[float, float], ...]
+
+
+def image_grid(images: NDArray[np.uint8]) -> Image.Image:
+    """uint8 (n, H, W, C) as one picture, rows first, as square as it goes; small images are enlarged by whole
+    factors.
+    """
+    n, height, width, channels = images.shape
+    columns = math.ceil(math.sqrt(n))
+    rows = math.ceil(n / columns)
+    canvas = np.zeros((rows * columns, height, width, channels), np.uint8)
+    canvas[:n] = images
+    flat = (
+        canvas.reshape(rows, columns, height, width, channels)
+        .swapaxes(1, 2)
+        .reshape(rows * height, columns * width, channels)
+    )
+    picture = Image.fromarray(flat[..., 0] if channels == 1 else flat)
+    factor = max(SIDE // picture.width, 1)
+    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+
+
+def scatter(points: NDArray[np.float32], centers: Centers = ()) -> Image.Image:
+    """Points (n, 2) as dots, true centres as red circles."""
+    reach = 1.25 * max([abs(v) for center in centers for v in center] or [float(np.abs(points).max(initial=1.0))])
+    picture = Image.new("RGB", (SIDE, SIDE), "white")
+    draw = ImageDraw.Draw(picture)
+    for x, y in np.nan_to_num(_pixels(points, reach)):
+        draw.point((x, y), fill="navy")
+    for x, y in _pixels(np.array(centers, np.float32).reshape(-1, 2), reach):
+        draw.ellipse((x - 5, y - 5, x + 5, y + 5), outline="red")
+    return picture
+
+
+def draw(examples: NDArray[Any], centers: Centers = ()) -> Image.Image:
+    """A grid for images, a scatter plot for points."""
+    return image_grid(examples) if examples.ndim == 4 else scatter(examples, centers)
+
+
+def _pixels(points: NDArray[np.float32], reach: float) -> NDArray[Any]:
+    return (np.array([1, -1]) * points / reach + 1) / 2 * SIDE

@@ -1,0 +1,51 @@
+"""The one value that leaves a training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Verdict = Literal["healthy", "suspect", "collapsed", "diverged"]
+
+
+@dataclass(frozen=True)
+class Health:
+    """A judgement on the training so far, with reasons a person understands and the numbers behind them."""
+
+    verdict: Verdict = "healthy"
+    reasons: tuple[str, ...] = ()
+    signals: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a training says of itself at an evaluation.
+
+    ``images`` were shown to the discriminator so far; ``seconds`` is time spent training, over all resumes, without
+    evaluation; ``losses`` are means since the report before; ``checkpoint`` and ``samples`` are local paths, or None
+    where nothing was written.
+    """
+
+    images: int
+    seconds: float
+    losses: dict[str, float]
+    metrics: dict[str, float]
+    health: Health
+    checkpoint: Path | None = None
+    samples: Path | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report line of ``gansweep train --json``."""
+        return {
+            "images": self.images,
+            "seconds": round(self.seconds, 3),
+            "losses": self.losses,
+            "metrics": self.metrics,
+            "health": {
+                "verdict": self.health.verdict,
+                "reasons": list(self.health.reasons),
+                "signals": self.health.signals,
+            },
+            "checkpoint": str(self.checkpoint) if self.checkpoint else None,
+        }
