@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from trainers import config
@@ -17,32 +17,27 @@ WATCHED = ("coverage", "diversity")
 """The measures that every evaluation takes, whatever else it was asked for."""
 
 
-@dataclass(frozen=True)
-class Threshold:
-    """Below ``low`` a measure speaks of collapse; it has recovered once it is above ``high`` again."""
-
-    low: float
-    high: float
-    source: str
-
-
 THRESHOLDS = {
-    # Seven of eight modes lost gives .12 (coverage) and .14 (diversity); a constant generator gives less than .01 and
-    # .2.
-    "coverage": Threshold(0.10, 0.15, "own: ring with 1 of 8 modes left, 1,000 samples"),
-    "diversity": Threshold(0.20, 0.30, "own: ring with 1 of 8 modes left, 1,000 samples"),
+    "diversity floor": 0.20,  # ring: one mode of eight gives 0.14, two give 0.27 (tests/metrics/test_diversity.py)
+    "growth": 1.2,  # a generator under its floor that gains a fifth per report is still learning
+    "diversity fall": 0.4,  # share of the run's best
+    "coverage fall": 0.25,  # share of the run's best; swings by half are ordinary between evaluations
+    "learned": 0.3,  # only what was once this good can fall: coverage stays near 0 until pictures are sharp
 }
+"""Every number the verdict depends on: shares of the real data's value or of the run's own best."""
+
 CONFIRM = 2
-"""Evaluations in a row that must agree before a suspicion is called a collapse: the generator of one moment may
-oscillate."""
+"""Evaluations in a row that must agree before a suspicion is called a collapse: a single one may be an oscillation."""
 
 
 @dataclass
 class _Memory:
     """All that the verdict remembers; JSON-able."""
 
-    verdict: Verdict = "healthy"
-    low_in_a_row: int = 0
+    diverged: bool = False
+    bad_in_a_row: int = 0
+    last: dict[str, float] = field(default_factory=dict)
+    best: dict[str, float] = field(default_factory=dict)
 
 
 class HealthMonitor:
@@ -55,17 +50,20 @@ class HealthMonitor:
     def observe(
         self, images: int, losses: Mapping[str, float], signals: Mapping[str, float], metrics: Mapping[str, float]
     ) -> Health:
-        """The verdict after ``images``; ``signals["nonfinite"]`` counts losses and gradients that were NaN or
-        infinite."""
+        """The verdict after ``images``; ``signals["nonfinite"]`` counts losses and gradients that were not finite."""
         memory = self._memory
         broken = _broken(losses, signals)
-        if broken or memory.verdict == "diverged":
-            memory.verdict = "diverged"
-            return Health("diverged", tuple(broken) or ("diverged earlier",), dict(signals))
-        low = _low(metrics, already_low=memory.low_in_a_row > 0)
-        memory.low_in_a_row = memory.low_in_a_row + 1 if low else 0
-        memory.verdict = "collapsed" if memory.low_in_a_row >= CONFIRM else "suspect" if low else "healthy"
-        return Health(memory.verdict, tuple(low), dict(signals))
+        if broken or memory.diverged:
+            memory.diverged = True
+            return Health("diverged", tuple(broken) or ("it diverged earlier",), dict(signals))
+        reasons = _never_diverse(metrics, memory.last) + _fallen(metrics, memory.best)
+        memory.bad_in_a_row = memory.bad_in_a_row + 1 if reasons else 0
+        for name in WATCHED:
+            if name in metrics:
+                memory.last[name] = metrics[name]
+                memory.best[name] = max(metrics[name], memory.best.get(name, 0.0))
+        verdict: Verdict = "collapsed" if memory.bad_in_a_row >= CONFIRM else "suspect" if reasons else "healthy"
+        return Health(verdict, tuple(reasons), dict(signals))
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed training needs to judge on as if it had never stopped."""
@@ -83,11 +81,22 @@ def _broken(losses: Mapping[str, float], signals: Mapping[str, float]) -> list[s
     return reasons
 
 
-def _low(metrics: Mapping[str, float], already_low: bool) -> list[str]:
-    """A reason for each watched measure that speaks of collapse."""
-    reasons = []
-    for name, threshold in THRESHOLDS.items():
-        limit = threshold.high if already_low else threshold.low
-        if metrics.get(name, math.inf) < limit:
-            reasons.append(f"{name} is {metrics[name]:.3g} of the real data's, below {limit:g}")
-    return reasons
+def _never_diverse(metrics: Mapping[str, float], last: Mapping[str, float]) -> list[str]:
+    """A generator that makes few different things, and does not learn to make more."""
+    if "diversity" not in metrics or "diversity" not in last:
+        return []
+    now, before = metrics["diversity"], last["diversity"]
+    if now < THRESHOLDS["diversity floor"] and now < THRESHOLDS["growth"] * before:
+        return [f"diversity is {now:.2g} of the real data's and does not grow ({before:.2g} at the report before)"]
+    return []
+
+
+def _fallen(metrics: Mapping[str, float], best: Mapping[str, float]) -> list[str]:
+    """Measures that were good once and are far from it now."""
+    return [
+        f"{name} fell from {best[name]:.2g} to {metrics[name]:.2g}"
+        for name in WATCHED
+        if name in metrics
+        and best.get(name, 0.0) >= THRESHOLDS["learned"]
+        and metrics[name] < THRESHOLDS[f"{name} fall"] * best[name]
+    ]

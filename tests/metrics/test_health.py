@@ -1,0 +1,77 @@
+"""The verdict: what it must see, what it must not call a collapse, and that it survives a resume."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from trainers import config
+from trainers.health import HealthMonitor
+from trainers.report import Health
+
+FINE = {"generator": 0.9, "discriminator": 1.1}
+
+
+def judge(
+    *diversity_and_coverage: tuple[float, float], monitor: HealthMonitor | None = None, resume: bool = False
+) -> list[Health]:
+    monitor = monitor or HealthMonitor(config.Health())
+    answers = []
+    for i, (diversity, coverage) in enumerate(diversity_and_coverage):
+        if resume:
+            state = json.loads(json.dumps(monitor.state_dict()))
+            monitor = HealthMonitor(config.Health())
+            monitor.load_state_dict(state)
+        answers.append(monitor.observe(i * 1000, FINE, {}, {"diversity": diversity, "coverage": coverage}))
+    return answers
+
+
+# Measured on the first reports of trainings that went well, every 10,000 images.
+DIGITS = [(0.15, 0.00), (0.40, 0.02), (0.84, 0.07), (1.12, 0.09), (1.23, 0.09), (1.27, 0.11)]
+RING = [(0.24, 0.00), (0.65, 0.01), (1.03, 0.01), (1.10, 0.04), (1.09, 0.14), (1.07, 0.27)]
+
+
+@pytest.mark.parametrize("course", [DIGITS, RING, [(0.02, 0), (0.05, 0), (0.1, 0), (0.19, 0), (0.6, 0.1), (0.9, 0.4)]])
+def test_the_early_phase_of_a_good_training_is_healthy(course: list[tuple[float, float]]):
+    assert {health.verdict for health in judge(*course)} == {"healthy"}
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_late_collapse_is_suspected_then_called_and_ends_with_recovery(resume: bool):
+    course = [(0.9, 0.5), (1.0, 0.6), (0.9, 0.05), (0.9, 0.05), (0.95, 0.55)]
+    answers = judge(*course, resume=resume)
+    assert [health.verdict for health in answers] == ["healthy", "healthy", "suspect", "collapsed", "healthy"]
+    assert answers[3].reasons == ("coverage fell from 0.6 to 0.05",)
+
+
+def test_a_generator_that_never_learns_to_vary():
+    answers = judge((0.13, 0), (0.13, 0), (0.13, 0))
+    assert [health.verdict for health in answers] == ["healthy", "suspect", "collapsed"]
+    assert answers[2].reasons == ("diversity is 0.13 of the real data's and does not grow (0.13 at the report before)",)
+
+
+def test_one_bad_evaluation_is_not_a_collapse():
+    answers = judge((1.0, 0.6), (0.2, 0.1), (1.0, 0.5), (0.2, 0.1))
+    assert [health.verdict for health in answers] == ["healthy", "suspect", "healthy", "suspect"]
+
+
+@pytest.mark.parametrize(
+    ("losses", "signals", "reason"),
+    [
+        ({"generator": math.nan, "discriminator": 1.0}, {}, "the generator loss is nan"),
+        ({"generator": 1.0, "discriminator": math.inf}, {}, "the discriminator loss is inf"),
+        (FINE, {"nonfinite": 3.0}, "3 losses or gradients were NaN or infinite"),
+    ],
+)
+def test_divergence_needs_no_measures_and_is_final(losses: dict[str, float], signals: dict[str, float], reason: str):
+    monitor = HealthMonitor(config.Health())
+    health = monitor.observe(1000, losses, signals, {})
+    assert (health.verdict, health.reasons) == ("diverged", (reason,))
+    assert judge((1.0, 0.9), monitor=monitor, resume=True)[0].verdict == "diverged"
+
+
+def test_missing_measures_accuse_nobody():
+    monitor = HealthMonitor(config.Health())
+    assert [monitor.observe(i, FINE, {}, {}).verdict for i in range(3)] == ["healthy"] * 3
