@@ -24,7 +24,7 @@ class Report:
 
     ``images`` were shown to the discriminator so far; ``seconds`` is time spent training, over all resumes, without
     evaluation; ``losses`` are means since the report before; ``checkpoint`` and ``samples`` are local paths, or None
-    where nothing was written.
+    where nothing was written; ``provenance`` says under which conditions ``metrics`` hold.
     """
 
     images: int
@@ -34,6 +34,7 @@ class Report:
     health: Health
     checkpoint: Path | None = None
     samples: Path | None = None
+    provenance: dict[str, str | int | bool] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """The report line of ``gansweep train --json``."""
@@ -48,4 +49,5 @@ class Report:
                 "signals": self.health.signals,
             },
             "checkpoint": str(self.checkpoint) if self.checkpoint else None,
+            "provenance": self.provenance,
         }

@@ -42,7 +42,7 @@ def _fid(c: Comparison) -> dict[str, float]:
 
 
 def _kid(c: Comparison) -> dict[str, float]:
-    return {"kid": kernel_distance(c.real, c.fake)}
+    return {"kid": kernel_distance(c.real_sample, c.fake)}
 
 
 def _prdc(c: Comparison) -> dict[str, float]:

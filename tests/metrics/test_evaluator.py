@@ -1,0 +1,112 @@
+"""From a generator to numbers: the same on any number of ranks, under a name that says what was measured."""
+
+from __future__ import annotations
+
+import multiprocessing
+from multiprocessing.queues import SimpleQueue
+from socket import socket
+
+import pytest
+import torch
+from torch import Tensor
+
+from trainers.config import Config
+from trainers.data import load
+from trainers.errors import TrainerError
+from trainers.metrics import METRICS, Evaluator
+from trainers.metrics.provenance import IncomparableError, require_comparable
+from trainers.metrics.table import Comparison
+from trainers.world import World
+
+RING = Config.model_validate(
+    {
+        "data": {"name": "ring"},
+        "model": {"latent_dim": 2},
+        "evaluate": {"samples": 301, "metrics": ["fid", "kid", "modes"]},
+    }
+)
+
+
+def circle(z: Tensor) -> Tensor:
+    """A generator for a test: the unit circle."""
+    return torch.nn.functional.normalize(z)
+
+
+def evaluator(world: World) -> Evaluator:
+    return Evaluator(RING, load(RING.data), world)
+
+
+def test_every_name_is_delivered():
+    config = RING.model_copy(update={"evaluate": RING.evaluate.model_copy(update={"metrics": tuple(METRICS)})})
+    measure = Evaluator(config, load(RING.data), World.single())
+    assert set(measure(circle)) == set(METRICS)
+    assert measure.failures == []
+
+
+def test_the_provenance_says_what_was_measured():
+    measure = evaluator(World.single())
+    assert measure.extractor_id.startswith("raw@")
+    assert measure.provenance == {
+        "extractor": measure.extractor_id,
+        "n_real": 10_000,
+        "n_fake": 301,
+        "split": "train",
+        "ema": True,
+    }
+
+
+def test_the_number_of_ranks_changes_nothing():
+    """301 samples do not divide by 2: the padding must be cut. Both ranks must hold what one rank alone finds."""
+    alone = evaluator(World.single())(circle)
+    context = multiprocessing.get_context("spawn")
+    results = context.SimpleQueue()
+    with socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    ranks = [context.Process(target=_measure_on_rank, args=(rank, port, results)) for rank in range(2)]
+    for process in ranks:
+        process.start()
+    for _ in range(2):
+        assert results.get() == pytest.approx(alone, rel=1e-9)
+    for process in ranks:
+        process.join()
+
+
+def test_a_generator_of_nan_costs_the_numbers_and_not_the_training():
+    measure = evaluator(World.single())
+    metrics = measure(lambda z: circle(z) * float("nan"))
+    assert metrics["modes"] == 0
+    assert "fid" not in metrics
+    assert "no fid: 301 of 301 fake samples have features that are NaN or infinite" in measure.failures
+
+
+def test_a_measure_of_ones_own_that_fails_is_reported():
+    config = RING.model_copy(update={"evaluate": RING.evaluate.model_copy(update={"metrics": (f"{__name__}:broken",)})})
+    measure = Evaluator(config, load(RING.data), World.single())
+    assert "coverage" in measure(circle)
+    assert measure.failures == ["no broken: division by zero"]
+
+
+def test_an_unknown_name_is_refused_at_once():
+    config = RING.model_copy(update={"evaluate": RING.evaluate.model_copy(update={"metrics": ("fidd",)})})
+    with pytest.raises(TrainerError, match=r"unknown name 'fidd'; did you mean 'fid'\?"):
+        Evaluator(config, load(RING.data), World.single())
+
+
+def test_values_that_differ_are_never_ranked_together():
+    one: dict[str, str | int | bool] = {"extractor": "raw@1", "n_real": 100, "ema": True}
+    require_comparable({"a": one, "b": dict(one)})
+    message = r"extractor is raw@1 \(a, b\), raw@2 \(c\); n_real is 100 \(a, c\), unknown \(b\)"
+    with pytest.raises(IncomparableError, match=message):
+        require_comparable({"a": one, "b": {"extractor": "raw@1", "ema": True}, "c": {**one, "extractor": "raw@2"}})
+
+
+def broken(comparison: Comparison) -> dict[str, float]:
+    return {"broken": 1 / 0}
+
+
+def _measure_on_rank(rank: int, port: int, results: SimpleQueue[dict[str, float]]) -> None:
+    torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    torch.set_num_threads(1)
+    results.put(evaluator(World(rank, 2, torch.device("cpu")))(circle))
+    torch.distributed.destroy_process_group()

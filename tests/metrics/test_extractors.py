@@ -1,0 +1,113 @@
+"""Extractors: the same weights everywhere, and features that tell good pictures from bad ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from trainers.config import Data
+from trainers.data import Dataset, Examples, Space, load
+from trainers.metrics import digits_cnn
+from trainers.metrics.digits_cnn import DigitsCNN, load_digits_cnn, train_digits_cnn
+from trainers.metrics.extractors import Extractor, RandomConv, build
+from trainers.metrics.frechet import frechet_distance
+from trainers.randomness import normal
+from trainers.world import World
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load(Data(name="digits"))
+
+
+@pytest.fixture(scope="module")
+def trained(digits: Dataset) -> DigitsCNN:
+    assert digits.train.labels is not None
+    return train_digits_cnn(digits.train.values, digits.train.labels)
+
+
+def test_the_digits_network_reads_digits_it_has_not_seen(digits: Dataset, trained: DigitsCNN):
+    assert digits.test.labels is not None
+    right = trained.classify(digits.test.values)[:, 0] == digits.test.labels
+    assert float(right.double().mean()) > 0.97
+
+
+def test_stacked_digits_are_read_channel_by_channel(digits: Dataset, trained: DigitsCNN):
+    stacked = digits.test.values[:300].reshape(100, 3, 8, 8)
+    assert torch.equal(trained.classify(stacked).flatten(), trained.classify(digits.test.values[:300]).flatten())
+    assert trained(stacked).shape == (100, 3 * 64)
+
+
+def test_training_is_deterministic_and_leaves_the_random_state_alone(digits: Dataset, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(digits_cnn, "EPOCHS", 1)
+    labels, before, threads = digits.train.labels, torch.get_rng_state(), torch.get_num_threads()
+    assert labels is not None
+    first = Extractor("cnn", train_digits_cnn(digits.train.values, labels), CPU)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.get_num_threads() == threads
+    assert Extractor("cnn", train_digits_cnn(digits.train.values, labels), CPU).id == first.id
+
+
+def test_the_cache_is_read_and_only_the_first_writes_it(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("GANSWEEP_CACHE", str(tmp_path))
+    monkeypatch.setattr(digits_cnn, "EPOCHS", 1)
+    labels = digits.train.labels
+    assert labels is not None
+
+    def others_find_it() -> None:
+        assert len(list(tmp_path.iterdir())) == 1
+
+    load_digits_cnn(digits.train.values, labels, first=True, wait=others_find_it)
+    monkeypatch.setattr(digits_cnn, "train_digits_cnn", lambda *_: pytest.fail("trained although it is cached"))
+    load_digits_cnn(digits.train.values, labels, first=False, wait=lambda: None)
+
+
+def test_other_digits_are_another_network(digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("GANSWEEP_CACHE", str(tmp_path))
+    monkeypatch.setattr(digits_cnn, "EPOCHS", 1)
+    labels = digits.train.labels
+    assert labels is not None
+    for count in (300, 301):
+        load_digits_cnn(digits.train.values[:count], labels[:count], first=True, wait=lambda: None)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("size", [8, 17, 32, 100])
+def test_random_convolutions_take_images_of_any_size(size: int):
+    extractor = Extractor("random-conv", RandomConv(3), CPU)
+    features = extractor(normal((4, 3, size, size), "pictures"))
+    assert features.shape[0] == 4
+    assert bool(features.isfinite().all())
+    assert extractor.id == Extractor("random-conv", RandomConv(3), CPU).id != Extractor("x", RandomConv(1), CPU).id
+
+
+@pytest.mark.parametrize(
+    "worse",
+    [
+        lambda x, step: x + 0.15 * step * normal(tuple(x.shape), "noise"),
+        lambda x, step: F.avg_pool2d(x, 3 + 2 * step, 1, 1 + step, count_include_pad=False),
+        lambda x, step: x[:: 4**step].repeat_interleave(4**step, 0)[: len(x)],  # ever fewer different pictures
+    ],
+    ids=["noise", "blur", "few"],
+)
+def test_random_convolutions_order_what_gets_worse(digits: Dataset, worse: Callable[[Tensor, int], Tensor]):
+    pictures = F.interpolate(digits.train.values[:500], (16, 16), mode="bilinear")
+    real, kept = pictures[:250], pictures[250:]
+    extractor = Extractor("random-conv", RandomConv(1), CPU)
+    course = [frechet_distance(extractor(real), extractor(worse(kept, step))) for step in (1, 2, 3)]
+    assert frechet_distance(extractor(real), extractor(kept)) < course[0] < course[1] < course[2]
+
+
+def test_auto_looks_at_the_data(monkeypatch: pytest.MonkeyPatch):
+    pictures = Dataset("images", Space((3, 16, 16)), *[Examples(torch.zeros(2, 3, 16, 16))] * 2)
+    assert build("auto", load(Data(name="ring")), World.single()).id.startswith("raw@")
+    assert build("auto", pictures, World.single()).id.startswith("random-conv@")
