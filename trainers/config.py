@@ -59,6 +59,10 @@ class Model(Settings):
     activation: Literal["relu", "leaky_relu", "tanh"] = Field(default="leaky_relu", description="of MLPs")
     generator_norm: Literal["none", "batch"] = "none"
     discriminator_norm: Literal["none", "batch", "spectral"] = "none"
+    pieces: int = Field(default=5, ge=2, le=16, description="linear units per unit of a maxout discriminator")
+    conditional: bool = Field(
+        default=False, description="the generator is told a class, the discriminator judges by it"
+    )
 
 
 class Train(Settings):
@@ -90,6 +94,19 @@ class Train(Settings):
     ema_half_life: NonNegative = Field(
         default=10_000, description="of the averaged generator, in images; 0 switches averaging off"
     )
+    ema_ramp: NonNegative = Field(
+        default=0.0,
+        description="the half-life is at most this share of the images shown so far; 0: from the start whole",
+    )
+    packing: int = Field(default=1, ge=1, le=16, description="examples that the discriminator judges together (PacGAN)")
+    augment: tuple[Literal["color", "translation", "cutout", "flip"], ...] = Field(
+        default=(), description="what happens to every image that the discriminator sees (DiffAugment)"
+    )
+    ada_target: Share | None = Field(
+        default=None, description="augment with a probability that holds E sign D(real) at this value (ADA: 0.6)"
+    )
+    precision: Literal["fp32", "bf16"] = Field(default="fp32", description="bf16: autocast of the networks")
+    compile: bool = Field(default=False, description="compile the networks; pays on GPUs and for small MLPs")
 
 
 class Evaluate(Settings):

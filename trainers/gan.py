@@ -3,39 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from trainers.augment import ADA_INTERVAL, NOISE, adjusted, augment
 from trainers.config import Config
 from trainers.data import Dataset, Order
-from trainers.losses import LOSSES
+from trainers.losses import LOSSES, Loss
 from trainers.players import Players
-from trainers.randomness import normal, stream
+from trainers.randomness import stream
 from trainers.registry import lookup
 from trainers.schedule import share
-from trainers.step import Penalties, discriminator_step, generator_step, penalised_discriminator_step
+from trainers.step import Judgement, Penalties, discriminator_step, generator_step, penalised_discriminator_step
 from trainers.tally import Tally
 from trainers.world import World
 
 LOSS_NAMES = ("generator", "discriminator")
 
 
+@dataclass(frozen=True)
+class View:
+    """What the discriminator sees of examples: augmented with fixed noise, then packed along the channels."""
+
+    packing: int = 1
+    policies: tuple[str, ...] = ()
+    noise: Tensor | None = None
+    probability: Tensor | None = None
+
+    def __call__(self, examples: Tensor) -> Tensor:
+        """(n, C, ...) -> (n / packing, C * packing, ...)."""
+        if self.noise is not None:
+            examples = augment(examples, self.policies, self.noise, self.probability)
+        if self.packing == 1:
+            return examples
+        return examples.reshape(len(examples) // self.packing, -1, *examples.shape[2:])
+
+
 class GanTraining:
-    """Players on a data set. ``images`` is its whole clock: step, epoch, schedules and every random number follow
-    from it.
-    """
+    """Players on a data set. ``images`` is its clock: step, epoch, schedules and every random number follow from it."""
 
     def __init__(self, config: Config, data: Dataset, world: World) -> None:
-        self.config, self.world = config, world
-        self.loss = lookup(LOSSES, config.train.loss, "train.loss")
+        self.config, self.settings, self.world = config, config.train, world
+        self.loss: Loss = lookup(LOSSES, config.train.loss, "train.loss")
         self.examples = data.train.to(world.device)
         self.order = Order(len(data), config.train.batch_size, config.train.seed)
         self.players = Players(config, data.space, world)
-        settings = config.train
-        self.penalised = max(settings.r1_gamma, settings.r2_gamma, settings.gp_lambda) > 0
-        self.generator = world.wrap(self.players.generator)
-        self.discriminator = self.players.discriminator if self.penalised else world.wrap(self.players.discriminator)
         self.tally = Tally()
         self.images = 0
 
@@ -46,16 +60,16 @@ class GanTraining:
 
     def step(self) -> None:
         """Shows one global batch to the discriminator; every ``n_dis``-th time the generator moves too."""
-        settings, number = self.config.train, self.images // self.config.train.batch_size
+        number = self.images // self.settings.batch_size
         real, labels = self._real(number)
-        self._discriminator_step(real, labels, number)
-        self.images += settings.batch_size
-        if (number + 1) % settings.n_dis == 0:
-            latents = self._latents(number, "generator step")
-            value = generator_step(self.generator, self.players.discriminator, latents, real, labels, self.loss)
-            norm = self.players.generator_update(self.images)
-            self.tally.mean(generator=value, generator_gradient_norm=norm)
-            self.tally.count(nonfinite=~norm.isfinite())
+        judgement = self._discriminator_step(real, labels, number)
+        self._observe(judgement, self.players.discriminator_update(self.images))
+        self.images += self.settings.batch_size
+        if self.settings.ada_target is not None and (number + 1) % ADA_INTERVAL == 0:
+            sign = self.world.mean(judgement.real_logits.sign().mean())
+            self.players.ada = adjusted(self.players.ada, sign, self.settings.ada_target, self.settings.batch_size)
+        if (number + 1) % self.settings.n_dis == 0:
+            self._generator_step(real, labels, number)
 
     def means(self) -> tuple[dict[str, float], dict[str, float]]:
         """Losses and signals since the last call, averaged over steps and ranks."""
@@ -77,46 +91,81 @@ class GanTraining:
         self.players.load(tensors)
         self.images = images
 
-    def _discriminator_step(self, real: Tensor, labels: Tensor | None, number: int) -> None:
-        with torch.no_grad():
-            fake = self.players.generator(self._latents(number, "discriminator step"), labels)
-        penalties = self._penalties(number)
-        if penalties is None:
-            result = discriminator_step(self.discriminator, real, fake, labels, self.loss)
-        else:
-            mix = self._mix(number, real) if penalties.gp_lambda > 0 else None
-            result = penalised_discriminator_step(self.discriminator, real, fake, labels, self.loss, penalties, mix)
-        norm = self.players.discriminator_update(self.images)
+    def _discriminator_step(self, real: Tensor, labels: Tensor | None, number: int) -> Judgement:
+        with torch.no_grad(), self.players.precision():
+            fake = self.players.generator(self._latents(number, "for discriminator"), labels).float()
+        real_view, fake_view = self._view(number, "real"), self._view(number, "fake")
+        with self.players.precision():
+            if not self.players.in_two_forwards:
+                critic = self.players.wrapped_discriminator
+                return discriminator_step(critic, real_view(real), fake_view(fake), labels, self.loss)
+            return penalised_discriminator_step(
+                self.players.discriminator,
+                real,
+                fake,
+                labels,
+                self.loss,
+                self._penalties(number, real),
+                real_view,
+                fake_view,
+            )
+
+    def _generator_step(self, real: Tensor, labels: Tensor | None, number: int) -> None:
+        latents, view = self._latents(number, "for generator"), self._view(number, "generator")
+        real = self._view(number, "real again")(real) if self.loss.paired else real
+        with self.players.precision():
+            value = generator_step(
+                self.players.wrapped_generator, self.players.discriminator, latents, real, labels, self.loss, view
+            )
+        norm = self.players.generator_update(self.images)
+        self.tally.mean(generator=value, generator_gradient_norm=norm)
+        self.tally.count(nonfinite=~norm.isfinite())
+
+    def _observe(self, judgement: Judgement, norm: Tensor) -> None:
         self.tally.mean(
-            discriminator=result.loss,
-            real_sign=result.real_logits.sign().mean(),
-            fake_sign=result.fake_logits.sign().mean(),
+            discriminator=judgement.loss,
+            real_sign=judgement.real_logits.sign().mean(),
+            fake_sign=judgement.fake_logits.sign().mean(),
             discriminator_gradient_norm=norm,
         )
         self.tally.count(nonfinite=~norm.isfinite())
+        if self.settings.ada_target is not None:
+            self.tally.mean(ada_probability=self.players.ada)
 
     def _real(self, number: int) -> tuple[Tensor, Tensor | None]:
-        rows = self.order.rows(number, self.world).to(self.world.device)
-        batch = self.examples[rows]
-        return batch.floats(), batch.labels
+        batch = self.examples[self.order.rows(number, self.world).to(self.world.device)]
+        return batch.floats(), batch.labels if self.config.model.conditional else None
 
     def _latents(self, number: int, purpose: str) -> Tensor:
-        shape = (self.config.train.batch_size, self.config.model.latent_dim)
-        latents = normal(shape, self.config.train.seed, number, purpose)
-        return latents[self.world.part(self.config.train.batch_size)].to(self.world.device)
+        shape = (self.settings.batch_size, self.config.model.latent_dim)
+        return self._mine(torch.randn(shape, generator=stream(self.settings.seed, number, purpose)))
+
+    def _view(self, number: int, purpose: str) -> View:
+        if not self.settings.augment:
+            return View(self.settings.packing)
+        noise = torch.rand(
+            self.settings.batch_size, NOISE, generator=stream(self.settings.seed, number, "view", purpose)
+        )
+        probability = self.players.ada if self.settings.ada_target is not None else None
+        return View(self.settings.packing, self.settings.augment, self._mine(noise), probability)
+
+    def _penalties(self, number: int, real: Tensor) -> Penalties:
+        settings = self.settings
+        if number % settings.penalty_interval:
+            return Penalties()
+        progress = self.images / settings.images
+        factor = settings.penalty_interval * share(settings.penalty_schedule, settings.penalty_final, progress)
+        mix = self._mix(number, real) if settings.gp_lambda > 0 else None
+        return Penalties(settings.r1_gamma * factor, settings.r2_gamma * factor, settings.gp_lambda * factor, mix)
 
     def _mix(self, number: int, real: Tensor) -> Tensor:
-        generator = stream(self.config.train.seed, number, "mix")
-        mix = torch.rand(self.config.train.batch_size, generator=generator)[
-            self.world.part(self.config.train.batch_size)
-        ]
-        return mix.to(self.world.device).view(-1, *[1] * (real.ndim - 1))
+        """The share of the real example, uniform; one for all examples of a pack, which the critic takes for one
+        input.
+        """
+        packs = self.settings.batch_size // self.settings.packing
+        mix = torch.rand(packs, generator=stream(self.settings.seed, number, "mix"))
+        return self._mine(mix.repeat_interleave(self.settings.packing)).view(-1, *[1] * (real.ndim - 1))
 
-    def _penalties(self, number: int) -> Penalties | None:
-        settings = self.config.train
-        if not self.penalised or number % settings.penalty_interval:
-            return None
-        factor = settings.penalty_interval * share(
-            settings.penalty_schedule, settings.penalty_final, self.images / settings.images
-        )
-        return Penalties(settings.r1_gamma * factor, settings.r2_gamma * factor, settings.gp_lambda * factor)
+    def _mine(self, rows: Tensor) -> Tensor:
+        """This rank's share of a global batch, on its device."""
+        return rows[self.world.part(len(rows))].to(self.world.device, non_blocking=True)

@@ -26,8 +26,6 @@ from trainers.report import Health, Report
 from trainers.sample import sample
 from trainers.world import World
 
-STOPPING = {"collapsed": ("collapsed", "diverged"), "diverged": ("diverged",), "never": ()}
-
 
 def train(config: Config, world: World, resume: Path | None = None, out: Path | None = None) -> Iterator[Report]:
     """Trains and yields a report, the same on every rank, at each ``evaluate.every_images`` and at the end.
@@ -45,7 +43,7 @@ def train(config: Config, world: World, resume: Path | None = None, out: Path | 
         if out is not None and world.rank == 0:
             report = run.write(report, out)
         yield report
-        if report.health.verdict in STOPPING[config.health.stop]:
+        if config.health.stops(report.health.verdict):
             return
 
 
@@ -105,4 +103,5 @@ class Run:
         """Every rank takes rank 0's numbers, so that none stops where another goes on."""
         losses, signals, metrics, seconds = self.world.agree([losses, signals, metrics, self.seconds])
         health: Health = self.monitor.observe(self.training.images, losses, signals, metrics)
-        return Report(self.training.images, seconds, losses, metrics, health)
+        health = replace(health, reasons=(*health.reasons, *self.evaluate.failures))
+        return Report(self.training.images, seconds, losses, metrics, health, provenance=self.evaluate.provenance)

@@ -24,11 +24,29 @@ class Players:
     def __init__(self, config: Config, space: Space, world: World) -> None:
         self.config, self.world = config, world
         self.generator = build_generator(config.model, space, config.train.seed).to(world.device)
-        self.discriminator = build_discriminator(config.model, space, config.train.seed).to(world.device)
+        packed = space.packed(config.train.packing)
+        self.discriminator = build_discriminator(config.model, packed, config.train.seed).to(world.device)
         self.average = copy.deepcopy(self.generator).requires_grad_(False).eval()
+        self.ada = torch.zeros((), device=world.device)
+        self.wrapped_generator = world.wrap(self.generator)
+        self.wrapped_discriminator = self.discriminator if self.in_two_forwards else world.wrap(self.discriminator)
         self.generator_optimiser = _adam(self.generator, config, config.train.generator_lr)
         self.discriminator_optimiser = _adam(self.discriminator, config, config.train.discriminator_lr)
-        self._keep = ema.decay(config.train.ema_half_life, config.train.batch_size)
+
+    @property
+    def in_two_forwards(self) -> bool:
+        """Whether the discriminator sees real and generated examples apart, and is therefore never wrapped.
+
+        A penalty needs the gradient at one half only, and its double backward does not go through DDP; batch norm must
+        not mix the statistics of the two halves.
+        """
+        settings = self.config.train
+        penalised = max(settings.r1_gamma, settings.r2_gamma, settings.gp_lambda) > 0
+        return penalised or self.config.model.discriminator_norm == "batch"
+
+    def precision(self) -> torch.autocast:
+        """The context in which networks run forward."""
+        return torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.config.train.precision == "bf16")
 
     def discriminator_update(self, images: int) -> Tensor:
         """Averages the gradients over the ranks and moves the discriminator; returns the gradient's norm."""
@@ -43,7 +61,7 @@ class Players:
             self.config.train.generator_lr * self._lr_share(images),
             self.world,
         )
-        ema.update(self.average, self.generator, self._keep)
+        ema.update(self.average, self.generator, self._keep(images))
         return norm
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
@@ -56,6 +74,7 @@ class Players:
                 **_adam_tensors("generator", self.generator_optimiser),
                 **_adam_tensors("discriminator", self.discriminator_optimiser),
             },
+            "controller": {"ada": self.ada},
         }
 
     def load(self, tensors: dict[str, dict[str, Tensor]]) -> None:
@@ -65,6 +84,14 @@ class Players:
         self.discriminator.load_state_dict(tensors["discriminator"])
         _load_adam("generator", self.generator_optimiser, tensors["optimisers"])
         _load_adam("discriminator", self.discriminator_optimiser, tensors["optimisers"])
+        self.ada = tensors["controller"]["ada"].to(self.world.device)
+
+    def _keep(self, images: int) -> float:
+        settings = self.config.train
+        half_life = (
+            min(settings.ema_half_life, images * settings.ema_ramp) if settings.ema_ramp else settings.ema_half_life
+        )
+        return ema.decay(half_life, settings.batch_size * settings.n_dis)
 
     def _lr_share(self, images: int) -> float:
         settings = self.config.train

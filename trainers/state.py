@@ -53,7 +53,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
         "config": checkpoint.config.model_dump(mode="json"),
         "space": asdict(checkpoint.space),
         "files": {
-            name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()
+            name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()
         },
     }
     manifest["sha256"] = _manifest_hash(manifest)
@@ -148,6 +148,6 @@ def _verified(folder: Path, name: str, manifest: dict[str, Any]) -> bytes:
         data = (folder / name).read_bytes()
     except OSError as error:
         raise CheckpointError(f"{folder}: {name} cannot be read ({error.strerror})") from error
-    if len(data) != expected["bytes"] or hashlib.sha256(data).hexdigest() != expected["sha256"]:
+    if len(data) != expected["size"] or hashlib.sha256(data).hexdigest() != expected["sha256"]:
         raise CheckpointError(f"{folder}: {name} is damaged (its checksum differs from the manifest's)")
     return data

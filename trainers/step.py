@@ -1,8 +1,9 @@
 """One step of each player: arguments in, gradients on the player's parameters, detached tensors out. No logging, no
 settings.
 
-Shapes: examples (n, *shape); logits (n, 1); losses are means over this rank's n examples, and the caller averages over
-ranks.
+Shapes: examples (n, *shape); logits (n, 1), or one per pack. Losses are means over this rank's n examples, and the
+caller averages gradients over ranks. A view is what stands between an example and the discriminator: augmentation,
+packing.
 """
 
 from __future__ import annotations
@@ -17,18 +18,20 @@ from trainers.losses import Loss
 from trainers.penalties import squared_gradient_norm, unit_gradient
 
 Critic = Callable[[Tensor, Tensor | None], Tensor]
+View = Callable[[Tensor], Tensor]
 
 
 class Penalties(NamedTuple):
-    """Weights of the gradient penalties due in this step; all zero means none."""
+    """Weights of the gradient penalties due in this step; ``mix`` says where WGAN-GP looks (see ``unit_gradient``)."""
 
     r1_gamma: float = 0.0
     r2_gamma: float = 0.0
     gp_lambda: float = 0.0
+    mix: Tensor | None = None
 
 
-class DiscriminatorStep(NamedTuple):
-    """Means over this rank's examples, detached: the loss without penalties, and the logits."""
+class Judgement(NamedTuple):
+    """What a discriminator step found, detached: the mean loss without penalties, and the logits."""
 
     loss: Tensor
     real_logits: Tensor
@@ -37,15 +40,16 @@ class DiscriminatorStep(NamedTuple):
 
 def discriminator_step(
     discriminator: Critic, real: Tensor, fake: Tensor, labels: Tensor | None, loss: Loss
-) -> DiscriminatorStep:
-    """Accumulates d loss / d discriminator. One forward on both halves, so that a DDP wrapper sees one forward per
-    backward.
+) -> Judgement:
+    """Accumulates d loss / d discriminator on viewed examples.
+
+    One forward for both halves, so that a DDP wrapper sees one forward per backward.
     """
     both = None if labels is None else torch.cat((labels, labels))
-    real_logits, fake_logits = discriminator(torch.cat((real, fake)), both).chunk(2)
+    real_logits, fake_logits = discriminator(torch.cat((real, fake)), both).float().chunk(2)
     value = loss.discriminator(real_logits, fake_logits).mean()
     torch.autograd.backward(value)
-    return DiscriminatorStep(value.detach(), real_logits.detach(), fake_logits.detach())
+    return Judgement(value.detach(), real_logits.detach(), fake_logits.detach())
 
 
 def penalised_discriminator_step(
@@ -55,37 +59,49 @@ def penalised_discriminator_step(
     labels: Tensor | None,
     loss: Loss,
     penalties: Penalties,
-    mix: Tensor | None = None,
-) -> DiscriminatorStep:
-    """The same with gradient penalties, on the unwrapped discriminator.
+    real_view: View,
+    fake_view: View,
+) -> Judgement:
+    """The same with gradient penalties, on the unwrapped discriminator; they are taken at the examples before the view.
 
     R1 and R2 weigh ``gamma / 2 * E |dD/dx|^2`` (Mescheder 2018, eq. 9), WGAN-GP weighs ``lambda * E (|dD/dx| - 1)^2``
-    (Gulrajani 2017, eq. 3) at ``mix * real + (1 - mix) * fake``.
+    (Gulrajani 2017, eq. 3).
     """
     real, fake = real.detach().requires_grad_(), fake.detach().requires_grad_()
-    real_logits, fake_logits = discriminator(real, labels), discriminator(fake, labels)
+    real_logits = discriminator(real_view(real), labels).float()
+    fake_logits = discriminator(fake_view(fake), labels).float()
     value = total = loss.discriminator(real_logits, fake_logits).mean()
     if penalties.r1_gamma > 0:
         total = total + penalties.r1_gamma / 2 * squared_gradient_norm(real_logits, real).mean()
     if penalties.r2_gamma > 0:
         total = total + penalties.r2_gamma / 2 * squared_gradient_norm(fake_logits, fake).mean()
-    if penalties.gp_lambda > 0 and mix is not None:
-        critic = unit_gradient(lambda x: discriminator(x, labels), real.detach(), fake.detach(), mix)
-        total = total + penalties.gp_lambda * critic.mean()
-    torch.autograd.backward(total)
-    return DiscriminatorStep(value.detach(), real_logits.detach(), fake_logits.detach())
+    if penalties.mix is not None:
+        between = (penalties.mix * real + (1 - penalties.mix) * fake).detach()
+        total = (
+            total + penalties.gp_lambda * unit_gradient(lambda x: discriminator(real_view(x), labels), between).mean()
+        )
+    torch.autograd.backward(
+        total, inputs=list(discriminator.parameters()) if isinstance(discriminator, nn.Module) else None
+    )
+    return Judgement(value.detach(), real_logits.detach(), fake_logits.detach())
 
 
 def generator_step(
-    generator: nn.Module, discriminator: nn.Module, latents: Tensor, real: Tensor, labels: Tensor | None, loss: Loss
+    generator: Critic,
+    discriminator: nn.Module,
+    latents: Tensor,
+    real: Tensor,
+    labels: Tensor | None,
+    loss: Loss,
+    view: View,
 ) -> Tensor:
     """Accumulates d loss / d generator and returns the loss; the discriminator is left without gradients.
 
-    Only a paired loss looks at ``real``.
+    Only a paired loss looks at ``real``, which comes viewed.
     """
     discriminator.requires_grad_(False)
-    fake_logits = discriminator(generator(latents, labels), labels)
-    real_logits = discriminator(real, labels).detach() if loss.paired else fake_logits
+    fake_logits = discriminator(view(generator(latents, labels)), labels).float()
+    real_logits = discriminator(real, labels).float() if loss.paired else fake_logits
     value = loss.generator(real_logits, fake_logits).mean()
     torch.autograd.backward(value)
     discriminator.requires_grad_(True)

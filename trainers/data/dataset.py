@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -25,6 +25,10 @@ class Space:
     scale: float = 1.0
     centers: tuple[tuple[float, float], ...] = ()
     std: float = 0.0
+
+    def packed(self, count: int) -> Space:
+        """The space of ``count`` examples side by side along their first axis, as a packing discriminator sees them."""
+        return replace(self, shape=(self.shape[0] * count, *self.shape[1:]))
 
     @property
     def is_image(self) -> bool:

@@ -15,14 +15,27 @@ from torch import nn
 from trainers.config import Model
 from trainers.data.dataset import Space
 from trainers.models.dcgan import DcganDiscriminator, DcganGenerator
-from trainers.models.mlp import MlpDiscriminator, MlpGenerator
+from trainers.models.mlp import MaxoutDiscriminator, MlpDiscriminator, MlpGenerator
+from trainers.models.r3gan import R3ganDiscriminator, R3ganGenerator
+from trainers.models.resnet import ResnetDiscriminator, ResnetGenerator
 from trainers.randomness import key
 from trainers.registry import lookup
 
 Builder = Callable[[Model, Space], nn.Module]
 
-GENERATORS: dict[str, Builder] = {"mlp": MlpGenerator, "dcgan": DcganGenerator}
-DISCRIMINATORS: dict[str, Builder] = {"mlp": MlpDiscriminator, "dcgan": DcganDiscriminator}
+GENERATORS: dict[str, Builder] = {
+    "mlp": MlpGenerator,
+    "dcgan": DcganGenerator,
+    "resnet": ResnetGenerator,
+    "r3gan": R3ganGenerator,
+}
+DISCRIMINATORS: dict[str, Builder] = {
+    "mlp": MlpDiscriminator,
+    "maxout": MaxoutDiscriminator,
+    "dcgan": DcganDiscriminator,
+    "resnet": ResnetDiscriminator,
+    "r3gan": R3ganDiscriminator,
+}
 
 
 def build_generator(settings: Model, space: Space, seed: int = 0) -> nn.Module:

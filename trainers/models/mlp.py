@@ -9,30 +9,29 @@ from torch import Tensor, nn
 
 from trainers.config import Model
 from trainers.data.dataset import Space
-from trainers.models.parts import activation, normalise, spectral
+from trainers.models.parts import ClassInput, ProjectionHead, activation, normalise, spectral
 
 
 class MlpGenerator(nn.Module):
-    """latent -> width -> width * growth -> ... (``depth`` hidden layers) -> H x W x C, tanh for images, linear for
-    points.
+    """latent -> width -> width * growth -> ... (``depth`` hidden layers) -> H x W x C, tanh for images.
 
-    With width 128, depth 4 and growth 2 this is 100-128-256-512-1024-HWC.
+    With width 128, depth 4 and growth 2 this is 100-128-256-512-1024-HWC. For points the last layer is linear.
     """
 
     def __init__(self, settings: Model, space: Space) -> None:
         super().__init__()
         self.space = space
+        self.input = ClassInput(settings, space)
         widths = [settings.width * settings.growth**i for i in range(settings.depth)]
         layers: list[nn.Module] = []
-        for inputs, outputs in pairwise([settings.latent_dim, *widths]):
+        for inputs, outputs in pairwise([self.input.width, *widths]):
             layers += [nn.Linear(inputs, outputs), *normalise(settings.generator_norm, outputs, dimensions=1)]
             layers += [activation(settings.activation)]
-        layers += [nn.Linear(widths[-1], math.prod(space.shape))]
-        self.layers = nn.Sequential(*layers)
+        self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], math.prod(space.shape)))
 
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """(n, latent_dim) -> (n, *shape)."""
-        flat: Tensor = self.layers(latents)
+        flat: Tensor = self.layers(self.input(latents, labels))
         return flat.tanh().view(-1, *self.space.shape) if self.space.is_image else flat * self.space.scale
 
 
@@ -46,13 +45,39 @@ class MlpDiscriminator(nn.Module):
         widths = [width * settings.growth**i for i in reversed(range(depth))]
         layers: list[nn.Module] = [nn.Flatten()]
         for inputs, outputs in pairwise([math.prod(space.shape), *widths]):
-            layers += [
-                spectral(settings.discriminator_norm, nn.Linear(inputs, outputs)),
-                activation(settings.activation),
-            ]
-        self.layers = nn.Sequential(*layers, spectral(settings.discriminator_norm, nn.Linear(widths[-1], 1)))
+            layers += [spectral(settings.discriminator_norm, nn.Linear(inputs, outputs))]
+            layers += [*normalise(settings.discriminator_norm, outputs, dimensions=1), activation(settings.activation)]
+        self.layers = nn.Sequential(*layers)
+        self.head = ProjectionHead(widths[-1], settings, space)
 
     def forward(self, examples: Tensor, labels: Tensor | None = None) -> Tensor:
         """(n, *shape) -> logits (n, 1)."""
-        logits: Tensor = self.layers(examples / self.scale)
+        logits: Tensor = self.head(self.layers(examples / self.scale), labels)
+        return logits
+
+
+class MaxoutDiscriminator(nn.Module):
+    """Protocol P's discriminator (Lin 2018, PacGAN): ``depth`` layers of ``width`` maxima over ``pieces`` linear units.
+
+    First weights are N(0, 0.02), as released with the paper.
+    """
+
+    def __init__(self, settings: Model, space: Space) -> None:
+        super().__init__()
+        self.scale, self.pieces = space.scale, settings.pieces
+        width, depth = settings.discriminator_width or settings.width, settings.discriminator_depth or settings.depth
+        sizes = [math.prod(space.shape), *[width] * depth]
+        self.hidden = nn.ModuleList(nn.Linear(i, o * settings.pieces) for i, o in pairwise(sizes))
+        self.head = ProjectionHead(width, settings, space)
+        for linear in self.modules():
+            if isinstance(linear, nn.Linear):
+                nn.init.normal_(linear.weight, std=0.02)
+                nn.init.zeros_(linear.bias)
+
+    def forward(self, examples: Tensor, labels: Tensor | None = None) -> Tensor:
+        """(n, *shape) -> logits (n, 1)."""
+        features = (examples / self.scale).flatten(1)
+        for linear in self.hidden:
+            features = linear(features).unflatten(1, (-1, self.pieces)).amax(2)
+        logits: Tensor = self.head(features, labels)
         return logits

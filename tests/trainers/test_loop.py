@@ -1,0 +1,129 @@
+"""A training from start to end: its reports, its files, and going on exactly where it stopped."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from tests.trainers.small import config
+
+from trainers.config import Config
+from trainers.errors import CheckpointError
+from trainers.loop import train
+from trainers.report import Report
+from trainers.state import load
+from trainers.world import World
+
+RICH = {
+    "model": {"generator": "dcgan", "discriminator": "dcgan", "discriminator_norm": "spectral", "width": 4},
+    "train": {
+        "r1_gamma": 0.1,
+        "penalty_interval": 3,
+        "penalty_schedule": "cosine",
+        "lr_schedule": "linear",
+        "n_dis": 3,
+        "augment": ("color", "translation"),
+        "ada_target": 0.1,
+        "ema_ramp": 0.5,
+    },
+}
+
+
+def test_reports_come_at_every_interval_and_at_the_end(tmp_path: Path) -> None:
+    reports = list(train(config(train={"images": 400}), World.single(), out=tmp_path))
+    assert [r.images for r in reports] == [160, 320, 400]
+    assert [r.checkpoint for r in reports] == [tmp_path / "checkpoints" / str(r.images) for r in reports]
+    assert set(reports[0].losses) == {"generator", "discriminator"}
+    assert "fid" in reports[0].metrics
+    assert 0 < reports[0].seconds < reports[1].seconds
+    with Image.open(tmp_path / "samples" / "400.png") as picture:
+        assert picture.width == picture.height >= 500
+
+
+def test_nothing_is_written_without_a_place_to_write_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (report,) = train(config(train={"images": 160}), World.single())
+    assert report.checkpoint is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_resumed_training_equals_the_uninterrupted_one_to_the_last_bit(tmp_path: Path) -> None:
+    settings = config(**RICH)
+    whole = list(train(settings, World.single(), out=tmp_path / "whole"))
+    first = next(train(settings, World.single(), out=tmp_path / "parts"))
+    (second,) = train(settings, World.single(), resume=first.checkpoint, out=tmp_path / "parts")
+    assert _timeless([first, second]) == _timeless(whole)
+    assert second.seconds > first.seconds
+    for one, other in zip(_files(whole[-1]), _files(second), strict=True):
+        assert one == other
+
+
+def test_two_ranks_resume_exactly_and_say_the_same(tmp_path: Path, on_ranks: Any) -> None:
+    settings = config(**RICH)
+    zero, one = on_ranks(2, _reports, settings, None, tmp_path / "whole")
+    assert _timeless(zero) == _timeless(one)
+    assert one[0].checkpoint is None, "only rank 0 writes"
+    resumed, _ = on_ranks(2, _reports, settings, zero[0].checkpoint, tmp_path / "parts")
+    assert _timeless(resumed) == _timeless(zero[1:])
+    assert _files(resumed[-1]) == _files(zero[-1])
+
+
+def test_a_trained_budget_can_be_extended(tmp_path: Path) -> None:
+    report = list(train(config(), World.single(), out=tmp_path))[-1]
+    longer = config(train={"images": 480})
+    (more,) = train(longer, World.single(), resume=report.checkpoint)
+    assert more.images == 480
+
+
+def test_closing_the_iterator_stops_the_work() -> None:
+    reports = train(config(train={"images": 10**9}), World.single())
+    next(reports)
+    reports.close()  # type: ignore[attr-defined]
+    assert next(reports, None) is None
+
+
+def test_a_verdict_ends_the_training_where_the_settings_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = {"generator_lr": 1e30, "images": 640}
+    stopped = list(train(config(train=broken, health={"stop": "diverged"}), World.single()))
+    assert stopped[-1].health.verdict == "diverged"
+    assert stopped[-1].images < 640
+    assert [r.images for r in train(config(train=broken), World.single())][-1] == 640
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
+    report = next(train(config(), World.single(), out=tmp_path))
+    with pytest.raises(CheckpointError, match="does not fit"):
+        next(train(config(model={"width": 8}), World.single(), resume=report.checkpoint))
+    with pytest.raises(CheckpointError, match="trained on"):
+        next(train(config(data={"name": "ring"}), World.single(), resume=report.checkpoint))
+
+
+def _reports(world: World, settings: Config, resume: Path | None, out: Path) -> list[Report]:
+    return list(train(settings, world, resume, out))
+
+
+def _timeless(reports: list[Report]) -> list[Report]:
+    return [replace(r, seconds=0, checkpoint=None, samples=None) for r in reports]
+
+
+def _files(report: Report) -> list[Any]:
+    assert report.checkpoint is not None
+    checkpoint = load(report.checkpoint)
+    tensors = {(f, n): t for f, group in checkpoint.tensors.items() for n, t in group.items()}
+    return [checkpoint.images, checkpoint.state["health"], {k: (t.dtype, t.tolist()) for k, t in tensors.items()}]
+
+
+def test_the_setup_of_a_small_training_is_quick(tmp_path: Path) -> None:
+    import time
+
+    settings = config()
+    next(train(settings, World.single(), out=tmp_path))
+    start = time.perf_counter()
+    training = train(config(train={"images": 16}, evaluate={"every_images": 16}), World.single())
+    next(training)
+    assert time.perf_counter() - start < 0.5
+    assert torch.get_num_threads() == 1
