@@ -29,8 +29,6 @@ class Evaluator:
     conditions the values hold: those measured under different ones must not be compared.
     """
 
-    split = "train"
-
     def __init__(self, config: Config, dataset: Dataset, world: World) -> None:
         evaluate = config.evaluate
         wanted = (*evaluate.metrics, *WATCHED)
@@ -38,7 +36,7 @@ class Evaluator:
             dict.fromkeys(lookup(METRICS, name, "evaluate.metrics") for name in wanted)
         )
         self._world = world
-        self._extractor, self._real = _real_side(config, dataset, world, self.split)
+        self._extractor, self._real, self._held_out = _real_side(config, dataset, world)
         self._space = dataset.space
         self._samples = evaluate.samples
         self._latents = _share(
@@ -50,7 +48,7 @@ class Evaluator:
             "extractor": self.extractor_id,
             "n_real": len(self._real),
             "n_fake": evaluate.samples,
-            "split": self.split,
+            "split": "train",
             "ema": config.train.ema_half_life > 0,
         }
 
@@ -64,7 +62,7 @@ class Evaluator:
         return dict(metrics)
 
     def _measure(self, fake: Tensor) -> tuple[dict[str, float], list[str]]:
-        comparison = Comparison(self._real, fake, self._space)
+        comparison = Comparison(self._real, fake, self._held_out, self._space)
         metrics: dict[str, float] = {}
         failures: list[str] = []
         for measure in self._measures:
@@ -91,17 +89,20 @@ def _share(latents: Tensor, world: World) -> Tensor:
     return torch.cat([latents, latents[: each * world.size - len(latents)]])[each * world.rank :][:each]
 
 
-_prepared: dict[tuple[object, ...], tuple[Extractor, Tensor]] = {}
+_prepared: dict[tuple[object, ...], tuple[Extractor, Tensor, Tensor]] = {}
 
 
-def _real_side(config: Config, dataset: Dataset, world: World, split: str) -> tuple[Extractor, Tensor]:
-    """The extractor and the real features, made once per process: a warm gang goes from trial to trial without a
-    pause."""
-    key = (config.data, config.evaluate.extractor, split, world.device, world.size)
+def _real_side(config: Config, dataset: Dataset, world: World) -> tuple[Extractor, Tensor, Tensor]:
+    """The extractor, features of training and of test data, made once per process: a warm gang goes from trial to trial
+    without a pause.
+    """
+    key = (config.data, config.evaluate.extractor, world.device, world.size)
     if key not in _prepared:
-        values = getattr(dataset, split).values
-        some = torch.randperm(len(values), generator=stream("real"))[:REAL_SAMPLES]
         extractor = build(config.evaluate.extractor, dataset, world)
-        parts = [extractor(Examples(values[rows]).floats()) for rows in torch.split(some, 512)]
-        _prepared[key] = (extractor, torch.cat(parts).cpu())
+        _prepared[key] = (extractor, _features(extractor, dataset.train), _features(extractor, dataset.test))
     return _prepared[key]
+
+
+def _features(extractor: Extractor, examples: Examples) -> Tensor:
+    some = torch.randperm(len(examples.values), generator=stream("real"))[:REAL_SAMPLES]
+    return torch.cat([extractor(Examples(examples.values[rows]).floats()) for rows in torch.split(some, 512)]).cpu()

@@ -6,6 +6,8 @@ Heusel et al., "GANs Trained by a Two Time-Scale Update Rule", arXiv 1706.08500,
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -21,15 +23,27 @@ def frechet_distance(real: Features, fake: Features) -> float:
     collapsed generator) are as exact as any. Raises FeatureError.
     """
     x, y = pair(real, fake)
-    a, b = covariance_factor(x), covariance_factor(y)
-    cross = torch.linalg.svdvals(a @ b.T).sum()
-    mean = (x.mean(0) - y.mean(0)).square().sum()
-    return max(0.0, float(mean + a.square().sum() + b.square().sum() - 2 * cross))
+    return between(Gaussian.fit(x), Gaussian.fit(y))
 
 
-def covariance_factor(x: Tensor) -> Tensor:
-    """A matrix ``A`` of at most d rows whose ``A'A`` is the unbiased covariance of the rows of ``x``."""
-    factor: Tensor = (x - x.mean(0)) / (len(x) - 1) ** 0.5
-    if len(factor) > factor.shape[1]:
-        factor = torch.linalg.qr(factor, mode="r").R
-    return factor
+class Gaussian(NamedTuple):
+    """Mean (d,) and a matrix ``A`` of at most d rows whose ``A'A`` is the unbiased covariance."""
+
+    mean: Tensor
+    factor: Tensor
+
+    @classmethod
+    def fit(cls, x: Tensor) -> Gaussian:
+        """To the rows of ``x`` (n, d)."""
+        mean = x.mean(0)
+        factor = (x - mean) / (len(x) - 1) ** 0.5
+        if len(factor) > factor.shape[1]:
+            factor = torch.linalg.qr(factor, mode="r").R
+        return cls(mean, factor)
+
+
+def between(p: Gaussian, q: Gaussian) -> float:
+    """The squared Frechet distance of two Gaussians."""
+    means = (p.mean - q.mean).square().sum()
+    spread = p.factor.square().sum() + q.factor.square().sum()
+    return max(0.0, float(means + spread - 2 * torch.linalg.svdvals(p.factor @ q.factor.T).sum()))

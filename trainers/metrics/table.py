@@ -9,23 +9,28 @@ import torch
 from torch import Tensor
 
 from trainers.data import Space
+from trainers.metrics.bins import missing_bins
 from trainers.metrics.diversity import relative_diversity
+from trainers.metrics.extrapolated import frechet_distance_infinity
 from trainers.metrics.features import FeatureError
 from trainers.metrics.frechet import frechet_distance
 from trainers.metrics.kernel import kernel_distance
+from trainers.metrics.memory import memorisation
+from trainers.metrics.mind import sliced_distance
 from trainers.metrics.modes import mode_report
 from trainers.metrics.prdc import prdc
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a measure may look at: features (n, d) of real data and (m, d) of generated samples.
+    """What a measure may look at: features (n, d) of training data, (m, d) of generated samples, (h, d) of test data.
 
     ``space`` knows the centres where the real distribution is a known mixture of Gaussians.
     """
 
     real: Tensor
     fake: Tensor
+    held_out: Tensor
     space: Space
 
     @property
@@ -45,12 +50,28 @@ def _kid(c: Comparison) -> dict[str, float]:
     return {"kid": kernel_distance(c.real_sample, c.fake)}
 
 
+def _fid_infinity(c: Comparison) -> dict[str, float]:
+    return {"fid_infinity": frechet_distance_infinity(c.real, c.fake)}
+
+
+def _mind(c: Comparison) -> dict[str, float]:
+    return {"mind": sliced_distance(c.real_sample, c.fake)}
+
+
 def _prdc(c: Comparison) -> dict[str, float]:
     return prdc(c.real_sample, c.fake)
 
 
 def _diversity(c: Comparison) -> dict[str, float]:
     return {"diversity": relative_diversity(c.real_sample, c.fake)}
+
+
+def _bins(c: Comparison) -> dict[str, float]:
+    return missing_bins(c.real, c.fake)
+
+
+def _memory(c: Comparison) -> dict[str, float]:
+    return memorisation(c.real, c.held_out, c.fake)
 
 
 def _modes(c: Comparison) -> dict[str, float]:
@@ -62,11 +83,17 @@ def _modes(c: Comparison) -> dict[str, float]:
 METRICS: dict[str, Measure] = {
     "fid": _fid,
     "kid": _kid,
+    "fid_infinity": _fid_infinity,
+    "mind": _mind,
     "precision": _prdc,
     "recall": _prdc,
     "density": _prdc,
     "coverage": _prdc,
     "diversity": _diversity,
+    "ndb": _bins,
+    "missing_bins": _bins,
+    "memorised": _memory,
+    "copies": _memory,
     "modes": _modes,
     "strict_modes": _modes,
     "high_quality": _modes,
