@@ -28,13 +28,11 @@ def test_mind_of_points_on_a_line_is_the_wasserstein_distance():
 
 
 def test_extrapolation_takes_the_bias_of_few_samples_away():
-    real, shift = normal((5000, 32), "real"), 0.5
-    fakes = [normal((600, 32), i, "fake") + shift for i in range(5)]
-    truth = 32 * shift**2
-    raw = torch.tensor([frechet_distance(real, fake) for fake in fakes]).mean()
-    infinite = torch.tensor([frechet_distance_infinity(real, fake) for fake in fakes]).mean()
-    assert raw - truth > 0.35
-    assert abs(infinite - truth) < 0.1
+    real, fakes = normal((20_000, 16), "real"), [normal((600, 16), i, "fake") for i in range(5)]
+    raw = [frechet_distance(real, fake) for fake in fakes]
+    infinite = [frechet_distance_infinity(real, fake) for fake in fakes]
+    assert min(raw) > 0.1
+    assert abs(sum(infinite) / 5) < 0.03
 
 
 def test_equal_distributions_differ_in_one_bin_of_twenty():
@@ -48,7 +46,7 @@ def test_the_bins_of_a_lost_mode_are_missing(ring_centers: Tensor):
     fake = ring_centers[1:].repeat(300, 1) + 0.01 * normal((2100, 2), "fake")
     values = missing_bins(real, fake, bins=40)
     assert values["missing_bins"] == pytest.approx(1 / 8, abs=0.06)
-    assert missing_bins(real, torch.zeros(100, 2), bins=40)["missing_bins"] > 0.5
+    assert missing_bins(real, torch.zeros(1000, 2), bins=40)["missing_bins"] > 0.9
 
 
 def test_memorisation_tells_copies_from_fresh_and_from_broken_samples():
