@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from trainers.augment import ADA_INTERVAL, NOISE, adjusted, augment
 from trainers.config import Config
-from trainers.data import Dataset, Order
+from trainers.data import Dataset
 from trainers.losses import LOSSES, Loss
 from trainers.players import Players
 from trainers.randomness import stream
@@ -48,8 +48,9 @@ class GanTraining:
         self.config, self.settings, self.world = config, config.train, world
         self.loss: Loss = lookup(LOSSES, config.train.loss, "train.loss")
         self.examples = data.train.to(world.device)
-        self.order = Order(len(data), config.train.batch_size, config.train.seed)
+        self.order = data.order(config.train.batch_size, config.train.seed)
         self.players = Players(config, data.space, world)
+        self.scale = data.space.scale
         self.tally = Tally()
         self.images = 0
 
@@ -155,6 +156,7 @@ class GanTraining:
             return Penalties()
         progress = self.images / settings.images
         factor = settings.penalty_interval * share(settings.penalty_schedule, settings.penalty_final, progress)
+        factor *= self.scale**2  # gradients in units of the data's spread: one gamma means the same on any 2-D set
         mix = self._mix(number, real) if settings.gp_lambda > 0 else None
         return Penalties(settings.r1_gamma * factor, settings.r2_gamma * factor, settings.gp_lambda * factor, mix)
 

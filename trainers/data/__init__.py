@@ -9,15 +9,24 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from trainers.config import Data
-from trainers.data.dataset import Dataset, Examples, Order, Space
+from trainers.data.dataset import Dataset, Examples, Order, Rows, Space
 from trainers.data.digits import digits
 from trainers.data.folder import images
 from trainers.data.gaussians import grid, ring
+from trainers.data.parquet import parquet
+from trainers.data.stacked import stacked_digits
 from trainers.registry import lookup
 
-__all__ = ["DATASETS", "Dataset", "Examples", "Order", "Space", "load"]
+__all__ = ["DATASETS", "Dataset", "Examples", "Order", "Rows", "Space", "load"]
 
-DATASETS: dict[str, Callable[[Data], Dataset]] = {"digits": digits, "ring": ring, "grid": grid, "images": images}
+DATASETS: dict[str, Callable[[Data], Dataset]] = {
+    "digits": digits,
+    "stacked-digits": stacked_digits,
+    "ring": ring,
+    "grid": grid,
+    "images": images,
+    "parquet": parquet,
+}
 
 
 @lru_cache(maxsize=4)

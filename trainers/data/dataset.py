@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -36,6 +38,18 @@ class Space:
         return len(self.shape) == 3
 
 
+class Rows(Protocol):
+    """Examples by number, in memory or not."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Tensor) -> Examples:
+        """The examples with these numbers, int64 (n,)."""
+
+    def to(self, device: torch.device) -> Rows:
+        """The same, giving examples on ``device``."""
+
+
 @dataclass(frozen=True)
 class Examples:
     """``values`` (n, *shape): uint8 or float32 in [-1, 1] for images, float32 for points; ``labels`` (n,) int64 or
@@ -45,7 +59,10 @@ class Examples:
     values: Tensor
     labels: Tensor | None = None
 
-    def __getitem__(self, index: Tensor | slice) -> Examples:
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, index: Tensor) -> Examples:
         return Examples(self.values[index], None if self.labels is None else self.labels[index])
 
     def to(self, device: torch.device) -> Examples:
@@ -59,51 +76,74 @@ class Examples:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Examples held in memory. Nothing of ``test`` is ever trained on."""
+    """Training and test examples. Nothing of ``test`` is ever trained on.
+
+    ``blocks``, where given, are the numbers of consecutive training rows that are read together.
+    """
+
+    WINDOW: ClassVar[int] = 8  # blocks that are shuffled into each other
 
     name: str
     space: Space
-    train: Examples
-    test: Examples
+    train: Rows
+    test: Rows
+    blocks: tuple[int, ...] = ()
 
     def __len__(self) -> int:
-        return len(self.train.values)
+        return len(self.train)
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 over the bytes of both splits and their labels; two data sets with one fingerprint are the same."""
+        """sha256 over all values and labels of both splits; two data sets with one fingerprint are the same."""
         digest = hashlib.sha256(repr(self.space).encode())
-        for tensor in (self.train.values, self.train.labels, self.test.values, self.test.labels):
-            if tensor is not None:
-                digest.update(tensor.contiguous().numpy().tobytes())
+        for rows in (self.train, self.test):
+            for part in torch.split(torch.arange(len(rows)), 4096):
+                examples = rows[part]
+                digest.update(examples.values.contiguous().numpy().tobytes())
+                if examples.labels is not None:
+                    digest.update(examples.labels.numpy().tobytes())
         return digest.hexdigest()
+
+    def order(self, batch_size: int, seed: int) -> Order:
+        """The order in which a training with this seed meets the training examples."""
+        return Order(len(self), batch_size, seed, self.blocks)
 
 
 class Order:
     """Which training examples each step shows: epoch after epoch, each a permutation that depends on (seed, epoch).
 
     Steps count from 0; the position in the data is a function of the step, so a resumed training needs no sampler
-    state.
+    state. With ``blocks``, a permutation shuffles the blocks, and their rows within windows of a few blocks.
     """
 
-    def __init__(self, examples: int, batch_size: int, seed: int) -> None:
-        self.examples, self.batch_size, self.seed = examples, batch_size, seed
+    def __init__(self, examples: int, batch_size: int, seed: int, blocks: Sequence[int] = ()) -> None:
+        self.examples, self.batch_size, self.seed, self.blocks = examples, batch_size, seed, blocks
         self._epochs: dict[int, Tensor] = {}
 
     def rows(self, step: int, world: World) -> Tensor:
         """The row numbers of this rank's share of the global batch, int64 (batch_size / world.size,)."""
         part = world.part(self.batch_size)
-        positions = range(step * self.batch_size + part.start, step * self.batch_size + part.stop)
-        first, last = positions[0] // self.examples, positions[-1] // self.examples
-        pieces = [
-            self._epoch(epoch)[max(positions.start - epoch * self.examples, 0) : positions.stop - epoch * self.examples]
-            for epoch in range(first, last + 1)
-        ]
+        start, stop = step * self.batch_size + part.start, step * self.batch_size + part.stop
+        pieces = []
+        while start < stop:
+            epoch, offset = divmod(start, self.examples)
+            count = min(stop - start, self.examples - offset)
+            pieces.append(self._epoch(epoch)[offset : offset + count])
+            start += count
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
     def _epoch(self, epoch: int) -> Tensor:
         if epoch not in self._epochs:
             for old in [e for e in self._epochs if e < epoch - 1]:
                 del self._epochs[old]
-            self._epochs[epoch] = torch.randperm(self.examples, generator=stream(self.seed, epoch, "order"))
+            self._epochs[epoch] = self._permutation(epoch)
         return self._epochs[epoch]
+
+    def _permutation(self, epoch: int) -> Tensor:
+        generator = stream(self.seed, epoch, "order")
+        if not self.blocks:
+            return torch.randperm(self.examples, generator=generator)
+        blocks = torch.split(torch.arange(self.examples), list(self.blocks))
+        shuffled = [blocks[i] for i in torch.randperm(len(blocks), generator=generator)]
+        windows = [torch.cat(shuffled[i : i + Dataset.WINDOW]) for i in range(0, len(shuffled), Dataset.WINDOW)]
+        return torch.cat([w[torch.randperm(len(w), generator=generator)] for w in windows])

@@ -1,4 +1,4 @@
-"""A folder of pictures: every image file below it; where it has only sub-folders, these are the classes."""
+"""A folder of pictures: every image file below it; where all of them lie in sub-folders, these are the classes."""
 
 from __future__ import annotations
 
@@ -6,40 +6,44 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
 from trainers.config import Data
 from trainers.data.dataset import Dataset, Examples, Space
+from trainers.data.picture import readable
 from trainers.errors import DataError
 from trainers.randomness import stream
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
+TEST_SHARE = 10  # one picture in ten is held out for judging
 
 
 def images(settings: Data) -> Dataset:
-    """Pictures as uint8, cropped to their central square and resized; one in ten is held out for judging."""
-    root = Path(settings.path or "")
-    files = sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES) if settings.path else []
+    """Pictures held in memory as uint8. Raises DataError where there are none, or too many broken ones."""
+    files, names = image_files(settings.path)
+    labelled = ((str(f), f.read_bytes(), class_of(f, settings.path, names)) for f in files)
+    read = list(readable(labelled, settings, len(files)))
+    if len(read) < 2:
+        raise DataError(f"data.path: {len(read)} readable images below {settings.path!r}; at least 2 are needed")
+    values = torch.from_numpy(np.stack([pixels for pixels, _ in read]))
+    labels = torch.tensor([label for _, label in read]) if names else None
+    everything, order = Examples(values, labels), torch.randperm(len(read), generator=stream("images"))
+    held = max(len(read) // TEST_SHARE, 1)
+    space = Space((settings.channels, settings.resolution, settings.resolution), len(names))
+    return Dataset("images", space, everything[order[held:]], everything[order[:held]])
+
+
+def image_files(path: str | None) -> tuple[list[Path], list[str]]:
+    """All image files below ``path``, sorted, and the names of the classes (empty where there are none)."""
+    root = Path(path or "")
+    if not path or not root.is_dir():
+        raise DataError(f"data.path: {path!r} is not a folder; give the folder that holds the images")
+    files = sorted(f for f in root.rglob("*") if f.suffix.lower() in SUFFIXES)
     if not files:
-        raise DataError(f"data.path: no image files below {settings.path!r}")
-    values = torch.from_numpy(np.stack([_read(p, settings) for p in files]))
-    names = sorted({p.relative_to(root).parts[0] for p in files if p.parent != root})
-    labelled = len(names) > 1 and all(p.parent != root for p in files)
-    labels = torch.tensor([names.index(p.relative_to(root).parts[0]) for p in files]) if labelled else None
-    everything = Examples(values, labels)
-    order = torch.randperm(len(files), generator=stream("images"))
-    held = max(len(files) // 10, 1)
-    shape = (settings.channels, settings.resolution, settings.resolution)
-    return Dataset(
-        "images", Space(shape, len(names) if labelled else 0), everything[order[held:]], everything[order[:held]]
-    )
+        raise DataError(f"data.path: no image files below {path!r} ({', '.join(sorted(SUFFIXES))})")
+    names = sorted({f.relative_to(root).parts[0] for f in files if f.parent != root})
+    return files, names if len(names) > 1 and all(f.parent != root for f in files) else []
 
 
-def _read(path: Path, settings: Data) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    with Image.open(path) as picture:
-        square = picture.convert("RGB" if settings.channels == 3 else "L")
-    side = min(square.size)
-    left, top = (square.width - side) // 2, (square.height - side) // 2
-    square = square.crop((left, top, left + side, top + side))
-    small = square.resize((settings.resolution, settings.resolution), Image.Resampling.LANCZOS)
-    return np.asarray(small, dtype=np.uint8).reshape(settings.resolution, settings.resolution, -1).transpose(2, 0, 1)
+def class_of(file: Path, path: str | None, names: list[str]) -> int | None:
+    """The number of the class whose folder ``file`` lies in."""
+    return names.index(file.relative_to(path or "").parts[0]) if names else None

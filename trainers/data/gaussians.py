@@ -20,21 +20,23 @@ Centers = tuple[tuple[float, float], ...]
 def ring(settings: Data) -> Dataset:
     """Eight Gaussians on the unit circle at angles 2 pi k / 8, standard deviation 0.01."""
     angles = [2 * math.pi * k / 8 for k in range(8)]
-    return _mixture("ring", tuple((math.cos(a), math.sin(a)) for a in angles), std=0.01)
+    return _mixture(settings, tuple((math.cos(a), math.sin(a)) for a in angles), std=0.01)
 
 
 def grid(settings: Data) -> Dataset:
     """Twenty-five Gaussians on {-4, -2, 0, 2, 4}^2, standard deviation 0.05."""
     steps = (-4.0, -2.0, 0.0, 2.0, 4.0)
-    return _mixture("grid", tuple((x, y) for x in steps for y in steps), std=0.05)
+    return _mixture(settings, tuple((x, y) for x in steps for y in steps), std=0.05)
 
 
-def _mixture(name: str, centers: Centers, std: float) -> Dataset:
+def _mixture(settings: Data, centers: Centers, std: float) -> Dataset:
     places = torch.tensor(centers)
-    scale = float(places.std(correction=0))  # both sets are centred and have the same spread along x and y
+    # Both sets are centred and have the same spread along x and y.
+    scale = float(places.std(correction=0)) if settings.standardise else 1.0
+    name = settings.name
     space = Space((2,), scale=scale, centers=centers, std=std)
-    splits = [_points(name, split, places, std, count) for split, count in (("train", TRAIN), ("test", TEST))]
-    return Dataset(name, space, *splits)
+    train, test = _points(name, "train", places, std, TRAIN), _points(name, "test", places, std, TEST)
+    return Dataset(name, space, train, test)
 
 
 def _points(name: str, split: str, places: torch.Tensor, std: float, count: int) -> Examples:

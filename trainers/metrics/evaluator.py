@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trainers.config import Config
-from trainers.data import Dataset, Examples
+from trainers.data import Dataset, Rows
 from trainers.health import WATCHED
 from trainers.metrics.extractors import Extractor, build
 from trainers.metrics.table import METRICS, Comparison, Measure
@@ -103,6 +103,6 @@ def _real_side(config: Config, dataset: Dataset, world: World) -> tuple[Extracto
     return _prepared[key]
 
 
-def _features(extractor: Extractor, examples: Examples) -> Tensor:
-    some = torch.randperm(len(examples.values), generator=stream("real"))[:REAL_SAMPLES]
-    return torch.cat([extractor(Examples(examples.values[rows]).floats()) for rows in torch.split(some, 512)]).cpu()
+def _features(extractor: Extractor, examples: Rows) -> Tensor:
+    some = torch.randperm(len(examples), generator=stream("real"))[:REAL_SAMPLES]
+    return torch.cat([extractor(examples[rows].floats()) for rows in torch.split(some, 512)]).cpu()

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainers.config import Data
-from trainers.data import Dataset, load
+from trainers.data import Dataset
+from trainers.data.digits import split_digits
 from trainers.metrics.digits_cnn import load_digits_cnn
 from trainers.randomness import normal
 from trainers.registry import lookup
@@ -88,7 +88,7 @@ def _raw(dataset: Dataset, world: World) -> nn.Module:
 
 
 def _digits_cnn(dataset: Dataset, world: World) -> nn.Module:
-    digits = load(Data(name="digits")).train
+    digits, _ = split_digits()
     assert digits.labels is not None
     return load_digits_cnn(digits.values, digits.labels, first=world.rank == 0, wait=lambda: world.agree(None))
 
