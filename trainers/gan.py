@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from trainers.augment import ADA_INTERVAL, NOISE, adjusted, augment
+from trainers.check import data_problems
 from trainers.config import Config
 from trainers.data import Dataset
+from trainers.errors import refuse
 from trainers.losses import LOSSES, Loss
 from trainers.players import Players
 from trainers.randomness import stream
@@ -45,6 +47,7 @@ class GanTraining:
     """Players on a data set. ``images`` is its clock: step, epoch, schedules and every random number follow from it."""
 
     def __init__(self, config: Config, data: Dataset, world: World) -> None:
+        refuse(data_problems(config, len(data), data.space.classes))
         self.config, self.settings, self.world = config, config.train, world
         self.loss: Loss = lookup(LOSSES, config.train.loss, "train.loss")
         self.examples = data.train.to(world.device)
@@ -125,6 +128,8 @@ class GanTraining:
     def _observe(self, judgement: Judgement, norm: Tensor) -> None:
         self.tally.mean(
             discriminator=judgement.loss,
+            real_logit=judgement.real_logits.mean(),
+            fake_logit=judgement.fake_logits.mean(),
             real_sign=judgement.real_logits.sign().mean(),
             fake_sign=judgement.fake_logits.sign().mean(),
             discriminator_gradient_norm=norm,

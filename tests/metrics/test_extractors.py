@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 
 from trainers.config import Data
 from trainers.data import Dataset, Examples, Space, load
+from trainers.data.digits import split_digits
 from trainers.metrics import digits_cnn
 from trainers.metrics.digits_cnn import DigitsCNN, load_digits_cnn, train_digits_cnn
 from trainers.metrics.extractors import Extractor, RandomConv, build
@@ -22,30 +24,35 @@ from trainers.world import World
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return load(Data(name="digits"))
+class Digits(NamedTuple):
+    train: Examples
+    test: Examples
 
 
 @pytest.fixture(scope="module")
-def trained(digits: Dataset) -> DigitsCNN:
+def digits() -> Digits:
+    return Digits(*split_digits())
+
+
+@pytest.fixture(scope="module")
+def trained(digits: Digits) -> DigitsCNN:
     assert digits.train.labels is not None
     return train_digits_cnn(digits.train.values, digits.train.labels)
 
 
-def test_the_digits_network_reads_digits_it_has_not_seen(digits: Dataset, trained: DigitsCNN):
+def test_the_digits_network_reads_digits_it_has_not_seen(digits: Digits, trained: DigitsCNN):
     assert digits.test.labels is not None
     right = trained.classify(digits.test.values)[:, 0] == digits.test.labels
     assert float(right.double().mean()) > 0.97
 
 
-def test_stacked_digits_are_read_channel_by_channel(digits: Dataset, trained: DigitsCNN):
+def test_stacked_digits_are_read_channel_by_channel(digits: Digits, trained: DigitsCNN):
     stacked = digits.test.values[:300].reshape(100, 3, 8, 8)
     assert torch.equal(trained.classify(stacked).flatten(), trained.classify(digits.test.values[:300]).flatten())
     assert trained(stacked).shape == (100, 3 * 64)
 
 
-def test_training_is_deterministic_and_leaves_the_random_state_alone(digits: Dataset, monkeypatch: pytest.MonkeyPatch):
+def test_training_is_deterministic_and_leaves_the_random_state_alone(digits: Digits, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(digits_cnn, "EPOCHS", 1)
     labels, before, threads = digits.train.labels, torch.get_rng_state(), torch.get_num_threads()
     assert labels is not None
@@ -56,7 +63,7 @@ def test_training_is_deterministic_and_leaves_the_random_state_alone(digits: Dat
 
 
 def test_the_cache_is_read_and_only_the_first_writes_it(
-    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("GANSWEEP_CACHE", str(tmp_path))
     monkeypatch.setattr(digits_cnn, "EPOCHS", 1)
@@ -71,7 +78,7 @@ def test_the_cache_is_read_and_only_the_first_writes_it(
     load_digits_cnn(digits.train.values, labels, first=False, wait=lambda: None)
 
 
-def test_other_digits_are_another_network(digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_other_digits_are_another_network(digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("GANSWEEP_CACHE", str(tmp_path))
     monkeypatch.setattr(digits_cnn, "EPOCHS", 1)
     labels = digits.train.labels
@@ -99,7 +106,7 @@ def test_random_convolutions_take_images_of_any_size(size: int):
     ],
     ids=["noise", "blur", "few"],
 )
-def test_random_convolutions_order_what_gets_worse(digits: Dataset, worse: Callable[[Tensor, int], Tensor]):
+def test_random_convolutions_order_what_gets_worse(digits: Digits, worse: Callable[[Tensor, int], Tensor]):
     pictures = F.interpolate(digits.train.values[:500], (16, 16), mode="bilinear")
     real, kept = pictures[:250], pictures[250:]
     extractor = Extractor("random-conv", RandomConv(1), CPU)
@@ -108,6 +115,7 @@ def test_random_convolutions_order_what_gets_worse(digits: Dataset, worse: Calla
 
 
 def test_auto_looks_at_the_data(monkeypatch: pytest.MonkeyPatch):
-    pictures = Dataset("images", Space((3, 16, 16)), *[Examples(torch.zeros(2, 3, 16, 16))] * 2)
+    nothing = Examples(torch.zeros(2, 3, 16, 16))
+    pictures = Dataset("images", Space((3, 16, 16)), nothing, nothing)
     assert build("auto", load(Data(name="ring")), World.single()).id.startswith("raw@")
     assert build("auto", pictures, World.single()).id.startswith("random-conv@")

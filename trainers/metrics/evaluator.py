@@ -103,6 +103,8 @@ def _real_side(config: Config, dataset: Dataset, world: World) -> tuple[Extracto
     return _prepared[key]
 
 
-def _features(extractor: Extractor, examples: Rows) -> Tensor:
-    some = torch.randperm(len(examples), generator=stream("real"))[:REAL_SAMPLES]
-    return torch.cat([extractor(examples[rows].floats()) for rows in torch.split(some, 512)]).cpu()
+def _features(extractor: Extractor, rows: Rows) -> Tensor:
+    """Of a random choice in random order; read in the order of the rows, which is the order of a file."""
+    chosen, place = torch.randperm(len(rows), generator=stream("real"))[:REAL_SAMPLES].sort()
+    features = torch.cat([extractor(rows[part].floats()) for part in torch.split(chosen, 512)]).cpu()
+    return features[place.argsort()]
