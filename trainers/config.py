@@ -119,7 +119,15 @@ class Evaluate(Settings):
     every_images: int = Field(default=50_000, ge=1)
     samples: int = Field(default=1_000, ge=16, description="generated images per evaluation")
     metrics: tuple[str, ...] = ("fid", "coverage")
-    extractor: str = Field(default="auto", description="what turns images into features; auto chooses by the data set")
+    extractor: str = Field(
+        default="auto", description="what turns images into features; auto chooses by the data set; or torchscript:PATH"
+    )
+    extractor_sha256: str | None = Field(
+        default=None, pattern="^[0-9a-f]{64}$", description="of a TorchScript file, which runs code when it is loaded"
+    )
+    resize: int | None = Field(
+        default=None, ge=1, le=1024, description="side to which images are brought for a TorchScript file"
+    )
 
 
 class Health(Settings):

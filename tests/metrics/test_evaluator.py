@@ -51,6 +51,7 @@ def test_the_provenance_says_what_was_measured():
         "n_real": 10_000,
         "n_fake": 301,
         "split": "train",
+        "resize": "none",
         "ema": True,
     }
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainers.config import Data
+from trainers.config import Data, Evaluate
 from trainers.data import Dataset, Examples, Space, load
 from trainers.data.digits import split_digits
+from trainers.errors import UnusableSettingError
 from trainers.metrics import digits_cnn
 from trainers.metrics.digits_cnn import DigitsCNN, load_digits_cnn, train_digits_cnn
 from trainers.metrics.extractors import Extractor, RandomConv, build
@@ -114,8 +118,49 @@ def test_random_convolutions_order_what_gets_worse(digits: Digits, worse: Callab
     assert frechet_distance(extractor(real), extractor(kept)) < course[0] < course[1] < course[2]
 
 
-def test_auto_looks_at_the_data(monkeypatch: pytest.MonkeyPatch):
+def test_auto_looks_at_the_data():
     nothing = Examples(torch.zeros(2, 3, 16, 16))
     pictures = Dataset("images", Space((3, 16, 16)), nothing, nothing)
-    assert build("auto", load(Data(name="ring")), World.single()).id.startswith("raw@")
-    assert build("auto", pictures, World.single()).id.startswith("random-conv@")
+    assert build(Evaluate(), load(Data(name="ring")), World.single()).id.startswith("raw@")
+    assert build(Evaluate(), pictures, World.single()).id.startswith("random-conv@")
+
+
+class Means(torch.nn.Module):
+    def forward(self, images: Tensor, return_features: bool = False) -> Tensor:
+        assert images.dtype == torch.uint8
+        return images.float().mean((2, 3)) if return_features else images.float()
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    path = tmp_path / "means.pt"
+    torch.jit.script(Means()).save(path)  # type: ignore[no-untyped-call]
+    return path
+
+
+def test_a_torchscript_file_gives_features_under_its_own_hash(script: Path, digits: Digits):
+    digest = hashlib.sha256(script.read_bytes()).hexdigest()
+    settings = Evaluate(extractor=f"torchscript:{script}", extractor_sha256=digest, resize=16)
+    extractor = build(settings, load(Data(name="digits")), World.single())
+    assert extractor.id == f"means.pt@{digest[:12]}"
+    pictures = [Image.fromarray(digit[0].numpy()) for digit in ((digits.test.values + 1) * 127.5).round().byte()]
+    resized = [np.asarray(picture.resize((16, 16), Image.Resampling.BICUBIC)).mean() for picture in pictures]
+    assert np.allclose(extractor(digits.test.values)[:, 1], resized, atol=0.1)
+
+
+def test_a_torchscript_file_that_was_not_promised_is_not_loaded(script: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.jit, "load", lambda *_, **__: pytest.fail("its code has run"))
+    settings = Evaluate(extractor=f"torchscript:{script}", extractor_sha256="0" * 64)
+    with pytest.raises(UnusableSettingError, match=r"means\.pt has [0-9a-f]{64}, the settings say 0000"):
+        build(settings, load(Data(name="digits")), World.single())
+
+
+def test_a_torchscript_file_of_another_shape_is_refused(tmp_path: Path):
+    path = tmp_path / "same.pt"
+    torch.jit.script(torch.nn.Identity()).save(path)  # type: ignore[no-untyped-call]
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    settings = Evaluate(extractor=f"torchscript:{path}", extractor_sha256=digest)
+    with pytest.raises(
+        UnusableSettingError, match=r"same\.pt gave \(2, 3, 8, 8\) for 2 images; expected \(2, features\)"
+    ):
+        build(settings, load(Data(name="digits")), World.single())

@@ -49,6 +49,7 @@ class Evaluator:
             "n_real": len(self._real),
             "n_fake": evaluate.samples,
             "split": "train",
+            "resize": evaluate.resize or "none",
             "ema": config.train.ema_half_life > 0,
         }
 
@@ -96,9 +97,10 @@ def _real_side(config: Config, dataset: Dataset, world: World) -> tuple[Extracto
     """The extractor, features of training and of test data, made once per process: a warm gang goes from trial to trial
     without a pause.
     """
-    key = (config.data, config.evaluate.extractor, world.device, world.size)
+    settings = config.evaluate
+    key = (config.data, settings.extractor, settings.extractor_sha256, settings.resize, world.device, world.size)
     if key not in _prepared:
-        extractor = build(config.evaluate.extractor, dataset, world)
+        extractor = build(settings, dataset, world)
         _prepared[key] = (extractor, _features(extractor, dataset.train), _features(extractor, dataset.test))
     return _prepared[key]
 

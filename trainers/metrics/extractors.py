@@ -6,25 +6,28 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trainers.config import Evaluate
 from trainers.data import Dataset
 from trainers.data.digits import split_digits
 from trainers.metrics.digits_cnn import load_digits_cnn
+from trainers.metrics.torchscript import PREFIX, load_torchscript
 from trainers.randomness import normal
 from trainers.registry import lookup
 from trainers.world import World
 
 
 class Extractor:
-    """A frozen network from images to features; ``id`` is its name and a hash of its structure and weights."""
+    """A frozen network from images to features; ``id`` is its name and a hash of its content."""
 
-    def __init__(self, name: str, net: nn.Module, device: torch.device) -> None:
+    def __init__(self, name: str, net: nn.Module, device: torch.device, digest: str | None = None) -> None:
         self.net = net.eval().requires_grad_(False).to(device)
-        self.id = f"{name}@{_content_hash(net)}"
+        self.id = f"{name}@{(digest or _content_hash(net))[:12]}"
         self.device = device
 
     @torch.no_grad()
@@ -66,15 +69,18 @@ class RandomConv(nn.Module):
         return torch.cat(pooled, 1)
 
 
-def build(name: str, dataset: Dataset, world: World) -> Extractor:
-    """The extractor of that name for such data; ``auto`` chooses.
+def build(settings: Evaluate, dataset: Dataset, world: World) -> Extractor:
+    """The extractor that the settings name for such data; ``auto`` chooses.
 
-    Every rank of ``world`` calls it, since one may have to wait for another. Raises UnusableSetting.
+    Every rank of ``world`` calls it, since one may have to wait for another. Raises UnusableSettingError.
     """
+    name = settings.extractor
+    if name.startswith(PREFIX):
+        net, digest = load_torchscript(settings, dataset.space)
+        return Extractor(Path(name.removeprefix(PREFIX)).name, net, world.device, digest)
     if name == "auto":
         name = _automatic(dataset)
-    net = lookup(EXTRACTORS, name, "evaluate.extractor")(dataset, world)
-    return Extractor(name, net, world.device)
+    return Extractor(name, lookup(EXTRACTORS, name, "evaluate.extractor")(dataset, world), world.device)
 
 
 def _automatic(dataset: Dataset) -> str:
@@ -109,4 +115,4 @@ def _content_hash(net: nn.Module) -> str:
     for name, values in net.state_dict().items():
         digest.update(name.encode())
         digest.update(values.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:12]
+    return digest.hexdigest()
