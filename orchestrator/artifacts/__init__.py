@@ -1,0 +1,24 @@
+"""Folders and files in a directory or in S3-compatible storage, checked by content on the way back.
+
+A folder is committed by its ``manifest.json``, which lists the sha256 and size of every other file and is written last:
+without it the folder does not exist.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from orchestrator.artifacts.directory import DirectoryStore
+from orchestrator.artifacts.s3 import S3Store
+from orchestrator.artifacts.store import Store
+
+__all__ = ["Store", "open_store"]
+
+
+def open_store(url: str, default: Path) -> Store:
+    """``auto`` is the folder ``default``; ``s3://bucket/prefix`` finds its endpoint and keys in the environment
+    (``AWS_ENDPOINT_URL`` …).
+    """
+    if url.startswith("s3://"):
+        return S3Store(url)
+    return DirectoryStore(default if url == "auto" else Path(url).expanduser().resolve())

@@ -1,0 +1,310 @@
+"""Every command: each parses, calls one function and prints. Heavy imports stand inside the commands, so that help
+answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from orchestrator.errors import GansweepError, UserError
+
+if TYPE_CHECKING:
+    from orchestrator.paths import Home
+    from orchestrator.spec import Sweep
+
+app = typer.Typer(
+    help="Hyper-parameter sweeps for GANs that end in a generator you can trust.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+File = Annotated[Path, typer.Argument(help="The sweep file.", show_default=False)]
+Name = Annotated[str, typer.Argument(help="The name of a sweep.", show_default=False)]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: a.b=value. Can stand several times.")]
+HomeDir = Annotated[Path, typer.Option("--home", envvar="GANSWEEP_HOME", help="Holds everything embedded.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Trials = Annotated[int | None, typer.Option(min=1, help="Trials in all.", show_default=False)]
+Address = Annotated[
+    str | None,
+    typer.Option(help="A Ray cluster: HOST:PORT, ray://… or 'auto'; http://… submits a job.", show_default=False),
+]
+HOME = Path("gansweep-home")
+
+
+@app.callback()
+def options(
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="GANSWEEP_DEBUG", help="Show tracebacks and libraries' logs.")
+    ] = False,
+) -> None:
+    os.environ["GANSWEEP_DEBUG"] = "1" if debug else ""
+    logging.basicConfig(level=logging.INFO if debug else logging.CRITICAL, format="%(name)s: %(message)s")
+
+
+@app.command()
+def plan(file: File, overrides: Set = None, as_json: Json = False) -> None:
+    """Check a sweep file; show what it resolves to and an estimate. Runs nothing."""
+    from orchestrator import show, spec
+
+    sweep = spec.load(file, overrides or ())
+    _print_json(show.plan_document(sweep)) if as_json else show.plan(sweep)
+
+
+@app.command()
+def submit(
+    file: File,
+    overrides: Set = None,
+    name: Annotated[str | None, typer.Option(help="Another name for the sweep.", show_default=False)] = None,
+    trials: Trials = None,
+    address: Address = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="With --address http://…: return when the job is queued.")
+    ] = False,
+    home: HomeDir = HOME,
+    as_json: Json = False,
+) -> None:
+    """Run a sweep; submitted again, it goes on where it stands."""
+    from orchestrator import spec
+    from orchestrator import sweep as story
+
+    given = [*(overrides or ()), *([f"name={name}"] if name else ()), *([f"search.trials={trials}"] if trials else ())]
+    sweep = spec.load(file, given)
+    if address and address.startswith("http"):
+        _submit_job(sweep, address, detach)
+        return
+    if detach:
+        raise UserError(
+            "--detach needs --address http://…, a Ray cluster's dashboard: an embedded sweep ends with its terminal"
+        )
+    _run(lambda at, progress: story.submit(sweep, at, progress, address), sweep.name, home, as_json)
+
+
+@app.command()
+def resume(
+    name: Name, trials: Trials = None, address: Address = None, home: HomeDir = HOME, as_json: Json = False
+) -> None:
+    """Go on after any death, or add trials."""
+    from orchestrator import sweep as story
+
+    _run(lambda at, progress: story.resume(name, at, progress, trials, address), name, home, as_json)
+
+
+@app.command()
+def stop(name: Name, home: HomeDir = HOME) -> None:
+    """Ask a running sweep to finish its current reports and end; everything is kept."""
+    from orchestrator import sweep as story
+
+    running = story.stop(name, _home(home))
+    print(
+        f"sweep '{name}' ends after its current reports; go on with: gansweep resume {name}"
+        if running
+        else f"sweep '{name}' is not running"
+    )
+
+
+@app.command("list")
+def list_sweeps(home: HomeDir = HOME, as_json: Json = False) -> None:
+    """The sweeps of this home."""
+    from orchestrator import show
+    from orchestrator import sweep as story
+
+    documents = story.overview(_home(home))
+    _print_json(documents) if as_json else show.sweeps(documents)
+
+
+@app.command()
+def status(
+    name: Name,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep showing until the sweep ends.")] = False,
+    home: HomeDir = HOME,
+    as_json: Json = False,
+) -> None:
+    """Trials with state, rung, verdict, score and images/s."""
+    from orchestrator import show
+    from orchestrator import sweep as story
+
+    if watch and not as_json:
+        show.watch(lambda: story.status(name, _home(home)))
+    else:
+        document = story.status(name, _home(home))
+        _print_json(document) if as_json else show.status(document)
+
+
+@app.command()
+def train(
+    file: File,
+    overrides: Set = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Checkpoints, grids and reports; the same command again goes on.", show_default=False),
+    ] = None,
+    home: HomeDir = HOME,
+    as_json: Json = False,
+) -> None:
+    """One training with no search: a line per report."""
+    from orchestrator import spec
+    from orchestrator import sweep as story
+
+    sweep = spec.load(file, overrides or ())
+    folder = out or _home(home).root / "train" / sweep.name
+    verdict = story.train(sweep, folder, as_json)
+    if verdict in ("collapsed", "diverged"):
+        raise typer.Exit(1)
+
+
+@app.command()
+def promote(
+    name: Name,
+    trial: Annotated[int | None, typer.Option(help="This trial instead of the best.", show_default=False)] = None,
+    alias: Annotated[str, typer.Option(help="Alias of the registered model.")] = "champion",
+    model: Annotated[
+        str | None, typer.Option(help="Registered model; default: the sweep's name.", show_default=False)
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Promote a trial that the gate refuses; needs --reason.")
+    ] = False,
+    reason: Annotated[str | None, typer.Option(help="Why it is promoted all the same.", show_default=False)] = None,
+    rollback: Annotated[bool, typer.Option("--rollback", help="Give the alias back to the version before.")] = False,
+    home: HomeDir = HOME,
+    as_json: Json = False,
+) -> None:
+    """The gate, then the registry: the best finished, healthy trial becomes the champion."""
+    from orchestrator import show
+    from orchestrator import sweep as story
+
+    if force and not (reason and reason.strip()):
+        raise UserError("--force needs --reason TEXT: it is recorded beside the model")
+    model = model or name
+    if rollback:
+        promoted = story.rollback(name, model, alias, _home(home))
+    else:
+        promoted = story.promote(name, model, alias, trial, reason if force else None, _home(home))
+    _print_json(promoted) if as_json else show.promoted(promoted)
+
+
+@app.command()
+def sample(
+    model: Annotated[str, typer.Argument(help="models:/NAME@ALIAS, or a checkpoint folder.", show_default=False)],
+    number: Annotated[int, typer.Option("-n", "--number", min=1, help="How many.")] = 64,
+    output: Annotated[Path, typer.Option("-o", "--output", help=".png: a grid; .npy: the array.")] = Path(
+        "samples.png"
+    ),
+    seed: Annotated[int, typer.Option(help="Of the first sample; the next ones count up.")] = 0,
+    label: Annotated[int | None, typer.Option(help="Class, for a conditional generator.", show_default=False)] = None,
+    home: HomeDir = HOME,
+) -> None:
+    """Draw samples from a promoted generator or a checkpoint."""
+    from orchestrator import sweep as story
+
+    shape = story.sample(model, number, output, seed, label, _home(home))
+    print(f"{output}: {number} samples of shape {'x'.join(map(str, shape))}")
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 5000,
+    home: HomeDir = HOME,
+) -> None:
+    """The MLflow UI on this home's runs and models, until Ctrl-C."""
+    from orchestrator import sweep as story
+
+    story.serve_ui(_home(home), port, lambda url: print(f"MLflow UI: {url}   (Ctrl-C ends it)", flush=True))
+
+
+@app.command()
+def doctor(
+    file: Annotated[Path | None, typer.Argument(help="Also check what this sweep needs.", show_default=False)] = None,
+    home: HomeDir = HOME,
+    as_json: Json = False,
+) -> None:
+    """Check Ray, MLflow, ledger, storage, GPU and disk; say what to mend."""
+    from orchestrator import doctor as doctor_
+    from orchestrator import show, spec
+
+    findings = doctor_.examine(_home(home), spec.load(file) if file else None)
+    _print_json([finding.__dict__ for finding in findings]) if as_json else show.findings(findings)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+def main() -> NoReturn:
+    """The console script: errors become one message and an exit status."""
+    from trainers.settings import SettingsError
+
+    try:
+        sys.exit(app(standalone_mode=False) or 0)
+    except SettingsError as error:
+        _fail(str(error), 2, error)
+    except GansweepError as error:
+        _fail(str(error), error.exit_status, error)
+    except (KeyboardInterrupt, typer.Abort) as error:
+        _fail("stopped at once; what was recorded is kept", 130, error)
+    except Exception as error:
+        _unforeseen(error)
+
+
+def _unforeseen(error: Exception) -> NoReturn:
+    """Errors of the libraries below: typer's usage errors, the trainers' own, a full disk, what nobody thought of."""
+    from trainers.errors import TrainerError
+
+    if hasattr(error, "format_message"):  # click's usage errors
+        error.show()  # type: ignore[attr-defined]
+        sys.exit(2)
+    if isinstance(error, TrainerError):
+        _fail(str(error), 2, error)
+    if isinstance(error, OSError) and error.errno in (28, 122):
+        where = f" while writing {error.filename}" if error.filename else ""
+        _fail(f"no space left{where}; free some, then resume: what was recorded is kept", 1, error)
+    _fail(
+        f"{type(error).__name__}: {error}\nthis is a bug of gansweep, or of a library below it; --debug shows where",
+        1,
+        error,
+    )
+
+
+def _fail(message: str, exit_status: int, error: BaseException) -> NoReturn:
+    if os.environ.get("GANSWEEP_DEBUG"):
+        traceback.print_exception(error)
+    print(f"gansweep: {message}", file=sys.stderr)
+    sys.exit(exit_status)
+
+
+def _run(work: Callable[[Home, Any], Any], name: str, home: Path, as_json: bool) -> None:
+    """Run or go on with a sweep under a display that fits where the output goes; end with its table."""
+    from orchestrator import show
+    from orchestrator import sweep as story
+
+    at = _home(home)
+    with show.progress(quiet=as_json) as progress:
+        outcome = work(at, progress)
+    document = story.status(name, at)
+    _print_json(document) if as_json else show.ending(document, outcome, story.grid_of(name, at), home)
+    if outcome.state in ("interrupted", "stopped"):
+        raise typer.Exit(130 if outcome.state == "interrupted" else 0)
+
+
+def _submit_job(sweep: Sweep, address: str, detach: bool) -> None:
+    from orchestrator.execution.jobs import submit_job
+
+    submit_job(sweep.name, sweep.to_yaml(), address, detach, lambda text: print(text, flush=True))
+
+
+def _home(root: Path) -> Home:
+    from orchestrator.paths import Home
+
+    return Home.open(root)
+
+
+def _print_json(document: Any) -> None:
+    print(json.dumps(document, indent=2))

@@ -1,0 +1,36 @@
+"""Errors a user sees. Each says what went wrong, where, and what to do.
+
+    GansweepError            exit status
+    ├── UserError            2   the input is wrong: a file, a name, a path
+    └── WorkError            1   the work failed
+        └── StoreError       1   artifacts can't be read or written: not the fault of any trial
+            └── DamagedArtifactError  an artifact's content is not what was stored
+
+An unreadable sweep file is a ``trainers.settings.SettingsError`` (exit status 2).
+"""
+
+from __future__ import annotations
+
+
+class GansweepError(Exception):
+    """Anything that ends a command with one clear message instead of a traceback."""
+
+    exit_status = 1
+
+
+class UserError(GansweepError):
+    """What the user asked for can't be done as asked."""
+
+    exit_status = 2
+
+
+class WorkError(GansweepError):
+    """The input was right, the work failed; what was recorded stays."""
+
+
+class StoreError(WorkError):
+    """The artifact store can't be reached, refuses, or is full."""
+
+
+class DamagedArtifactError(StoreError):
+    """An artifact's content is not what was stored."""

@@ -1,0 +1,1 @@
+"""Legs trained on warm gangs. Ray lives here, and only here."""

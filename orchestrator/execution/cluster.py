@@ -1,0 +1,57 @@
+"""The Ray that runs the legs: an embedded one on loopback, or a cluster the user has."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+
+from orchestrator.errors import UserError, WorkError
+from orchestrator.spec import Resources
+
+
+@contextmanager
+def cluster(address: str | None) -> Iterator[None]:
+    """Ray for the duration of a ``with``: the cluster at ``address``, or an embedded one. The environment is prepared
+    already.
+    """
+    try:
+        if address is None:
+            ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        else:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        if address is None:
+            raise WorkError(f"Ray could not be started on this machine: {_first_line(error)}") from error
+        raise UserError(f"no Ray cluster answers at {address}: {_first_line(error)}") from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def slots(resources: Resources) -> int:
+    """How many trials fit at once, counting whole bundles per node. Raises UserError where not even one does."""
+    ranks = 0
+    for node in ray.nodes():  # type: ignore[no-untyped-call]
+        if node["Alive"]:
+            has = node["Resources"]
+            by_cpu = has.get("CPU", 0) / resources.cpus_per_worker
+            by_gpu = has.get("GPU", 0) / resources.gpus_per_worker if resources.gpus_per_worker else math.inf
+            ranks += math.floor(min(by_cpu, by_gpu))
+    fit = ranks // resources.workers_per_trial
+    if fit < 1:
+        has = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        raise UserError(
+            f"resources: a trial needs {resources.workers_per_trial} workers of {resources.cpus_per_worker:g} CPU and "
+            f"{resources.gpus_per_worker:g} GPU, and only {ranks} fit on {has.get('CPU', 0):g} CPUs and "
+            f"{has.get('GPU', 0):g} GPUs; lower workers_per_trial, cpus_per_worker or gpus_per_worker"
+        )
+    return fit if resources.max_concurrent_trials == "auto" else min(fit, resources.max_concurrent_trials)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,183 @@
+"""The ranks of one slot: placed once, joined in one process group for the slot's life, then fed leg after leg.
+
+Rank 0 trains in the process of Tune's trainable, the other ranks in child actors pinned to their bundles of the same
+placement group. A gang is not repaired: when one rank dies, the others fail in their next collective, the trainable
+fails with them, and Ray frees the slot for a new gang.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+import ray
+import torch
+import torch.distributed as dist
+from ray.util.placement_group import PlacementGroup
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+from torch._C._distributed_c10d import TCPStore
+
+from orchestrator.errors import DamagedArtifactError
+from orchestrator.execution.order import GangSpec
+from trainers.config import Config
+from trainers.loop import train
+from trainers.report import Report
+from trainers.world import World
+
+HANG = timedelta(minutes=10)
+"""A collective that takes longer has lost a rank without a word (a stopped process, a cut network): the leg fails."""
+
+
+class Gang:
+    """Rank 0 and its children. ``begin`` a leg, ``advance`` it report by report, again and again."""
+
+    def __init__(self, spec: GangSpec, group: PlacementGroup) -> None:
+        self._rank0 = Rank(spec, 0)
+        self._others = [_child(spec, rank, group) for rank in range(1, spec.ranks)]
+        host, port = self._rank0.listen()
+        joining = [other.join.remote(host, port) for other in self._others]
+        self._rank0.join(host, port)
+        ray.get(joining)
+
+    @property
+    def scratch(self) -> Path:
+        return self._rank0.scratch
+
+    def begin(self, config: Config, checkpoints: list[str]) -> None:
+        """Set up a training on every rank, from the first of ``checkpoints`` (store keys, newest first) that is
+        undamaged, or afresh.
+        """
+        beginning = [other.begin.remote(config.model_dump(mode="json"), checkpoints) for other in self._others]
+        self._rank0.begin(config.model_dump(mode="json"), checkpoints)
+        ray.get(beginning)
+
+    def advance(self) -> Report:
+        """Train to the next report. Raises what the first rank to fail raised."""
+        advancing = [other.advance.remote() for other in self._others]
+        try:
+            report = self._rank0.advance()
+        except Exception as error:
+            raise _root_cause(error, advancing) from error
+        ray.get(advancing)
+        assert report is not None, "a leg asks for no report past the end of its training"
+        return report
+
+    def close(self) -> None:
+        for other in self._others:
+            ray.kill(other)
+        self._rank0.close()
+
+
+class Rank:
+    """One rank of a gang, in whatever process it lives."""
+
+    def __init__(self, spec: GangSpec, rank: int) -> None:
+        self._spec, self._rank = spec, rank
+        self._store = spec.store
+        self._reports: Iterator[Report] = iter(())
+        self._world: World | None = None
+        self.scratch = Path(tempfile.mkdtemp(prefix="gansweep-"))
+        os.environ["GANSWEEP_CACHE"] = spec.cache
+        torch.set_num_threads(max(1, int(spec.cpus)))
+
+    def listen(self) -> tuple[str, int]:
+        """Open the rendezvous on this node's own address (rank 0 only); torch by itself would listen on every
+        interface.
+        """
+        listener = socket.socket()
+        listener.bind((_node_ip(), 0))
+        listener.listen()
+        host, port = listener.getsockname()
+        self._rendezvous = TCPStore(
+            host, port, is_master=True, wait_for_workers=False, master_listen_fd=listener.detach(), timeout=HANG
+        )
+        return host, port
+
+    def join(self, host: str, port: int) -> None:
+        """Enter the gang's process group, which lives as long as this process."""
+        interface = _interface(_node_ip())
+        os.environ["GLOO_SOCKET_IFNAME"] = os.environ["NCCL_SOCKET_IFNAME"] = interface
+        store = self._rendezvous if self._rank == 0 else TCPStore(host, port, is_master=False, timeout=HANG)
+        if self._spec.ranks > 1:
+            dist.init_process_group(
+                self._spec.backend, store=store, rank=self._rank, world_size=self._spec.ranks, timeout=HANG
+            )
+        device = torch.device("cuda", 0) if self._spec.gpus else torch.device("cpu")
+        self._world = World(self._rank, self._spec.ranks, device)
+
+    def begin(self, config: dict[str, Any], checkpoints: list[str]) -> None:
+        assert self._world is not None
+        self._end()
+        resume = self._fetch(checkpoints)
+        self._reports = train(
+            Config.model_validate(config), self._world, resume, self.scratch if self._rank == 0 else None
+        )
+
+    def advance(self) -> Report | None:
+        """The next report; only rank 0's leaves the process."""
+        try:
+            report = next(self._reports)
+        except Exception:
+            # Peers wait in a collective for this rank; closing the connections tells them at once.
+            if dist.is_initialized():
+                dist.destroy_process_group()
+            raise
+        return report if self._rank == 0 else None
+
+    def close(self) -> None:
+        self._end()
+        if dist.is_initialized():
+            dist.destroy_process_group()
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def _end(self) -> None:
+        if close := getattr(self._reports, "close", None):
+            close()
+        for child in self.scratch.iterdir():
+            shutil.rmtree(child, ignore_errors=True)
+
+    def _fetch(self, checkpoints: list[str]) -> Path | None:
+        for key in checkpoints:
+            try:
+                return self._store.get(key, self.scratch / "resume" / key.rsplit("/", 1)[-1])
+            except DamagedArtifactError as damage:
+                print(f"gansweep: {damage}; going back one checkpoint", flush=True)  # noqa: T201  the worker's log is its standard output
+        return None
+
+
+def _child(spec: GangSpec, rank: int, group: PlacementGroup) -> Any:
+    place = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=rank)
+    actor = ray.remote(Rank).options(num_cpus=spec.cpus, num_gpus=spec.gpus, scheduling_strategy=place)
+    return actor.remote(spec, rank)
+
+
+def _root_cause(error: Exception, advancing: list[Any]) -> BaseException:
+    """What another rank raised, if one did: rank 0 then only saw a closed connection."""
+    for reference in advancing:
+        with contextlib.suppress(ray.exceptions.GetTimeoutError):
+            try:
+                ray.get(reference, timeout=5)
+            except ray.exceptions.RayActorError as death:
+                return RuntimeError(f"a rank of the gang died: {death}")
+            except ray.exceptions.RayTaskError as other:
+                if "Connection closed by peer" not in str(other.cause):
+                    return other
+    return error
+
+
+def _node_ip() -> str:
+    ip: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    return ip
+
+
+def _interface(ip: str) -> str:
+    """The network interface that has this address: gloo and NCCL are told an interface, not an address."""
+    return next(name for name, addresses in psutil.net_if_addrs().items() if any(a.address == ip for a in addresses))

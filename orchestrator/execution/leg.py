@@ -1,0 +1,87 @@
+"""Tune's trainable: one leg of training on a warm gang. Tune reuses the actor for the next leg, so set-up happens once
+per slot.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import ray
+from ray import tune
+
+from orchestrator.errors import StoreError
+from orchestrator.execution.gang import Gang
+from orchestrator.execution.order import GangSpec, LegOrder
+from orchestrator.execution.upload import Uploader
+from orchestrator.paths import checkpoint_key, samples_key
+from trainers.config import Config
+from trainers.report import Report
+
+
+class TrainLeg(tune.Trainable):
+    """``config`` = {"gang": GangSpec, "order": LegOrder}. Each ``step`` trains to the next report.
+
+    A store that fails leaves the gang whole, so that is told as a result; whatever else fails ends the gang.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        spec: GangSpec = config["gang"]
+        group = ray.util.get_current_placement_group()
+        assert group is not None, "Tune places every trainable in a group, a bundle per rank"
+        self._gang = Gang(spec, group)
+        self._uploader = Uploader(spec.store)
+        self._begin(config["order"])
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._begin(new_config["order"])
+        return True
+
+    def step(self) -> dict[str, Any]:
+        try:
+            return self._advance()
+        except StoreError as error:
+            return {"store_error": str(error), "done": True}
+
+    def cleanup(self) -> None:
+        self._uploader.close()
+        self._gang.close()
+
+    def _advance(self) -> dict[str, Any]:
+        if self._unbegun:
+            raise self._unbegun
+        report = self._gang.advance()
+        order = self._order
+        if report.checkpoint:
+            self._uploader.checkpoint(report.checkpoint, checkpoint_key(order.prefix, report.images))
+        if report.samples:
+            self._uploader.file(report.samples, samples_key(order.prefix, report.images))
+        done = report.images >= order.until or self._config.health.stops(report.health.verdict)
+        if done:
+            self._uploader.flush()  # the next leg may run on another node
+        return {"report": self._result(report), "done": done}
+
+    def _begin(self, order: LegOrder) -> None:
+        self._order = order
+        self._config = Config.model_validate(order.config)
+        self._before = (0, 0.0)
+        self._unbegun: StoreError | None = None
+        try:
+            self._uploader.begin(list(order.checkpoints))
+            self._gang.begin(self._config, list(reversed(order.checkpoints)))
+        except StoreError as error:
+            self._unbegun = error
+
+    def _result(self, report: Report) -> dict[str, Any]:
+        images, seconds = self._before
+        speed = (report.images - images) / max(report.seconds - seconds, 1e-9)
+        self._before = (report.images, report.seconds)
+        return {
+            **report.as_dict(),
+            "images_per_second": speed,
+            "timestamp": time.time(),
+            "checkpoint": checkpoint_key(self._order.prefix, report.images) if report.checkpoint else None,
+            "samples": samples_key(self._order.prefix, report.images) if report.samples else None,
+            "provenance": dict(report.provenance),
+            "stored": list(self._uploader.checkpoints),
+        }

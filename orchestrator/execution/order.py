@@ -1,0 +1,46 @@
+"""What travels from the driver to a slot: plain values, and no import of Ray, before which the driver builds them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from orchestrator.artifacts import Store
+
+
+@dataclass(frozen=True)
+class GangSpec:
+    """What every slot of a sweep looks like: so many ranks, each with so many CPUs and GPUs. ``store`` carries no
+    secrets.
+    """
+
+    ranks: int
+    cpus: float
+    gpus: float
+    store: Store
+    cache: str
+
+    @property
+    def backend(self) -> str:
+        # NCCL refuses two ranks on one GPU, so shares of a GPU talk over gloo.
+        return "nccl" if self.gpus >= 1 else "gloo"
+
+    @property
+    def bundle(self) -> dict[str, float]:
+        """The resources of one rank."""
+        return {"CPU": self.cpus, "GPU": self.gpus} if self.gpus else {"CPU": self.cpus}
+
+
+@dataclass(frozen=True)
+class LegOrder:
+    """A leg: train ``config`` from the last of ``checkpoints`` (store keys, oldest first; afresh where empty) until
+    ``until`` images.
+
+    What it makes is stored under ``prefix``, which also is its name.
+    """
+
+    config: dict[str, Any]
+    until: int
+    prefix: str
+    checkpoints: tuple[str, ...]

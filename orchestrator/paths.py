@@ -1,0 +1,103 @@
+"""Every local path and every object key, in one place."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.errors import UserError
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folder that holds everything embedded: ledgers, the MLflow store, artifacts."""
+
+    root: Path
+
+    @classmethod
+    def open(cls, root: Path) -> Home:
+        """Make sure ``root`` exists and can be written; raises UserError otherwise."""
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            probe = root / f".write-probe-{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise UserError(
+                f"home {root} can't be written: {error.strerror}. Choose another with --home DIR or GANSWEEP_HOME"
+            ) from None
+        return cls(root.resolve())
+
+    def sweep(self, name: str) -> SweepPaths:
+        return SweepPaths(name, self.root / "sweeps" / name)
+
+    def sweeps(self) -> list[str]:
+        return sorted(p.parent.name for p in self.root.glob("sweeps/*/sweep.yaml"))
+
+    @property
+    def mlflow(self) -> Path:
+        return self.root / "mlflow"
+
+    @property
+    def mlflow_database(self) -> str:
+        return f"sqlite:///{self.mlflow / 'mlflow.db'}"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.root / "artifacts"
+
+    @property
+    def cache(self) -> Path:
+        return self.root / "cache"
+
+
+@dataclass(frozen=True)
+class SweepPaths:
+    """The files of one sweep in the home."""
+
+    name: str
+    root: Path
+
+    @property
+    def spec(self) -> Path:
+        """The sweep file as the user wrote it, ``--set`` laid over it."""
+        return self.root / "sweep.yaml"
+
+    @property
+    def ledger(self) -> Path:
+        return self.root / "ledger.journal"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that drives the sweep, for as long as it lives."""
+        return self.root / "driver.lock"
+
+    @property
+    def stop_request(self) -> Path:
+        return self.root / "stop"
+
+    @property
+    def spool(self) -> Path:
+        return self.root / "spool.jsonl"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "driver.log"
+
+    @property
+    def ray(self) -> Path:
+        return self.root / "ray"
+
+
+def trial_key(sweep: str, trial: int, confirm_seed: int | None = None) -> str:
+    """The prefix in the artifact store under which a training of ``trial`` keeps its files."""
+    return f"{sweep}/trials/{trial}" if confirm_seed is None else f"{sweep}/confirm/{trial}-{confirm_seed}"
+
+
+def checkpoint_key(prefix: str, images: int) -> str:
+    return f"{prefix}/checkpoints/{images}"
+
+
+def samples_key(prefix: str, images: int) -> str:
+    return f"{prefix}/samples/{images}.png"

@@ -1,0 +1,140 @@
+"""From the ledger to the registry: choose, ask the gate, gather the evidence, publish."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from orchestrator.artifacts import Store
+from orchestrator.errors import StoreError, UserError, WorkError
+from orchestrator.paths import SweepPaths, samples_key, trial_key
+from orchestrator.registry.gate import Candidate, impossible, refusals
+from orchestrator.registry.models import Evidence
+from orchestrator.registry.models import promote as publish
+from orchestrator.search.ledger import Ledger
+from orchestrator.search.trial import Trial
+from trainers.data import load
+
+WEIGHTS = ("manifest.json", "state.json", "generator_ema.safetensors")
+"""What of a checkpoint a generator needs."""
+
+
+def promote(
+    ledger: Ledger,
+    paths: SweepPaths,
+    store: Store,
+    uri: str,
+    model: str,
+    alias: str,
+    number: int | None,
+    forced_reason: str | None,
+) -> dict[str, Any]:
+    trial = _choose(ledger, number)
+    candidate = _candidate(ledger, trial)
+    refused = refusals(candidate)
+    if no_way := impossible(candidate):
+        raise WorkError(f"trial {trial.id} can't be promoted: {no_way}")
+    if refused and forced_reason is None:
+        raise WorkError(
+            f"trial {trial.id} is not promoted: {'; '.join(refused)}. If you know better: "
+            f"gansweep promote {ledger.sweep.name} --trial {trial.id} --force --reason TEXT"
+        )
+    if trial.mlflow_run_id is None:
+        raise WorkError(
+            f"trial {trial.id} is not recorded in MLflow yet; send what waits with: gansweep resume {ledger.sweep.name}"
+        )
+    tags = _tags(ledger, candidate, refused, forced_reason)
+    with tempfile.TemporaryDirectory() as folder:
+        evidence = _gather(Path(folder), trial, paths, store, tags)
+        document = publish(uri, model, alias, trial.mlflow_run_id, evidence)
+    return {**document, "trial": trial.id, "tracking_uri": uri}
+
+
+def _choose(ledger: Ledger, number: int | None) -> Trial:
+    trials = ledger.trials()
+    if number is not None:
+        if number not in range(len(trials)):
+            raise UserError(
+                f"sweep '{ledger.sweep.name}' has no trial {number}; it has 0 to {len(trials) - 1}"
+                if trials
+                else "no trials yet"
+            )
+        return trials[number]
+    best = ledger.best()
+    if best is None:
+        raise WorkError(f"sweep '{ledger.sweep.name}' has no trial to promote: {_why_none(trials)}")
+    return best
+
+
+def _why_none(trials: list[Trial]) -> str:
+    finished = [t for t in trials if t.state == "finished"]
+    if not finished:
+        counts = {state: sum(t.state == state for t in trials) for state in sorted({t.state for t in trials})}
+        return (
+            "none has finished ("
+            + (", ".join(f"{n} {state}" for state, n in counts.items()) or "none was started")
+            + ")"
+        )
+    broken = sorted({name for t in finished for name, distance in t.violations.items() if distance > 0})
+    return (
+        f"all {len(finished)} finished trials violate {', '.join(broken)}; relax objective.require, search further, "
+        "or promote one all the same with --trial N --force --reason TEXT"
+    )
+
+
+def _candidate(ledger: Ledger, trial: Trial) -> Candidate:
+    confirmed = next((c for c in ledger.confirmed() if c["trial"] == trial.id), None)
+    return Candidate(
+        trial.id,
+        trial.state,
+        trial.verdict,
+        trial.score,
+        trial.checkpoint,
+        trial.mlflow_run_id,
+        trial.reasons,
+        trial.metrics,
+        trial.violations,
+        confirmed,
+    )
+
+
+def _tags(ledger: Ledger, candidate: Candidate, refused: list[str], forced_reason: str | None) -> dict[str, str]:
+    """The evidence that stays with the version. Never empty values: some registries drop them."""
+    objective = ledger.sweep.objective
+    tags = {
+        "gansweep.sweep": ledger.sweep.name,
+        "gansweep.trial": str(candidate.trial),
+        "gansweep.run_id": candidate.mlflow_run_id or "",
+        "gansweep.checkpoint": candidate.checkpoint or "",
+        "gansweep.verdict": candidate.verdict,
+        "gansweep.objective": f"{objective.direction} {objective.metric}",
+        "gansweep.data.fingerprint": load(ledger.sweep.data).fingerprint,
+    }
+    tags |= {"gansweep.score": f"{candidate.score:.6g}"} if candidate.score is not None else {}
+    tags |= {f"gansweep.metric.{name}": f"{value:.6g}" for name, value in candidate.metrics.items()}
+    tags |= {f"gansweep.require.{metric}": bound for metric, bound in objective.require.items()}
+    if candidate.confirmed and candidate.confirmed["median"] is not None:
+        tags["gansweep.confirmed.scores"] = ", ".join(
+            f"{s:.6g}" for s in candidate.confirmed["scores"] if s is not None
+        )
+        tags["gansweep.confirmed.median"] = f"{candidate.confirmed['median']:.6g}"
+    if refused and forced_reason:
+        tags |= {"gansweep.forced.reason": forced_reason, "gansweep.forced.refused": "; ".join(refused)}
+    return tags
+
+
+def _gather(folder: Path, trial: Trial, paths: SweepPaths, store: Store, tags: dict[str, str]) -> Evidence:
+    assert trial.checkpoint is not None
+    checkpoint = store.get(trial.checkpoint, folder / "checkpoint")
+    generator = folder / "generator"
+    generator.mkdir()
+    for name in WEIGHTS:
+        shutil.copy2(checkpoint / name, generator)
+    samples: Path | None = folder / "samples.png"
+    try:
+        store.get(samples_key(trial_key(paths.name, trial.id), trial.images), folder / "samples.png")
+    except StoreError:
+        samples = None  # a lost picture is no reason to refuse a generator
+    return Evidence(generator, Path(shutil.copy2(paths.spec, folder)), samples, tags)

@@ -1,0 +1,1 @@
+"""The gate, and generators in the MLflow model registry."""

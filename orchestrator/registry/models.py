@@ -1,0 +1,149 @@
+"""Generators in the MLflow model registry: publish with evidence, roll back, sample."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.tracking import MlflowClient
+from mlflow.types import ColSpec, Schema, TensorSpec
+from numpy.typing import NDArray
+
+import trainers
+from orchestrator.errors import UserError, WorkError
+
+NEEDS = ("torch", "safetensors", "numpy", "pydantic", "PyYAML", "pillow", "pyarrow", "scikit-learn", "pandas")
+"""What serving a generator imports; pinned in the model, since MLflow's own inference takes ten seconds and guesses."""
+
+SAFE = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that a promotion leaves behind beside the weights: local files, and tags for the model version."""
+
+    generator: Path
+    sweep_file: Path
+    samples: Path | None
+    tags: Mapping[str, str]
+
+
+def promote(uri: str, model: str, alias: str, run_id: str, evidence: Evidence) -> dict[str, Any]:
+    """Register the generator as a new version of ``model``, linked to the trial's run, and give it ``alias``.
+
+    The version that stands for the same checkpoint already is taken as it is. Returns what ``gansweep promote --json``
+    prints.
+    """
+    with _registry(uri) as client:
+        standing = _same(client, model, evidence.tags["gansweep.checkpoint"])
+        found = standing or _publish(client, model, run_id, evidence)
+        previous = _holder(client, model, alias)
+        if previous != found.version:
+            client.set_model_version_tag(model, found.version, f"gansweep.before.{alias}", previous or "")
+            client.set_registered_model_alias(model, alias, found.version)
+        return _document(model, alias, found.version, dict(evidence.tags), new=standing is None)
+
+
+def rollback(uri: str, model: str, alias: str) -> dict[str, Any]:
+    """Give ``alias`` back to the version that held it before. Raises UserError where there is none."""
+    with _registry(uri) as client:
+        now = _holder(client, model, alias)
+        if now is None:
+            raise UserError(f"no version of model '{model}' holds the alias '{alias}'")
+        before = client.get_model_version(model, now).tags.get(f"gansweep.before.{alias}")
+        if not before:
+            raise UserError(f"version {now} of model '{model}' is the first '{alias}': there is none to go back to")
+        client.set_registered_model_alias(model, alias, before)
+        return _document(model, alias, before, client.get_model_version(model, before).tags, new=False)
+
+
+def sample(uri: str, model_uri: str, seeds: NDArray[np.int64], label: int | None) -> NDArray[Any]:
+    """One example per seed from a registered generator, through the same face that serves it anywhere."""
+    with _registry(uri):
+        loaded = mlflow.pyfunc.load_model(model_uri)
+    table = {"seed": seeds} if label is None else {"seed": seeds, "label": np.full_like(seeds, label)}
+    made: NDArray[Any] = loaded.predict(pd.DataFrame(table))
+    return made
+
+
+def _publish(client: MlflowClient, model: str, run_id: str, evidence: Evidence) -> ModelVersion:
+    manifest = json.loads((evidence.generator / "manifest.json").read_text())
+    shape, conditional = manifest["space"]["shape"], manifest["space"]["classes"] > 0
+    artifacts = {"generator": str(evidence.generator), "sweep": str(evidence.sweep_file)}
+    if evidence.samples:
+        artifacts["samples"] = str(evidence.samples)
+    status = client.get_run(run_id).info.status
+    with mlflow.start_run(run_id=run_id):
+        logged = mlflow.pyfunc.log_model(
+            name="generator",
+            python_model=str(Path(__file__).with_name("served.py")),
+            artifacts=artifacts,
+            code_paths=[str(Path(trainers.__file__).parent)],
+            signature=_signature(shape, conditional),
+            input_example=pd.DataFrame({"seed": np.arange(4, dtype=np.int64)}),
+            pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in NEEDS],
+            metadata=dict(evidence.tags),
+        )
+    client.update_run(run_id, status=status)  # start_run opened a run that had ended
+    return mlflow.register_model(logged.model_uri, model, tags=dict(evidence.tags))
+
+
+def _signature(shape: list[int], conditional: bool) -> ModelSignature:
+    inputs: list[ColSpec | TensorSpec] = [
+        ColSpec("long", "seed"),
+        *([ColSpec("long", "label", required=False)] if conditional else []),
+    ]
+    if len(shape) == 3:
+        channels, height, width = shape
+        output = TensorSpec(np.dtype(np.uint8), (-1, height, width, channels))
+    else:
+        output = TensorSpec(np.dtype(np.float32), (-1, *shape))
+    return ModelSignature(inputs=Schema(inputs), outputs=Schema([output]))
+
+
+def _same(client: MlflowClient, model: str, checkpoint: str) -> ModelVersion | None:
+    versions = client.search_model_versions(f"name = '{model}'")
+    return next((v for v in versions if v.tags.get("gansweep.checkpoint") == checkpoint), None)
+
+
+def _holder(client: MlflowClient, model: str, alias: str) -> str | None:
+    try:
+        return str(client.get_model_version_by_alias(model, alias).version)
+    except MlflowException:
+        return None
+
+
+def _document(model: str, alias: str, number: str, tags: Mapping[str, str], new: bool) -> dict[str, Any]:
+    return {
+        "model": model,
+        "version": int(number),
+        "alias": alias,
+        "uri": f"models:/{model}@{alias}",
+        "new": new,
+        "evidence": dict(tags),
+    }
+
+
+@contextmanager
+def _registry(uri: str) -> Iterator[MlflowClient]:
+    """MLflow's own errors in our words; nothing pickled is ever loaded."""
+    os.environ.update(SAFE)
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield MlflowClient(uri)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            raise UserError(f"the registry does not know that: {error.message}") from None
+        raise WorkError(f"the model registry refused ({error.error_code}): {error.message}") from error

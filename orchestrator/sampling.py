@@ -1,0 +1,46 @@
+"""``gansweep sample``: examples from a registered generator or a checkpoint folder, as a picture or an array."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.errors import UserError
+
+
+def sample(source: str, number: int, output: Path, seed: int, label: int | None, uri: str) -> tuple[int, ...]:
+    """Write ``number`` examples, of seeds ``seed``, ``seed`` + 1, …, to ``output`` (.png or .npy); returns the shape of
+    one.
+    """
+    from trainers.pictures import draw
+
+    if output.suffix not in (".png", ".npy"):
+        raise UserError(f"-o {output}: the name must end in .png (a grid) or .npy (the array)")
+    made = _made(source, np.arange(seed, seed + number, dtype=np.int64), label, uri)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        if output.suffix == ".npy":
+            np.save(output, made)
+        else:
+            draw(made).save(output)
+    except OSError as error:
+        raise UserError(f"-o {output} can't be written: {error.strerror}") from None
+    return made.shape[1:]
+
+
+def _made(source: str, seeds: NDArray[np.int64], label: int | None, uri: str) -> NDArray[Any]:
+    if source.startswith(("models:/", "runs:/")):
+        from orchestrator.registry.models import sample as from_registry
+
+        return from_registry(uri, source, seeds, label)
+    if not Path(source).is_dir():
+        raise UserError(f"{source} is neither a registered model (models:/NAME@ALIAS) nor a checkpoint folder")
+    from trainers.sample import sample as from_generator
+    from trainers.state import load_generator
+
+    config, generator = load_generator(Path(source))
+    labels = None if label is None else np.full_like(seeds, label)
+    return from_generator(generator, config, seeds, labels)

@@ -1,0 +1,1 @@
+"""What to train next, and what is known so far. Optuna lives here, and only here."""

@@ -1,0 +1,429 @@
+"""The sweep's single source of truth: one Optuna study that knows every trial, its state, rungs, verdicts, scores and
+checkpoints.
+
+It is written before anything acts on it, so whatever dies, opening it again tells what to do next. Each step is one
+append: ``trial`` (our record, as JSON in a user attribute), then ``report:<images>``, then Optuna's own state. A death
+between two appends leaves a state that ``_mend`` or the next leg completes.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+from optuna.exceptions import DuplicatedStudyError
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from orchestrator.errors import UserError
+from orchestrator.search import objective, rungs
+from orchestrator.search.journal import open_storage
+from orchestrator.search.space import distribution, suggest
+from orchestrator.search.trial import Confirmation, Leg, State, Trial
+from orchestrator.spec import Sweep
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+RETRIES = 2
+"""A leg that crashed is tried this many times more from its last checkpoint; then the trial counts as crashed."""
+
+SweepState = Literal["running", "finished", "stopped", "interrupted", "failed"]
+
+_OPTUNA_STATE: dict[State, TrialState] = {
+    "finished": TrialState.COMPLETE,
+    "collapsed": TrialState.COMPLETE,
+    "diverged": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "crashed": TrialState.FAIL,
+}
+_RECORD = (
+    "state",
+    "target",
+    "images",
+    "rung",
+    "attempts",
+    "checkpoints",
+    "verdict",
+    "reasons",
+    "score",
+    "error",
+    "images_per_second",
+)
+
+
+class Ledger:
+    """All reads and writes of one sweep's study. Safe to use from several threads of one process."""
+
+    def __init__(self, storage: BaseStorage, study_id: int, sweep: Sweep) -> None:
+        self._storage, self._study, self.sweep = storage, study_id, sweep
+        self._in_flight: set[int] = set()
+        self._confirming: set[tuple[int, int]] = set()
+        self._lock = threading.RLock()
+
+    # -- opening ---------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def open(cls, sweep: Sweep, journal: Path) -> Ledger:
+        """The ledger of ``sweep``, made where there is none. Raises UserError where it holds another search space."""
+        storage = open_storage(sweep.search.storage, journal)
+        direction = StudyDirection.MINIMIZE if sweep.objective.direction == "minimize" else StudyDirection.MAXIMIZE
+        try:
+            study = storage.create_new_study([direction], sweep.name)
+            storage.set_study_user_attr(study, "gansweep.comparable", sweep.comparable())
+        except DuplicatedStudyError:
+            study = storage.get_study_id_from_name(sweep.name)
+        ledger = cls(storage, study, sweep)
+        ledger._refuse_another_space()
+        ledger._mend()
+        return ledger
+
+    def _refuse_another_space(self) -> None:
+        ours = json.loads(json.dumps(self.sweep.comparable()))
+        theirs = self._study_attrs().setdefault("gansweep.comparable", ours)
+        changed = [key for key in sorted(ours.keys() | theirs.keys()) if ours.get(key) != theirs.get(key)]
+        if changed:
+            raise UserError(
+                f"sweep '{self.sweep.name}' exists with other settings under {', '.join(changed)}; its trials can't be "
+                "ranked with these. Give this one another name (--name), or go on with the old one: "
+                f"gansweep resume {self.sweep.name}"
+            )
+
+    def _mend(self) -> None:
+        """Finish what a death between two appends left half told."""
+        for trial, frozen in self._read():
+            if trial.ended and not frozen.state.is_finished():
+                self._tell(trial, frozen)
+
+    # -- what is known ---------------------------------------------------------------------------------------------
+
+    def trials(self) -> list[Trial]:
+        return [trial for trial, _ in self._read()]
+
+    def trial(self, number: int) -> Trial:
+        return self.trials()[number]
+
+    def best(self) -> Trial | None:
+        """The finished, healthy trial with the best score that keeps every constraint; confirmed medians count before
+        single scores.
+        """
+        good = [t for t in self.trials() if t.state == "finished" and t.feasible and t.score is not None]
+        medians = {c["trial"]: c["median"] for c in self.confirmed() if c["median"] is not None}
+        if any(t.id in medians for t in good):
+            good = [t for t in good if t.id in medians]
+        sign = 1 if self.sweep.objective.direction == "minimize" else -1
+        return min(good, key=lambda t: sign * medians.get(t.id, t.score or 0.0), default=None)
+
+    def state(self) -> SweepState:
+        """As last written; a ``running`` sweep whose driver is dead is in truth interrupted (the caller knows the
+        lock).
+        """
+        state: SweepState = self._study_attrs().get("gansweep.state", "interrupted")
+        return state
+
+    def set_state(self, state: SweepState) -> None:
+        self._storage.set_study_user_attr(self._study, "gansweep.state", state)
+
+    # -- what comes next -------------------------------------------------------------------------------------------
+
+    def next_leg(self) -> Leg | Literal["wait", "done"]:
+        """The next leg for a free slot, already written down as running; ``wait`` while only running legs can free more
+        work.
+        """
+        with self._lock:
+            trials = self.trials()
+            decision = rungs.decide(trials, frozenset(self._in_flight), self._rules())
+            if decision == "ask":
+                trial = self._ask(trials)
+            elif isinstance(decision, rungs.Continue):
+                trial = replace(decision.trial, state="running", target=decision.until)
+                self._write(trial)
+            elif decision == "done":
+                return self._next_confirmation(trials)
+            else:
+                return "wait"
+            self._in_flight.add(trial.id)
+            return Leg(trial.id, trial.params, trial.target, trial.checkpoints)
+
+    def is_over(self) -> bool:
+        """Whether neither search nor confirmation has a leg left."""
+        trials = self.trials()
+        searched = rungs.decide(trials, frozenset(), self._rules()) == "done"
+        return searched and next(self._unconfirmed(trials), None) is None
+
+    def _rules(self) -> rungs.Rules:
+        sweep = self.sweep
+        reduction = sweep.rungs.reduction if sweep.rungs else 2
+        return rungs.Rules(
+            sweep.rung_images(), reduction, sweep.search.trials, max(1, sweep.confirm.top), sweep.objective
+        )
+
+    def _ask(self, trials: list[Trial]) -> Trial:
+        """A new trial, proposed by the sampler on a view of the ledger and written down before anything trains it."""
+        number = len(trials)
+        view = optuna.create_study(direction=self.sweep.objective.direction, sampler=self._sampler(number))
+        view.add_trials([self._as_sampler_sees(trial, frozen) for trial, frozen in self._read()])
+        if number < len(self.sweep.search.start_with):
+            view.enqueue_trial(dict(self.sweep.search.start_with[number]))
+        params = suggest(view.ask(), self.sweep)
+        trial = Trial(number, params, "running", self.sweep.rung_images()[0])
+        space = {name: distribution(self.sweep.search.space[name]) for name in params}
+        template = create_trial(
+            state=TrialState.RUNNING, params=params, distributions=space, user_attrs={"trial": _record(trial)}
+        )
+        self._storage.create_new_trial(self._study, template)
+        return trial
+
+    def _sampler(self, number: int) -> BaseSampler:
+        """Seeded by the trial's number, so that a resumed sweep proposes what an undisturbed one would have."""
+        seed = self.sweep.search.seed + 1_000_003 * number
+        return TPESampler(seed=seed) if self.sweep.search.sampler == "tpe" else RandomSampler(seed=seed)
+
+    def _as_sampler_sees(self, trial: Trial, frozen: FrozenTrial) -> FrozenTrial:
+        """A waiting trial stands as PRUNED with its intermediate values: TPE puts RUNNING ones into its bad group."""
+        if trial.state != "waiting":
+            return frozen
+        return create_trial(
+            state=TrialState.PRUNED,
+            params=frozen.params,
+            distributions=frozen.distributions,
+            intermediate_values=frozen.intermediate_values,
+        )
+
+    # -- what happened ---------------------------------------------------------------------------------------------
+
+    def report(self, leg: Leg, report: Mapping[str, Any]) -> None:
+        """Write down one report of a leg (as ``Report.as_dict``, with the keys of the checkpoints ``stored`` so far and
+        the speed).
+        """
+        images, metrics, health = report["images"], report["metrics"], report["health"]
+        stored = tuple(report["stored"])
+        if leg.confirm_seed is not None:
+            run = self._confirmation(leg)
+            reports = {**run.reports, images: metrics}
+            self._write_confirmation(replace(run, reports=reports, verdict=health["verdict"], checkpoints=stored))
+            return
+        trial, frozen = self._read_one(leg.trial)
+        if trial.ended:
+            return
+        self._storage.set_trial_user_attr(frozen._trial_id, f"report:{images}", metrics)
+        reports = {**trial.reports, images: metrics}
+        value = objective.score(self.sweep.objective, {images: metrics})
+        if value is not None:
+            self._storage.set_trial_intermediate_value(frozen._trial_id, images, value)
+        self._write(
+            replace(
+                trial,
+                images=images,
+                reports=reports,
+                score=objective.score(self.sweep.objective, reports),
+                verdict=health["verdict"],
+                reasons=tuple(health["reasons"]),
+                checkpoints=stored,
+                images_per_second=round(report["images_per_second"], 1),
+            )
+        )
+
+    def stored_late(self, leg: Leg, checkpoint: str) -> None:
+        """A checkpoint whose upload ended after the leg's last report."""
+        if leg.confirm_seed is None:
+            trial = self.trial(leg.trial)
+            self._write(replace(trial, checkpoints=(*trial.checkpoints, checkpoint)[-2:]))
+        else:
+            run = self._confirmation(leg)
+            self._write_confirmation(replace(run, checkpoints=(*run.checkpoints, checkpoint)[-2:]))
+
+    def end_leg(self, leg: Leg) -> Trial | None:
+        """A leg came to its end: the trial waits at a rung, or has ended. None for a confirmation."""
+        with self._lock:
+            if leg.confirm_seed is not None:
+                self._end_confirmation(leg)
+                return None
+            self._in_flight.discard(leg.trial)
+            trial, frozen = self._read_one(leg.trial)
+            levels = self.sweep.rung_images()
+            if self.sweep.health.stops(trial.verdict):
+                trial = replace(trial, state="collapsed" if trial.verdict == "collapsed" else "diverged", score=None)
+            elif trial.images >= levels[-1]:
+                trial = replace(trial, state="finished", rung=len(levels))
+            elif trial.images >= trial.target:
+                trial = replace(trial, state="waiting", rung=levels.index(trial.target) + 1, attempts=0)
+            else:
+                return trial  # interrupted between two reports: it stays running and is handed out again
+            self._write(trial)
+            if trial.ended:
+                self._tell(trial, frozen)
+            return trial
+
+    def fail_leg(self, leg: Leg, error: str, blame: bool = True) -> Trial | None:
+        """A leg died; it is handed out again from the last checkpoint until its retries are used up.
+
+        ``blame=False`` where the trial is not at fault (storage down, node lost), so that no retry is used up.
+        """
+        with self._lock:
+            if leg.confirm_seed is not None:
+                self._fail_confirmation(leg, blame)
+                return None
+            self._in_flight.discard(leg.trial)
+            trial, frozen = self._read_one(leg.trial)
+            trial = replace(trial, attempts=trial.attempts + blame, error=error)
+            if trial.attempts > RETRIES:
+                trial = replace(trial, state="crashed", score=None)
+            self._write(trial)
+            if trial.ended:
+                self._tell(trial, frozen)
+            return trial
+
+    def release(self) -> None:
+        """Forget which legs are in flight (their executor is gone); they will be handed out again."""
+        self._in_flight.clear()
+        self._confirming.clear()
+
+    def close(self) -> list[Trial]:
+        """The search is over: trials still waiting at a rung end as pruned. Returns them."""
+        pruned = []
+        for trial, frozen in self._read():
+            if trial.state == "waiting":
+                trial = replace(trial, state="pruned")
+                self._write(trial)
+                self._tell(trial, frozen)
+                pruned.append(trial)
+        return pruned
+
+    def set_run(self, trial: int | None, run_id: str) -> None:
+        """Remember the MLflow run of a trial, or of the sweep itself (None)."""
+        self._storage.set_study_user_attr(self._study, f"run:{'sweep' if trial is None else trial}", run_id)
+
+    def runs(self) -> dict[int | None, str]:
+        attrs = self._study_attrs()
+        return {None if k == "run:sweep" else int(k[4:]): v for k, v in attrs.items() if k.startswith("run:")}
+
+    # -- confirmation on fresh seeds -------------------------------------------------------------------------------
+
+    def confirmations(self) -> list[Confirmation]:
+        found = [_confirmation(v) for k, v in self._study_attrs().items() if k.startswith("confirm:")]
+        return sorted(found, key=lambda c: (c.trial, c.seed))
+
+    def confirmed(self) -> list[dict[str, Any]]:
+        """Per confirmed trial: its fresh seeds, their scores, the median and the worst (None while a seed is missing or
+        failed).
+        """
+        by_trial: dict[int, list[Confirmation]] = {}
+        for c in self.confirmations():
+            by_trial.setdefault(c.trial, []).append(c)
+        return [_summary(self.sweep, trial, runs) for trial, runs in by_trial.items()]
+
+    def _next_confirmation(self, trials: list[Trial]) -> Leg | Literal["wait", "done"]:
+        for trial, run in self._unconfirmed(trials):
+            if (run.trial, run.seed) not in self._confirming:
+                self._write_confirmation(run)
+                self._confirming.add((run.trial, run.seed))
+                return Leg(trial.id, trial.params, self.sweep.train.images, run.checkpoints, run.seed)
+        return "wait" if self._confirming else "done"
+
+    def _unconfirmed(self, trials: list[Trial]) -> Iterator[tuple[Trial, Confirmation]]:
+        """Once the search is done: the best finished trials, each on seeds the search has not used."""
+        known = {(c.trial, c.seed): c for c in self.confirmations()}
+        sign = 1 if self.sweep.objective.direction == "minimize" else -1
+        good = [t for t in trials if t.state == "finished" and t.feasible and t.score is not None]
+        for trial in sorted(good, key=lambda t: sign * (t.score or 0.0))[: self.sweep.confirm.top]:
+            for i in range(self.sweep.confirm.seeds):
+                seed = self.sweep.train.seed + 1_000 + i
+                run = known.get((trial.id, seed), Confirmation(trial.id, seed))
+                if not run.done:
+                    yield trial, run
+
+    def _end_confirmation(self, leg: Leg) -> None:
+        run = self._confirmation(leg)
+        bad = run.verdict in ("collapsed", "diverged")
+        if max(run.reports, default=0) >= leg.until or bad:
+            score = None if bad else objective.score(self.sweep.objective, run.reports)
+            self._write_confirmation(replace(run, done=True, score=score))
+        self._confirming.discard((leg.trial, run.seed))
+
+    def _fail_confirmation(self, leg: Leg, blame: bool) -> None:
+        run = self._confirmation(leg)
+        attempts = run.attempts + blame
+        self._write_confirmation(replace(run, attempts=attempts, done=attempts > RETRIES))
+        self._confirming.discard((leg.trial, run.seed))
+
+    def _confirmation(self, leg: Leg) -> Confirmation:
+        return _confirmation(self._study_attrs()[f"confirm:{leg.trial}:{leg.confirm_seed}"])
+
+    def _write_confirmation(self, run: Confirmation) -> None:
+        self._storage.set_study_user_attr(self._study, f"confirm:{run.trial}:{run.seed}", asdict(run))
+
+    # -- Optuna ----------------------------------------------------------------------------------------------------
+
+    def _study_attrs(self) -> dict[str, Any]:
+        return self._storage.get_study_user_attrs(self._study)
+
+    def _read(self) -> list[tuple[Trial, FrozenTrial]]:
+        runs = self.runs()
+        found = self._storage.get_all_trials(self._study, deepcopy=False)
+        return [(_trial(frozen, self.sweep, runs), frozen) for frozen in found]
+
+    def _read_one(self, number: int) -> tuple[Trial, FrozenTrial]:
+        return self._read()[number]
+
+    def _write(self, trial: Trial) -> None:
+        trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study, trial.id)
+        self._storage.set_trial_user_attr(trial_id, "trial", _record(trial))
+
+    def _tell(self, trial: Trial, frozen: FrozenTrial) -> None:
+        """Close the trial in Optuna's terms. A bad end is COMPLETE with the worst score seen and a violated constraint,
+        never NaN: the sampler must learn from it (FAIL would be ignored), and only a crash says nothing about the
+        parameters.
+        """
+        constraints = dict(trial.violations)
+        value = trial.score
+        if trial.state in ("collapsed", "diverged"):
+            constraints = {trial.state: 1.0, **{name: max(v, 0.0) for name, v in constraints.items()}}
+            value = self._worst_score()
+        if trial.state != "crashed":
+            for key, violation in create_trial(state=TrialState.RUNNING, constraints=constraints).system_attrs.items():
+                self._storage.set_trial_system_attr(frozen._trial_id, key, violation)
+        state = _OPTUNA_STATE[trial.state]
+        values = [value if value is not None else self._worst_score()] if state == TrialState.COMPLETE else None
+        self._storage.set_trial_state_values(frozen._trial_id, state, values)
+
+    def _worst_score(self) -> float:
+        seen = (v for _, frozen in self._read() for v in frozen.intermediate_values.values())
+        return objective.worst(self.sweep.objective, seen)
+
+
+def _trial(frozen: FrozenTrial, sweep: Sweep, runs: Mapping[int | None, str]) -> Trial:
+    attrs = frozen.user_attrs
+    record: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in attrs["trial"].items()}
+    reports = {int(k[7:]): v for k, v in attrs.items() if k.startswith("report:")}
+    violations = objective.violations(sweep.objective, reports)
+    run_id = runs.get(frozen.number)
+    return Trial(frozen.number, frozen.params, reports=reports, violations=violations, mlflow_run_id=run_id, **record)
+
+
+def _record(trial: Trial) -> dict[str, Any]:
+    return {key: getattr(trial, key) for key in _RECORD}
+
+
+def _confirmation(values: dict[str, Any]) -> Confirmation:
+    reports = {int(images): metrics for images, metrics in values["reports"].items()}
+    return Confirmation(**{**values, "reports": reports, "checkpoints": tuple(values["checkpoints"])})
+
+
+def _summary(sweep: Sweep, trial: int, runs: list[Confirmation]) -> dict[str, Any]:
+    scores = [run.score for run in runs]
+    known = sorted((s for s in scores if s is not None), reverse=sweep.objective.direction == "maximize")
+    complete = len(known) == sweep.confirm.seeds
+    return {
+        "trial": trial,
+        "seeds": [run.seed for run in runs],
+        "scores": scores,
+        "median": known[len(known) // 2] if complete else None,
+        "worst": known[-1] if complete else None,
+    }

@@ -1,0 +1,78 @@
+"""One trial as the ledger knows it, and a leg of its training. Plain values, known to every room above."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+State = Literal["running", "waiting", "finished", "pruned", "collapsed", "diverged", "crashed"]
+ENDED = frozenset(get_args(State)) - {"running", "waiting"}
+BAD = frozenset({"collapsed", "diverged", "crashed"})
+
+
+@dataclass(frozen=True)
+class Trial:
+    """``target`` is the number of images its current or last leg goes to; ``rung`` counts the rungs it has reached."""
+
+    id: int
+    params: dict[str, Any]
+    state: State
+    target: int
+    images: int = 0
+    rung: int = 0
+    attempts: int = 0
+    checkpoints: tuple[str, ...] = ()
+    verdict: str = "healthy"
+    reasons: tuple[str, ...] = ()
+    score: float | None = None
+    images_per_second: float | None = None
+    error: str | None = None
+    reports: dict[int, dict[str, float]] = field(default_factory=dict)
+    violations: dict[str, float] = field(default_factory=dict)
+    mlflow_run_id: str | None = None
+
+    @property
+    def checkpoint(self) -> str | None:
+        """Key of the newest stored checkpoint; the one before is kept to fall back to."""
+        return self.checkpoints[-1] if self.checkpoints else None
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+    @property
+    def feasible(self) -> bool:
+        return all(distance <= 0 for distance in self.violations.values())
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """As last measured."""
+        return self.reports[max(self.reports)] if self.reports else {}
+
+
+@dataclass(frozen=True)
+class Leg:
+    """A segment of training: trial ``trial`` from the last of ``checkpoints`` (or none) until ``until`` images.
+
+    ``confirm_seed`` is set where the trial is trained afresh on another seed, to see whether its score was luck.
+    """
+
+    trial: int
+    params: dict[str, Any]
+    until: int
+    checkpoints: tuple[str, ...] = ()
+    confirm_seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """One training of a finished trial on a fresh seed; ``score`` is None until it ended, or if it failed."""
+
+    trial: int
+    seed: int
+    done: bool = False
+    score: float | None = None
+    verdict: str = "healthy"
+    attempts: int = 0
+    checkpoints: tuple[str, ...] = ()
+    reports: dict[int, dict[str, float]] = field(default_factory=dict)

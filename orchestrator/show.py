@@ -1,0 +1,305 @@
+"""What a user sees: tables on a terminal, plain lines in a pipe."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.conductor import Progress
+from orchestrator.doctor import Finding
+from orchestrator.estimate import Estimate, estimate
+from orchestrator.search.ledger import Ledger
+from orchestrator.search.trial import Leg, Trial
+from orchestrator.spec import Sweep
+from orchestrator.status import rows
+from orchestrator.sweep import Outcome
+
+console = Console(highlight=False)
+REFRESH = 1.0
+"""Seconds between two pictures of a running sweep."""
+
+_COLOURS = {
+    "finished": "green",
+    "running": "cyan",
+    "waiting": "yellow",
+    "pruned": "dim",
+    "collapsed": "red",
+    "diverged": "red",
+    "crashed": "bold red",
+}
+
+
+def status(document: dict[str, Any]) -> None:
+    console.print(_table(document))
+    for line in _remarks(document):
+        console.print(line)
+
+
+def watch(read: Callable[[], dict[str, Any]]) -> None:
+    """Redraw until the sweep no longer runs."""
+    document = read()
+    with Live(_table(document), console=console, auto_refresh=False) as live:
+        while document["state"] == "running":
+            time.sleep(REFRESH)
+            document = read()
+            live.update(_table(document), refresh=True)
+
+
+def sweeps(documents: Sequence[dict[str, Any]]) -> None:
+    if not documents:
+        console.print("no sweeps yet; start one with: gansweep submit FILE")
+        return
+    table = Table("sweep", "state", "trials", "finished", "best", box=None, pad_edge=False)
+    for d in documents:
+        best = f"{d['best']['score']:.4g} (trial {d['best']['id']})" if d["best"] else "-"
+        finished = sum(t["state"] == "finished" for t in d["trials"])
+        table.add_row(d["name"], d["state"], str(len(d["trials"])), str(finished), best)
+    console.print(table)
+
+
+def plan_document(sweep: Sweep) -> dict[str, Any]:
+    return {"sweep": sweep.model_dump(mode="json", by_alias=True), "estimate": estimate(sweep).__dict__}
+
+
+def plan(sweep: Sweep) -> None:
+    guess = estimate(sweep)
+    console.print(sweep.to_yaml(), end="")
+    console.print(f"\n[bold]estimate[/bold]  {_plan_words(sweep, guess)}")
+
+
+def ending(document: dict[str, Any], outcome: Outcome, grid: str | None, home: Path) -> None:
+    """How a run of a sweep ended, and what to do next."""
+    status(document)
+    name, state = document["name"], document["state"]
+    at = "" if home == Path("gansweep-home") else f" --home {home}"
+    if grid:
+        console.print(f"sample grid of the best trial: {grid}", soft_wrap=True)
+    if outcome.unsent:
+        console.print(
+            f"some records wait for MLflow ({outcome.unsent}); send them with: gansweep resume {name}{at}",
+            soft_wrap=True,
+        )
+    if state != "finished":
+        console.print(f"{state}; go on with: gansweep resume {name}{at}")
+        return
+    console.print("next:")
+    if document["best"]:
+        console.print(f"  gansweep promote {name}{at}          register the best generator")
+    console.print(f"  gansweep ui{at}                      browse the runs")
+    console.print(f"  gansweep resume {name} --trials {2 * len(document['trials'])}{at}   search further")
+
+
+def promoted(document: dict[str, Any]) -> None:
+    evidence = document["evidence"]
+    word = "is now" if document["new"] else "stays registered;"
+    console.print(f"{document['model']} version {document['version']} {word} '{document['alias']}'", style="bold green")
+    table = Table.grid(padding=(0, 2))
+    for key in sorted(evidence):
+        table.add_row(key.removeprefix("gansweep."), evidence[key])
+    console.print(table)
+    console.print("next:")
+    console.print(f"  gansweep sample {document['uri']} -n 64 -o grid.png")
+    console.print("  gansweep ui")
+    console.print(
+        f"  python: mlflow.pyfunc.load_model('{document['uri']}')   (MLFLOW_TRACKING_URI={document['tracking_uri']})",
+        soft_wrap=True,
+    )
+
+
+def findings(found: Sequence[Finding]) -> None:
+    for finding in found:
+        mark = "[green]ok  [/green]" if finding.ok else "[red]mend[/red]"
+        console.print(f"{mark} {finding.what}: {finding.detail}", soft_wrap=True)
+
+
+# -- a sweep as it runs ----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def progress(quiet: bool) -> Iterator[Progress]:
+    """A live table on a terminal, plain lines in a pipe, nothing for ``--json``."""
+    if quiet:
+        yield Quiet()
+    elif console.is_terminal:
+        with Live(console=console, auto_refresh=False) as live:
+            yield Moving(live)
+    else:
+        yield Lines()
+
+
+class Quiet:
+    """Says nothing."""
+
+    def note(self, text: str) -> None: ...
+
+    def searching(self, ledger: Ledger, slots: int) -> None: ...
+
+    def reported(self, leg: Leg, report: dict[str, Any]) -> None: ...
+
+    def ended(self, leg: Leg, trial: Trial | None) -> None: ...
+
+
+class Lines(Quiet):
+    """One line per event."""
+
+    def __init__(self) -> None:
+        self._pace: _Pace | None = None
+
+    def note(self, text: str) -> None:
+        print(text, flush=True)
+
+    def searching(self, ledger: Ledger, slots: int) -> None:
+        self._pace = _Pace(ledger)
+        print(f"{slots} trial{'s' if slots > 1 else ''} at once", flush=True)
+
+    def reported(self, leg: Leg, report: dict[str, Any]) -> None:
+        left = self._pace.left(leg, report) if self._pace else ""
+        metrics = "  ".join(f"{name} {value:.4g}" for name, value in report["metrics"].items())
+        speed = f"{report['images_per_second']:,.0f} images/s"
+        verdict = report["health"]["verdict"]
+        print(f"{_name(leg)}  {report['images']:,} images  {verdict}  {metrics}  {speed}{left}", flush=True)
+
+    def ended(self, leg: Leg, trial: Trial | None) -> None:
+        if trial is None:
+            print(f"{_name(leg)}  done", flush=True)
+            return
+        state = "leg died, goes on from its last checkpoint" if trial.state == "running" else trial.state
+        score = f"  score {trial.score:.4g}" if trial.score is not None else ""
+        error = f"  {trial.error}" if trial.error and trial.state in ("running", "crashed") else ""
+        print(f"trial {trial.id}  {state}{score}{error}", flush=True)
+
+
+class Moving(Lines):
+    """The table of all trials, redrawn at every event."""
+
+    def __init__(self, live: Live) -> None:
+        super().__init__()
+        self._live, self._note = live, "starting"
+        self._ledger: Ledger | None = None
+
+    def note(self, text: str) -> None:
+        self._note = text
+        self._draw("")
+
+    def searching(self, ledger: Ledger, slots: int) -> None:
+        self._pace, self._ledger = _Pace(ledger), ledger
+        self._draw("starting Ray's workers")
+
+    def reported(self, leg: Leg, report: dict[str, Any]) -> None:
+        self._draw(self._pace.left(leg, report) if self._pace else "")
+
+    def ended(self, leg: Leg, trial: Trial | None) -> None:
+        self._draw("")
+
+    def _draw(self, left: str) -> None:
+        parts: list[RenderableType] = [Text(f"{self._note}{left}", style="dim")]
+        if self._ledger is not None:
+            ledger = self._ledger
+            document = {"name": ledger.sweep.name, "state": "running", "trials": rows(ledger)}
+            parts.insert(0, _table(document))
+        self._live.update(Group(*parts), refresh=True)
+
+
+class _Pace:
+    """Images still to train against the speed seen so far."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger, self._expected = ledger, estimate(ledger.sweep).images
+        self._start, self._before = time.monotonic(), self._trained()
+        self._confirming: dict[tuple[int, int | None], int] = {}
+
+    def left(self, leg: Leg, report: dict[str, Any]) -> str:
+        if leg.confirm_seed is not None:
+            self._confirming[leg.trial, leg.confirm_seed] = report["images"]
+        done = self._trained() + sum(self._confirming.values())
+        speed = (done - self._before) / (time.monotonic() - self._start)
+        seconds = max(0, self._expected - done) / max(speed, 1e-9)
+        return f"  about {_duration(seconds)} left"
+
+    def _trained(self) -> int:
+        return sum(trial.images for trial in self._ledger.trials())
+
+
+# -- pieces ----------------------------------------------------------------------------------------------------------
+
+
+def _table(document: dict[str, Any]) -> Table:
+    trials = document["trials"]
+    varied = sorted({name for trial in trials for name in trial["params"]})
+    title = f"{document['name']}: {document['state']}, {len(trials)} trials"
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for column in ("trial", "state", "rung", "images", "score", "verdict", "images/s"):
+        table.add_column(column, justify="left" if column in ("state", "verdict") else "right")
+    for name in varied:
+        table.add_column(name.split(".")[-1], justify="right")
+    best = document.get("best") or {}
+    order = sorted(trials, key=lambda t: (t["state"] == "crashed", t["id"]))
+    for trial in order:
+        mark = "*" if trial["id"] == best.get("id") else ""
+        score = "-" if trial["score"] is None else f"{trial['score']:.4g}"
+        speed = "-" if trial["images_per_second"] is None else f"{trial['images_per_second']:,.0f}"
+        params = [_value(trial["params"].get(name)) for name in varied]
+        state = Text(trial["state"], style=_COLOURS[trial["state"]])
+        row = (
+            f"{mark}{trial['id']}",
+            state,
+            str(trial["rung"]),
+            f"{trial['images']:,}",
+            score,
+            trial["verdict"],
+            speed,
+        )
+        table.add_row(*row, *params)
+    return table
+
+
+def _remarks(document: dict[str, Any]) -> Iterator[str]:
+    best = document["best"]
+    for confirmed in document["confirmed"]:
+        scores = ", ".join("-" if s is None else f"{s:.4g}" for s in confirmed["scores"])
+        median = "-" if confirmed["median"] is None else f"{confirmed['median']:.4g}"
+        yield f"trial {confirmed['trial']} on fresh seeds: {scores} (median {median})"
+    if best:
+        yield f"best: trial {best['id']}, score {best['score']:.4g} (marked *)"
+    elif any(t["state"] == "finished" for t in document["trials"]):
+        broken = sorted({name for t in document["trials"] if t["state"] == "finished" for name in t["violations"]})
+        yield f"no finished trial keeps every constraint; violated: {', '.join(broken) or 'none was measured'}"
+    for trial in document["trials"]:
+        if trial["state"] in ("collapsed", "diverged"):
+            yield f"trial {trial['id']} {trial['state']}: {'; '.join(trial['reasons'])}"
+        elif trial["state"] == "crashed":
+            yield f"trial {trial['id']} crashed: {trial['error']}"
+
+
+def _plan_words(sweep: Sweep, guess: Estimate) -> str:
+    resources = sweep.resources
+    per_trial = f"{resources.workers_per_trial} x {resources.cpus_per_worker:g} CPU"
+    per_trial += f" + {resources.gpus_per_worker:g} GPU" if resources.gpus_per_worker else ""
+    rungs = " -> ".join(f"{images:,}" for images in sweep.rung_images())
+    return (
+        f"{guess.trials} trials, rungs at {rungs} images, {guess.confirmations} confirmations: "
+        f"about {guess.images:,} images in {guess.legs} legs ({guess.share_of_full:.0%} of training every trial to the "
+        f"end); {per_trial} a trial"
+    )
+
+
+def _name(leg: Leg) -> str:
+    return f"trial {leg.trial}" if leg.confirm_seed is None else f"trial {leg.trial} on seed {leg.confirm_seed}"
+
+
+def _value(value: Any) -> str:
+    return "" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"

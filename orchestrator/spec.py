@@ -1,0 +1,300 @@
+"""The sweep file as frozen values, checked so that what starts can also end.
+
+``load`` is the way in: YAML -> ``Sweep``, or one SettingsError with every problem of the file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+
+from trainers.config import Config, Settings
+from trainers.settings import Document, Problem, build, did_you_mean, parse, read
+
+Scalar = bool | int | float | str
+
+
+def _name(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", value):
+        raise ValueError(f"{value!r}: use 1 to 63 of a-z, 0-9, '-' and '_', a letter or digit first")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_name)]
+
+
+class Dimension(Settings):
+    """One searched setting: a ``float`` or ``int`` interval (``log`` or not), or a ``choice``; ``when`` makes it
+    conditional.
+    """
+
+    float_: tuple[float, float] | None = Field(default=None, alias="float")
+    int_: tuple[int, int] | None = Field(default=None, alias="int")
+    choice: tuple[Scalar, ...] | None = None
+    log: bool = False
+    when: dict[str, tuple[Scalar, ...]] = Field(default={})
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Dimension:
+        kinds = [k for k in (self.float_, self.int_, self.choice) if k is not None]
+        if len(kinds) != 1:
+            raise ValueError("give exactly one of float: [low, high], int: [low, high] or choice: [a, b, …]")
+        if self.choice is not None:
+            if not self.choice or len(set(map(repr, self.choice))) < len(self.choice):
+                raise ValueError("choice needs at least one value, each once")
+            if self.log:
+                raise ValueError("log has no meaning for a choice")
+        else:
+            low, high = self.float_ or self.int_ or (0, 0)
+            if not low < high:
+                raise ValueError(f"the interval [{low}, {high}] is empty: low must be under high")
+            if self.log and low <= 0:
+                raise ValueError(f"a log interval must start above 0, not at {low}")
+        return self
+
+    @property
+    def corners(self) -> tuple[Scalar, ...]:
+        """The values at which validity is tried: all choices, or both ends."""
+        return self.choice or self.float_ or self.int_ or ()
+
+
+class Search(Settings):
+    """How many trials, chosen how, from which space."""
+
+    trials: int = Field(default=16, ge=1)
+    sampler: Literal["tpe", "random"] = "tpe"
+    seed: int = Field(default=0, ge=0)
+    storage: str = Field(
+        default="auto", description="the ledger: auto = a journal file in the home, or an Optuna RDB URL"
+    )
+    space: dict[str, Dimension] = Field(default={})
+    start_with: tuple[dict[str, Scalar], ...] = Field(
+        default=(), description="settings to try first, before the sampler's own"
+    )
+
+
+class Objective(Settings):
+    """What "best" means: one metric, and bounds that a good trial keeps."""
+
+    minimize: str | None = None
+    maximize: str | None = None
+    require: dict[str, str] = Field(default={})
+
+    @model_validator(mode="after")
+    def _one_direction(self) -> Objective:
+        if (self.minimize is None) == (self.maximize is None):
+            raise ValueError("give exactly one of minimize: METRIC or maximize: METRIC")
+        for metric, bound in self.require.items():
+            if not _BOUND.fullmatch(bound.strip()):
+                raise ValueError(f"require.{metric}: {bound!r} is not a bound such as '>= 0.5' or '<= 20'")
+        return self
+
+    @property
+    def metric(self) -> str:
+        return self.minimize or self.maximize or ""
+
+    @property
+    def direction(self) -> Literal["minimize", "maximize"]:
+        return "minimize" if self.minimize else "maximize"
+
+    @property
+    def bounds(self) -> dict[str, tuple[str, float]]:
+        """metric -> (">=" or "<=", limit)"""
+        found = {metric: _BOUND.fullmatch(bound.strip()) for metric, bound in self.require.items()}
+        return {metric: (match[1], float(match[2])) for metric, match in found.items() if match}
+
+
+_BOUND = re.compile(r"(>=|<=)\s*([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)")
+
+
+class Rungs(Settings):
+    """Asynchronous successive halving: the best 1/``reduction`` of each rung trains on, to ``reduction`` times the
+    images.
+    """
+
+    first_images: int = Field(ge=1)
+    reduction: int = Field(default=3, ge=2)
+
+
+class Confirm(Settings):
+    """Re-train the ``top`` finished trials on ``seeds`` fresh seeds each."""
+
+    top: int = Field(default=0, ge=0)
+    seeds: int = Field(default=3, ge=1)
+
+
+class Resources(Settings):
+    """What one trial gets, and how many run at once."""
+
+    workers_per_trial: int = Field(default=1, ge=1, le=1024)
+    cpus_per_worker: float = Field(default=1, gt=0)
+    gpus_per_worker: float = Field(default=0, ge=0)
+    max_concurrent_trials: int | Literal["auto"] = "auto"
+
+    @model_validator(mode="after")
+    def _gpu_shares(self) -> Resources:
+        if self.gpus_per_worker > 1 and self.gpus_per_worker % 1:
+            raise ValueError(f"gpus_per_worker {self.gpus_per_worker}: a fraction up to 1, or a whole number")
+        return self
+
+
+class Tracking(Settings):
+    uri: str = Field(
+        default="auto", description="auto = an MLflow server in the home; or http://…, postgresql://…, sqlite:///…"
+    )
+
+
+class Artifacts(Settings):
+    url: str = Field(default="auto", description="auto = a folder in the home; or a folder, or s3://bucket/prefix")
+
+
+class Sweep(Config):
+    """A whole sweep: the settings of one training (``Config``), and what to vary, judge, run on and keep."""
+
+    name: Name
+    search: Search = Search()
+    objective: Objective = Objective(minimize="fid")
+    rungs: Rungs | None = None
+    confirm: Confirm = Confirm()
+    resources: Resources = Resources()
+    tracking: Tracking = Tracking()
+    artifacts: Artifacts = Artifacts()
+
+    def trial_config(self, params: dict[str, Any]) -> Config:
+        """The settings of one training with ``params`` (dotted names) laid over the file's. Raises ValidationError."""
+        values = self.model_dump(include=set(Config.model_fields))
+        for name, value in params.items():
+            group, key = name.split(".")
+            values[group][key] = value
+        return Config.model_validate(values)
+
+    def rung_images(self) -> list[int]:
+        """Images at which a trial is compared; the last is the whole budget."""
+        if self.rungs is None:
+            return [self.train.images]
+        levels, images = [], self.rungs.first_images
+        while images < self.train.images:
+            levels.append(images)
+            images *= self.rungs.reduction
+        return [*levels, self.train.images]
+
+    def comparable(self) -> dict[str, Any]:
+        """What must stay the same for two trials to be ranked in one sweep."""
+        values = self.model_dump(mode="json", by_alias=True, include={*Config.model_fields, "objective", "rungs"})
+        values["space"] = {name: d.model_dump(mode="json", by_alias=True) for name, d in self.search.space.items()}
+        return values
+
+    def to_yaml(self) -> str:
+        """The resolved sweep, readable by ``load``."""
+        return yaml.safe_dump(self.model_dump(mode="json", by_alias=True, exclude_none=True), sort_keys=False)
+
+
+def load(file: Path, overrides: Sequence[str] = ()) -> Sweep:
+    """Read and check a sweep file. Raises SettingsError listing every problem."""
+    return _checked(read(file, overrides))
+
+
+def loads(text: str, source: str) -> Sweep:
+    """Like ``load``, from text."""
+    return _checked(parse(text, source))
+
+
+def _checked(document: Document) -> Sweep:
+    return build(Sweep, document, lambda sweep: _problems(sweep, document), {"name": "unnamed"})
+
+
+def _problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
+    """What is wrong between settings that are each fine."""
+    yield from _space_problems(sweep, document)
+    yield from _measure_problems(sweep, document)
+    yield from _training_problems(sweep, document)
+
+
+def _space_problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
+    known = [
+        f"{group}.{key}" for group in ("data", "model", "train") for key in type(getattr(sweep, group)).model_fields
+    ]
+    for name, dimension in sweep.search.space.items():
+        where, path = f"search.space.{name}", ("search", "space", name)
+        if name not in known:
+            yield document.problem(where, f"no such setting{did_you_mean(name, known)}", path)
+            continue
+        for value in dimension.corners:
+            try:
+                sweep.trial_config({name: value})
+            except ValidationError as error:
+                yield document.problem(where, f"value {value!r} is impossible: {error.errors()[0]['msg']}", path)
+        for other, values in dimension.when.items():
+            yield from _when_problems(sweep, document, name, other, values)
+    for i, params in enumerate(sweep.search.start_with):
+        for name in params.keys() - sweep.search.space.keys():
+            where = f"search.start_with.{i}.{name}"
+            yield document.problem(where, "is not in search.space", ("search", "start_with", i, name))
+
+
+def _when_problems(
+    sweep: Sweep, document: Document, name: str, other: str, values: tuple[Scalar, ...]
+) -> Iterator[Problem]:
+    where, path = f"search.space.{name}.when.{other}", ("search", "space", name, "when", other)
+    dimension = sweep.search.space.get(other)
+    if other == name or (dimension and name in _ancestors(sweep, other)):
+        yield document.problem(where, "depends on itself", path)
+    elif dimension is None:
+        yield document.problem(
+            where, f"'{other}' is not in search.space{did_you_mean(other, sweep.search.space)}", path
+        )
+    elif dimension.choice is None:
+        yield document.problem(where, f"'{other}' is an interval; a condition needs a choice", path)
+    elif not set(values) & set(dimension.choice):
+        yield document.problem(where, f"can never hold: {list(values)} are none of {list(dimension.choice)}", path)
+
+
+def _ancestors(sweep: Sweep, name: str, seen: frozenset[str] = frozenset()) -> frozenset[str]:
+    """Every parameter whose value decides whether ``name`` is active."""
+    for other in sweep.search.space[name].when if name in sweep.search.space else ():
+        if other not in seen:
+            seen = _ancestors(sweep, other, seen | {other})
+    return seen
+
+
+def _measure_problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
+    measured, objective = sweep.evaluate.metrics, sweep.objective
+    wanted = {f"objective.{objective.direction}": objective.metric}
+    wanted |= {f"objective.require.{metric}": metric for metric in objective.require}
+    for where, metric in wanted.items():
+        if metric not in measured:
+            hint = did_you_mean(metric, measured)
+            yield document.problem(where, f"'{metric}' is not measured{hint}; add it to evaluate.metrics")
+    every = sweep.evaluate.every_images
+    if sweep.rungs and sweep.rungs.first_images < every:
+        message = f"{sweep.rungs.first_images} comes before the first evaluation, at evaluate.every_images = {every}"
+        yield document.problem("rungs.first_images", message)
+
+
+def _training_problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
+    """What no training could start with: in the file as it stands, and at every corner of the space, one setting at a
+    time.
+    """
+    from trainers.check import problems
+
+    ranks = sweep.resources.workers_per_trial
+    base = problems(sweep.trial_config({}), ranks)
+    yield from (document.problem(where, message) for where, message in base if where not in sweep.search.space)
+    for name, dimension in sweep.search.space.items():
+        if name.count(".") != 1:
+            continue
+        for value in dimension.corners:
+            try:
+                config = sweep.trial_config({name: value})
+            except (ValidationError, KeyError):
+                continue  # reported by _space_problems
+            for where, message in problems(config, ranks):
+                if (where, message) not in base:
+                    yield document.problem(
+                        f"search.space.{name}", f"value {value!r}: {where}: {message}", ("search", "space", name)
+                    )

@@ -1,0 +1,85 @@
+"""A sweep as others see it: the document of ``gansweep status --json``, made from the ledger alone."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from orchestrator.errors import UserError
+from orchestrator.paths import SweepPaths
+from orchestrator.search.ledger import Ledger, SweepState
+from orchestrator.search.trial import Trial
+
+
+def describe(ledger: Ledger, paths: SweepPaths) -> dict[str, Any]:
+    """``{"name", "state", "trials": […], "best", "confirmed"}``, as fixed in the design's section 4."""
+    best = ledger.best()
+    return {
+        "name": ledger.sweep.name,
+        "state": state(ledger, paths),
+        "trials": rows(ledger),
+        "best": {"id": best.id, "score": best.score, "params": best.params} if best else None,
+        "confirmed": ledger.confirmed(),
+    }
+
+
+def rows(ledger: Ledger) -> list[dict[str, Any]]:
+    """The ``trials`` of the document."""
+    return [_trial(trial) for trial in ledger.trials()]
+
+
+def state(ledger: Ledger, paths: SweepPaths) -> SweepState:
+    """A sweep that says it runs, but whose driver is dead, is interrupted."""
+    written = ledger.state()
+    return "interrupted" if written == "running" and not is_driven(paths) else written
+
+
+@contextmanager
+def driving(paths: SweepPaths) -> Iterator[None]:
+    """Hold the sweep's lock: one driver at a time, and the kernel drops it with the process. Raises UserError where it
+    is held.
+    """
+    with paths.lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(
+                f"sweep '{paths.name}' is being run by another process; watch it with "
+                f"'gansweep status {paths.name} --watch', or end it with 'gansweep stop {paths.name}'"
+            ) from None
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def is_driven(paths: SweepPaths) -> bool:
+    try:
+        with paths.lock.open("r") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def _trial(trial: Trial) -> dict[str, Any]:
+    return {
+        "id": trial.id,
+        "state": trial.state,
+        "params": trial.params,
+        "images": trial.images,
+        "rung": trial.rung,
+        "score": trial.score,
+        "metrics": trial.metrics,
+        "verdict": trial.verdict,
+        "reasons": list(trial.reasons),
+        "mlflow_run_id": trial.mlflow_run_id,
+        "checkpoint": trial.checkpoint,
+        "images_per_second": trial.images_per_second,
+        "violations": {name: distance for name, distance in trial.violations.items() if distance > 0},
+        "error": trial.error,
+    }

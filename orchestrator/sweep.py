@@ -1,0 +1,244 @@
+"""The story of a sweep: open what stands, search leg by leg, confirm, and say what came of it.
+
+submit / resume -> run
+    ledger      what is known, and the next leg        (search/)
+    run_legs    trains legs on warm gangs              (execution/)
+    recorder    shows them in MLflow                   (tracking/)
+    store       keeps checkpoints and sample grids     (artifacts/)
+promote                                                (registry/)
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.artifacts import Store, open_store
+from orchestrator.conductor import Conductor, Progress
+from orchestrator.errors import UserError
+from orchestrator.execution.environment import prepare
+from orchestrator.execution.order import GangSpec
+from orchestrator.paths import Home, SweepPaths, samples_key, trial_key
+from orchestrator.search.ledger import Ledger, SweepState
+from orchestrator.spec import Sweep, loads
+from orchestrator.status import describe, driving, is_driven
+from orchestrator.tracking.recorder import Recorder, Target, check
+from orchestrator.tracking.server import embedded
+from orchestrator.tracking.spool import Spool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run of a sweep ended. ``unsent`` says why records still wait for MLflow, or is None."""
+
+    state: SweepState
+    unsent: str | None = None
+
+
+def submit(sweep: Sweep, home: Home, progress: Progress, address: str | None = None) -> Outcome:
+    """Start a sweep, or go on with the one of this name where it is the same sweep."""
+    paths = home.sweep(sweep.name)
+    paths.root.mkdir(parents=True, exist_ok=True)
+    with driving(paths):
+        ledger = Ledger.open(sweep, paths.ledger)  # refuses another search space, before the old file is replaced
+        paths.spec.write_text(sweep.to_yaml())
+        return _run(ledger, home, paths, progress, address)
+
+
+def resume(name: str, home: Home, progress: Progress, trials: int | None = None, address: str | None = None) -> Outcome:
+    """Go on after any death; ``trials`` extends the sweep to that many in all."""
+    sweep, _ = find(name, home)
+    if trials is not None:
+        sweep = sweep.model_copy(update={"search": sweep.search.model_copy(update={"trials": trials})})
+    return submit(sweep, home, progress, address)
+
+
+def stop(name: str, home: Home) -> bool:
+    """Ask a running sweep to end after its current reports; False where none runs."""
+    _, paths = find(name, home)
+    running = is_driven(paths)
+    if running:
+        paths.stop_request.touch()
+    return running
+
+
+def status(name: str, home: Home) -> dict[str, Any]:
+    """The document of ``gansweep status --json``."""
+    return describe(*ledger_of(name, home))
+
+
+def overview(home: Home) -> list[dict[str, Any]]:
+    """The status of every sweep of this home."""
+    return [status(name, home) for name in home.sweeps()]
+
+
+def train(sweep: Sweep, out: Path, as_json: bool) -> str:
+    """One training with no search; returns its last verdict."""
+    from orchestrator.training import train as run
+
+    return run(sweep, out, as_json)
+
+
+def promote(
+    name: str, model: str, alias: str, trial: int | None, forced_reason: str | None, home: Home
+) -> dict[str, Any]:
+    """The gate, then the registry. Raises WorkError with the reasons where the gate refuses and no reason to force it
+    is given.
+    """
+    from orchestrator.promotion import promote as run
+
+    ledger, paths = ledger_of(name, home)
+    store = store_of(ledger.sweep, home)
+    return run(ledger, paths, store, tracking_uri(ledger.sweep, home), model, alias, trial, forced_reason)
+
+
+def rollback(name: str, model: str, alias: str, home: Home) -> dict[str, Any]:
+    """Give the alias back to the version that held it before."""
+    from orchestrator.registry.models import rollback as run
+
+    return run(tracking_uri(find(name, home)[0], home), model, alias)
+
+
+def sample(source: str, number: int, output: Path, seed: int, label: int | None, home: Home) -> tuple[int, ...]:
+    """Draw ``number`` samples from a registered model or a checkpoint folder into a picture or an array; returns the
+    shape of one.
+    """
+    from orchestrator.sampling import sample as run
+
+    return run(source, number, output, seed, label, os.environ.get("MLFLOW_TRACKING_URI") or home.mlflow_database)
+
+
+def serve_ui(home: Home, port: int, announce: Callable[[str], None]) -> None:
+    """The MLflow UI on this home, until Ctrl-C; ``announce`` is told its URL once it answers."""
+    with embedded(home, port or None) as server:
+        server.wait()
+        announce(server.url)
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+
+
+def grid_of(name: str, home: Home) -> str | None:
+    """Where the sample grid of the best trial lies in the artifact store."""
+    ledger, _ = ledger_of(name, home)
+    best = ledger.best()
+    if best is None:
+        return None
+    return f"{store_of(ledger.sweep, home).url}/{samples_key(trial_key(name, best.id), best.images)}"
+
+
+def find(name: str, home: Home) -> tuple[Sweep, SweepPaths]:
+    """A sweep of this home, by name. Raises UserError where there is none."""
+    paths = home.sweep(name)
+    if not paths.spec.is_file():
+        known = ", ".join(home.sweeps()) or "none yet"
+        raise UserError(f"no sweep '{name}' in {home.root}; sweeps there: {known}")
+    return loads(paths.spec.read_text(), str(paths.spec)), paths
+
+
+def ledger_of(name: str, home: Home) -> tuple[Ledger, SweepPaths]:
+    """The ledger of a sweep of this home, for reading."""
+    sweep, paths = find(name, home)
+    return Ledger.open(sweep, paths.ledger), paths
+
+
+def store_of(sweep: Sweep, home: Home) -> Store:
+    return open_store(sweep.artifacts.url, home.artifacts)
+
+
+def tracking_uri(sweep: Sweep, home: Home) -> str:
+    """Where the sweep's runs can be read without a server of ours running."""
+    return home.mlflow_database if sweep.tracking.uri == "auto" else sweep.tracking.uri
+
+
+def _run(ledger: Ledger, home: Home, paths: SweepPaths, progress: Progress, address: str | None) -> Outcome:
+    store = store_of(ledger.sweep, home)
+    store.check()
+    paths.stop_request.unlink(missing_ok=True)
+    spool = Spool(paths.spool)
+    conductor = Conductor(ledger, spool, store, paths.stop_request, progress)
+    if ledger.is_over() and spool.empty and ledger.state() == "finished":
+        return Outcome("finished")
+    with _recording(ledger, home, spool, store, progress) as recorder:
+        conductor.open()
+        try:
+            if not ledger.is_over():
+                _search(conductor, ledger, home, paths, store, progress, address)
+        finally:
+            state = conductor.close()
+    shutil.rmtree(paths.ray, ignore_errors=True)
+    if conductor.failure:
+        raise conductor.failure
+    return Outcome(state, recorder.trouble)
+
+
+def _search(
+    conductor: Conductor,
+    ledger: Ledger,
+    home: Home,
+    paths: SweepPaths,
+    store: Store,
+    progress: Progress,
+    address: str | None,
+) -> None:
+    """Legs on warm gangs, until nothing is left to train or the sweep is told to stop."""
+    prepare(address, home.root / "ray.token")
+    from orchestrator.execution.cluster import cluster, slots  # Ray reads its environment when it is imported
+    from orchestrator.execution.tuner import run_legs
+
+    resources = ledger.sweep.resources
+    gang = GangSpec(
+        resources.workers_per_trial, resources.cpus_per_worker, resources.gpus_per_worker, store, str(home.cache)
+    )
+    tune_storage = f"{store.url}/{ledger.sweep.name}/ray" if store.url.startswith("s3://") else str(paths.ray)
+    with _interruptible(conductor, progress), cluster(address):
+        free = slots(resources)
+        progress.searching(ledger, free)
+        run_legs(conductor, gang, free, tune_storage, "legs")
+
+
+@contextmanager
+def _recording(ledger: Ledger, home: Home, spool: Spool, store: Store, progress: Progress) -> Iterator[Recorder]:
+    """MLflow, fed from the spool while the ``with`` lasts; embedded for ``auto``, where the server starts beside the
+    first trials.
+    """
+    uri = ledger.sweep.tracking.uri
+    with ExitStack() as stack:
+        if uri == "auto":
+            server = stack.enter_context(embedded(home))
+            root = f"{store.url}/mlflow" if store.url.startswith("s3://") else str(home.artifacts / "mlflow")
+            target = Target(server.url, server.wait, root)
+            progress.note(f"MLflow: {server.url}")
+        else:
+            check(uri)
+            target = Target(uri, lambda: None)
+        recorder = Recorder(spool, target, store, ledger.sweep.name, ledger.runs(), ledger.set_run)
+        recorder.start()
+        try:
+            yield recorder
+        except KeyboardInterrupt:
+            recorder.close(timeout=0)
+            raise
+        recorder.close()
+
+
+@contextmanager
+def _interruptible(conductor: Conductor, progress: Progress) -> Iterator[None]:
+    """Ctrl-C (or SIGTERM) once: every leg ends after its next report. Twice: KeyboardInterrupt, now."""
+
+    def on_signal(number: int, frame: object) -> None:
+        if conductor.interrupted:
+            raise KeyboardInterrupt
+        conductor.interrupted = True
+        progress.note("interrupted: finishing the current reports (again to stop at once)")
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

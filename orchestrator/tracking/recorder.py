@@ -1,0 +1,248 @@
+"""Sends the spool to MLflow on a thread of its own, so that recording never slows or kills a trial.
+
+Exactly one run per trial, whatever dies: a run is looked up by its tags before it is made, points carry the time of
+their event, and what could not be sent stays in the spool for the next ``resume``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
+from PIL import Image
+
+from orchestrator.errors import GansweepError, StoreError, UserError
+from orchestrator.tracking.spool import Event, Spool
+
+if TYPE_CHECKING:
+    from orchestrator.artifacts import Store
+
+log = logging.getLogger(__name__)
+
+PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+"""A server that is down must not hold a call for minutes: the spool is the patience."""
+PERIOD = 1.0
+"""Seconds between two sendings: what came in meanwhile goes out as one batch per run."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a sweep is recorded: ``ready`` blocks until the server answers; ``artifact_root`` is None where the server
+    decides.
+    """
+
+    uri: str
+    ready: Callable[[], None]
+    artifact_root: str | None = None
+
+
+def check(uri: str) -> None:
+    """Raise UserError unless an MLflow server or database answers at ``uri``."""
+    os.environ.update(PATIENCE | {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"})
+    try:
+        MlflowClient(uri).search_experiments(max_results=1)
+    except Exception as error:  # requests, SQLAlchemy and MLflow each have errors of their own
+        reason = str(error).splitlines()[0][:200]
+        raise UserError(
+            f"tracking.uri {without_secrets(uri)} can't be used ({type(error).__name__}: {without_secrets(reason)}); "
+            "start the server, correct the address, or use 'auto'"
+        ) from None
+
+
+def without_secrets(text: str) -> str:
+    """``text`` with the password of any URL in it blotted out."""
+    return re.sub(r"(://[^:/@\s]+):[^@\s]+@", r"\1:***@", text)
+
+
+class Recorder:
+    """One thread that empties a spool into MLflow. ``runs`` are the runs made so far; ``on_run`` hears of new ones."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        target: Target,
+        store: Store,
+        sweep: str,
+        runs: dict[int | None, str],
+        on_run: Callable[[int | None, str], None],
+    ) -> None:
+        self._spool, self._target, self._store, self._sweep = spool, target, store, sweep
+        self._runs, self._on_run = dict(runs), on_run
+        self._closing = threading.Event()
+        self._resent = True  # the first event may have been sent before we died
+        self.trouble: str | None = None
+        """Why the last sending failed, in words; None while all is well."""
+        self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
+
+    def start(self) -> None:
+        os.environ.update(PATIENCE)
+        self._thread.start()
+
+    def close(self, timeout: float = 60.0) -> None:
+        """Send what is left, for at most ``timeout`` seconds; the rest stays in the spool."""
+        self._closing.set()
+        self._thread.join(timeout)
+
+    # -- the thread ------------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        delay = PERIOD
+        while True:
+            closing = self._closing.is_set()
+            try:
+                if not self._client_ready():
+                    self._connect()
+                self._send()
+                self.trouble, delay = None, PERIOD
+            except Exception as error:  # whatever a server, a proxy or a database may throw: it is tried again
+                self.trouble, delay = _words(error), min(2 * delay, 30.0)
+                log.warning("recording waits: %s", self.trouble)
+            if closing and (self.trouble is None or self._client_ready()):
+                return
+            self._closing.wait(delay)
+            if self._closing.is_set() and delay > PERIOD:
+                time.sleep(PERIOD)
+
+    def _client_ready(self) -> bool:
+        return hasattr(self, "_client")
+
+    def _connect(self) -> None:
+        self._target.ready()
+        client = MlflowClient(self._target.uri)
+        self._experiment = _experiment(client, self._sweep, self._target.artifact_root)
+        self._client = client
+
+    def _send(self) -> None:
+        """Everything pending, in order: the metrics of a run are gathered into one batch until an event of another kind
+        comes.
+        """
+        metrics: dict[int | None, list[Metric]] = {}
+        position = self._spool.sent
+        for event, behind in self._spool.pending():
+            if event["kind"] == "report":
+                metrics.setdefault(event["trial"], []).extend(_metrics(event))
+                self._flush_if(metrics, len(metrics[event["trial"]]) > 500)
+                self._samples(event)
+            else:
+                self._flush_if(metrics, True)
+                self._once(event)
+            position = behind
+        self._flush_if(metrics, True)
+        if position != self._spool.sent:
+            self._spool.mark(position)
+            self._resent = False
+
+    def _flush_if(self, metrics: dict[int | None, list[Metric]], now: bool) -> None:
+        if now:
+            for trial, points in metrics.items():
+                self._client.log_batch(self._run(trial), metrics=points)
+            metrics.clear()
+
+    def _once(self, event: Event) -> None:
+        match event["kind"]:
+            case "start":
+                self._start_run(event)
+            case "tags":
+                self._client.log_batch(self._run(event["trial"]), tags=_tags(event["tags"]))
+            case "text":
+                self._client.log_text(self._run(event["trial"]), event["text"], event["file"])
+            case "end":
+                self._client.log_batch(self._run(event["trial"]), tags=_tags(event["tags"]))
+                self._client.set_terminated(self._run(event["trial"]), event["status"], event["time"])
+
+    def _start_run(self, event: Event) -> None:
+        run = self._run(event["trial"])
+        params = [Param(key, str(value)) for key, value in event["params"].items()]
+        self._client.log_batch(run, params=params, tags=_tags(event["tags"]))
+        if self._client.get_run(run).info.status != "RUNNING":
+            self._client.update_run(run, status="RUNNING")
+        data = event["dataset"]
+        dataset = Dataset(data["name"], data["digest"], "code", data["source"], None, data["profile"])
+        self._client.log_inputs(run, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+
+    def _run(self, trial: int | None) -> str:
+        """The MLflow run of a trial (None: of the sweep), found or made."""
+        if trial not in self._runs:
+            found = self._client.search_runs([self._experiment], self._filter(trial), max_results=1)
+            self._runs[trial] = found[0].info.run_id if found else self._create(trial)
+            self._on_run(trial, self._runs[trial])
+        return self._runs[trial]
+
+    def _filter(self, trial: int | None) -> str:
+        return f"tags.`gansweep.{'sweep' if trial is None else 'trial'}` = '{self._sweep if trial is None else trial}'"
+
+    def _create(self, trial: int | None) -> str:
+        if trial is None:
+            tags = {"gansweep.sweep": self._sweep, MLFLOW_RUN_NAME: f"sweep {self._sweep}"}
+        else:
+            name = f"{self._sweep}-{trial:03d}"
+            tags = {"gansweep.trial": str(trial), MLFLOW_PARENT_RUN_ID: self._run(None), MLFLOW_RUN_NAME: name}
+        run_id: str = self._client.create_run(self._experiment, tags=tags).info.run_id
+        return run_id
+
+    def _samples(self, event: Event) -> None:
+        key = event.get("samples")
+        run = self._run(event["trial"])
+        if not key or (self._resent and self._has_picture(run, event["images"])):
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                file = self._store.get(key, Path(folder) / "samples.png")
+            except StoreError:
+                if not self._closing.is_set():
+                    raise  # its upload may still be under way
+                return  # the leg died before it stored the grid; the next report brings another
+            with Image.open(file) as picture:
+                self._client.log_image(
+                    run,
+                    picture.convert("RGB"),
+                    key="samples",
+                    step=event["images"],
+                    timestamp=event["time"],
+                    synchronous=True,
+                )
+
+    def _has_picture(self, run: str, images: int) -> bool:
+        return any(f"%step%{images}%" in item.path for item in self._client.list_artifacts(run, "images"))
+
+
+def _experiment(client: MlflowClient, name: str, artifact_root: str | None) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        identifier: str = found.experiment_id
+        return identifier
+    location = f"{artifact_root}/{name}" if artifact_root else None
+    created: str = client.create_experiment(name, artifact_location=location)
+    return created
+
+
+def _metrics(event: Event) -> list[Metric]:
+    return [Metric(key, value, event["time"], event["images"]) for key, value in event["metrics"].items()]
+
+
+def _tags(tags: dict[str, Any]) -> list[RunTag]:
+    return [RunTag(key, str(value)[:5000]) for key, value in tags.items()]
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, GansweepError):
+        return str(error)
+    kind = error.error_code if isinstance(error, MlflowException) else type(error).__name__
+    return without_secrets(f"{kind}: {str(error).splitlines()[0][:200]}")

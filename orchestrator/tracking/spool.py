@@ -1,0 +1,60 @@
+"""Events on their way to MLflow: appended by the driver, sent by the recorder, never lost in between.
+
+An event is one JSON line with a fixed timestamp, so that sending it twice writes the same points. How far the recorder
+came is kept beside, in ``<spool>.sent``.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+Event = dict[str, Any]
+
+
+class Spool:
+    """An append-only file of events, with one reader."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._mark = path, path.with_name(path.name + ".sent")
+        self._lock = threading.Lock()
+        path.touch()
+        self._cut_torn_line()
+        self.sent = int(self._mark.read_text()) if self._mark.exists() else 0
+
+    def append(self, event: Event) -> None:
+        line = json.dumps(event, separators=(",", ":")) + "\n"
+        with self._lock, self._path.open("a", encoding="utf-8") as file:
+            file.write(line)
+
+    def pending(self) -> Iterator[tuple[Event, int]]:
+        """Events not yet sent, each with the position behind it, which ``mark`` takes once it is sent."""
+        position = self.sent
+        with self._path.open("rb") as file:
+            file.seek(position)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return  # still being written
+                position += len(line)
+                yield json.loads(line), position
+
+    def mark(self, position: int) -> None:
+        """Everything before ``position`` is sent."""
+        beside = self._mark.with_name(self._mark.name + ".new")
+        beside.write_text(str(position))
+        beside.replace(self._mark)
+        self.sent = position
+
+    @property
+    def empty(self) -> bool:
+        return self._path.stat().st_size <= self.sent
+
+    def _cut_torn_line(self) -> None:
+        """A writer killed in the middle of a line leaves a tail that the next append would glue to."""
+        content = self._path.read_bytes()
+        if content and not content.endswith(b"\n"):
+            with self._path.open("rb+") as file:
+                file.truncate(content.rfind(b"\n") + 1)
