@@ -1,54 +1,117 @@
-"""Settings that are each fine and together cannot train, found before anything starts. Needs no torch."""
+"""Settings that are each fine and together cannot train, found before anything starts. Needs no torch.
+
+Each problem is (dotted name, what is wrong and the way out).
+"""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from trainers.config import Config
 
-EXAMPLES = {"digits": (1_437, 8), "ring": (100_000, None), "grid": (100_000, None)}
-POINTS = ("ring", "grid")
-CONVOLUTIONAL = ("dcgan",)
+Problems = list[tuple[str, str]]
 
 
-def problems(config: Config, ranks: int = 1) -> list[tuple[str, str]]:
-    """Every (dotted name, what is wrong and the way out); empty where the settings can train on so many ranks."""
-    return [*_batch(config, ranks), *_resolution(config), *_networks(config, ranks)]
+class BuiltIn(NamedTuple):
+    """What is known of a data set without reading it; side 0 is points."""
+
+    examples: int
+    side: int
+    labelled: bool
 
 
-def _batch(config: Config, ranks: int) -> list[tuple[str, str]]:
-    batch, images = config.train.batch_size, config.train.images
+BUILT_IN = {
+    "digits": BuiltIn(1_437, 8, True),
+    "stacked-digits": BuiltIn(128_000, 8, True),
+    "ring": BuiltIn(100_000, 0, False),
+    "grid": BuiltIn(100_000, 0, False),
+}
+CONVOLUTIONAL = ("dcgan", "resnet", "r3gan")
+RESOLUTIONS = (8, 16, 32, 64, 128, 256)
+LOSSES = ("minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic")
+
+
+def problems(config: Config, ranks: int = 1, on_gpu: bool = False) -> Problems:
+    """All that can be said from the settings alone; empty where they can train on so many ranks."""
+    return [*_batch(config, ranks), *_resolution(config), *_networks(config, ranks, on_gpu), *_views(config)]
+
+
+def data_problems(config: Config, examples: int, classes: int) -> Problems:
+    """What shows only once the data is read: so many training examples, in so many classes (0: no labels)."""
     found = []
-    if batch % ranks:
-        near = max(batch // ranks, 1) * ranks
-        found.append(("train.batch_size", f"{batch} can't be shared by {ranks} ranks; {near} can"))
-    if images < batch:
-        found.append(("train.images", f"{images} is less than one batch of {batch}; train longer"))
-    size, _ = EXAMPLES.get(config.data.name, (None, None))
-    if size is not None and batch > size:
-        found.append(("train.batch_size", f"{batch} is more than the {size} training examples of {config.data.name!r}"))
+    batch = config.train.batch_size
+    if examples < batch:
+        message = f"{batch} is more than the {examples} training examples; use at most {examples}, or bring more data"
+        found.append(("train.batch_size", message))
+    if config.model.conditional and not classes:
+        message = (
+            f"a conditional model needs labels, and {config.data.name!r} has none; label the data or set it to false"
+        )
+        found.append(("model.conditional", message))
     return found
 
 
-def _resolution(config: Config) -> list[tuple[str, str]]:
-    _, native = EXAMPLES.get(config.data.name, (None, None))
-    resolution = config.data.resolution
-    if native is not None and resolution != native:
-        return [("data.resolution", f"{config.data.name!r} is {native}x{native}, not {resolution}x{resolution}")]
+def _batch(config: Config, ranks: int) -> Problems:
+    batch, packing, images = config.train.batch_size, config.train.packing, config.train.images
+    unit = ranks * packing
+    found = []
+    if batch % unit:
+        shares = f"{ranks} ranks" if packing == 1 else f"{ranks} ranks in packs of {packing}"
+        found.append(("train.batch_size", f"{batch} can't be shared by {shares}; {-(-batch // unit) * unit} can"))
+    if images < batch:
+        found.append(
+            ("train.images", f"{images} is less than one batch of {batch}; train longer or use smaller batches")
+        )
+    return found
+
+
+def _resolution(config: Config) -> Problems:
+    known, resolution = BUILT_IN.get(config.data.name), config.data.resolution
+    if known and known.side and resolution != known.side:
+        message = f"{config.data.name!r} is {known.side}x{known.side}, not {resolution}x{resolution}"
+        return [("data.resolution", message)]
     found = []
     for player in ("generator", "discriminator"):
         name = getattr(config.model, player)
-        if name not in CONVOLUTIONAL:
-            continue
-        if config.data.name in POINTS:
+        if name in CONVOLUTIONAL and known and not known.side:
             found.append((f"model.{player}", f"{name!r} makes images, and {config.data.name!r} is points; use 'mlp'"))
-        elif resolution not in (8, 16, 32, 64, 128, 256):
-            found.append(("data.resolution", f"{name!r} makes 8, 16, 32, 64, 128 or 256 pixels, not {resolution}"))
+        elif name in CONVOLUTIONAL and resolution not in RESOLUTIONS:
+            message = f"{name!r} makes {', '.join(map(str, RESOLUTIONS))} pixels, not {resolution}; 'mlp' makes any"
+            found.append(("data.resolution", message))
     return found
 
 
-def _networks(config: Config, ranks: int) -> list[tuple[str, str]]:
-    found = []
-    for player in ("generator", "discriminator"):
-        if ranks > 1 and getattr(config.model, f"{player}_norm") == "batch":
-            way_out = "'none'" if player == "generator" else "'spectral' or 'none'"
-            found.append((f"model.{player}_norm", f"batch norm differs between {ranks} ranks; use {way_out}"))
+def _networks(config: Config, ranks: int, on_gpu: bool) -> Problems:
+    model, train, found = config.model, config.train, []
+    known = BUILT_IN.get(config.data.name)
+    if known:
+        found += data_problems(config, known.examples, int(known.labelled))
+    if config.data.name in ("images", "parquet") and not config.data.path:
+        found.append(("data.path", f"{config.data.name!r} needs the place of the images"))
+    if train.loss not in LOSSES and ":" not in train.loss:
+        found.append(
+            ("train.loss", f"unknown name {train.loss!r} (known: {', '.join(LOSSES)}, or package.module:Name)")
+        )
+    for player, way_out in (("generator", "'none'"), ("discriminator", "'spectral' or 'none'")):
+        if ranks > 1 and not on_gpu and getattr(model, f"{player}_norm") == "batch":
+            message = f"batch norm over {ranks} ranks is exact on GPUs only; use {way_out}, or one rank"
+            found.append((f"model.{player}_norm", message))
+    for name in ("r1_gamma", "r2_gamma", "gp_lambda"):
+        if getattr(train, name) > 0 and model.discriminator_norm == "batch":
+            message = (
+                "a gradient penalty per example means nothing where batch norm mixes them; use 'spectral' or 'none'"
+            )
+            found.append((f"train.{name}", message))
+    return found
+
+
+def _views(config: Config) -> Problems:
+    train, found = config.train, []
+    known = BUILT_IN.get(config.data.name)
+    if config.model.conditional and train.packing > 1:
+        found.append(("train.packing", "a pack holds several classes, and a conditional model judges by one; use 1"))
+    if train.augment and known and not known.side:
+        found.append(("train.augment", f"is for images, and {config.data.name!r} is points; leave it empty"))
+    if train.ada_target is not None and not train.augment:
+        found.append(("train.ada_target", "has nothing to control; name policies in train.augment"))
     return found

@@ -6,6 +6,10 @@ TrainerError
 └── CheckpointError        a checkpoint that is incomplete, damaged or of another shape
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 
 class TrainerError(Exception):
     """Root of the errors that a user can mend; its text says what, where and what to do."""
@@ -21,3 +25,9 @@ class DataError(TrainerError):
 
 class CheckpointError(TrainerError):
     """A checkpoint folder that is incomplete, damaged, or does not fit the settings."""
+
+
+def refuse(problems: Sequence[tuple[str, str]]) -> None:
+    """Raises one UnusableSettingError that names all (dotted name, message) pairs, if there are any."""
+    if problems:
+        raise UnusableSettingError("\n".join(f"{name}: {message}" for name, message in problems))

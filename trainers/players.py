@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from trainers import ema
 from trainers.config import Config
 from trainers.data import Space
-from trainers.models import build_discriminator, build_generator
+from trainers.models import build_discriminator, build_generator, probe
 from trainers.schedule import share
 from trainers.world import World
 
@@ -26,6 +26,10 @@ class Players:
         self.generator = build_generator(config.model, space, config.train.seed).to(world.device)
         packed = space.packed(config.train.packing)
         self.discriminator = build_discriminator(config.model, packed, config.train.seed).to(world.device)
+        if ":" in config.model.generator + config.model.discriminator:
+            probe(config, self.generator.cpu(), self.discriminator.cpu(), space)
+            self.generator.to(world.device).zero_grad()
+            self.discriminator.to(world.device).zero_grad()
         self.average = copy.deepcopy(self.generator).requires_grad_(False).eval()
         self.ada = torch.zeros((), device=world.device)
         self.wrapped_generator = world.wrap(self.generator)

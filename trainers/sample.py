@@ -27,17 +27,14 @@ def sample(
     """
     device = next(generator.parameters()).device
     pieces = []
-    for start in range(0, len(seeds), BATCH):
-        chosen = [int(s) for s in seeds[start : start + BATCH]]
-        padded = chosen + chosen[-1:] * (BATCH - len(chosen))
-        latents = torch.cat([normal((1, config.model.latent_dim), s, "sample") for s in padded])
-        made = generator(latents.to(device), None)[: len(chosen)]
-        pieces.append(to_arrays(made))
-    return (
-        np.concatenate(pieces)
-        if pieces
-        else to_arrays(generator(torch.zeros(1, config.model.latent_dim).to(device)))[:0]
-    )
+    for start in range(0, max(len(seeds), 1), BATCH):
+        chosen = seeds[start : start + BATCH]
+        rows = np.resize(np.arange(start, start + len(chosen)), BATCH) if len(chosen) else np.zeros(0, np.int64)
+        latents = [normal((1, config.model.latent_dim), int(seeds[row]), "sample") for row in rows]
+        classes = None if labels is None else torch.from_numpy(labels[rows]).to(device)
+        made = generator(torch.cat(latents).to(device), classes) if latents else _nothing(generator, config, device)
+        pieces.append(to_arrays(made[: len(chosen)]))
+    return np.concatenate(pieces)
 
 
 def to_arrays(examples: Tensor) -> NDArray[Any]:
@@ -46,3 +43,8 @@ def to_arrays(examples: Tensor) -> NDArray[Any]:
         return examples.float().cpu().numpy()
     levels = ((examples.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
     return levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def _nothing(generator: nn.Module, config: Config, device: torch.device) -> Tensor:
+    made: Tensor = generator(torch.zeros(1, config.model.latent_dim, device=device), None)
+    return made

@@ -26,7 +26,7 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def on_ranks() -> Iterator[RanksRun]:
-    """``on_ranks(size, function, *arguments)``: what ``function(world, *arguments)`` answers on each of ``size`` ranks."""
+    """``on_ranks(size, function, *arguments)``: the answers of ``function(world, *arguments)`` on ``size`` ranks."""
     context = multiprocessing.get_context("spawn")
     pipes = [context.Pipe() for _ in range(4)]
     processes = [context.Process(target=_wait_for_work, args=(theirs,), daemon=True) for _, theirs in pipes]

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from tests.trainers.small import config
 
+from tests.trainers.small import config
 from trainers.config import Config
 from trainers.errors import CheckpointError
 from trainers.loop import train

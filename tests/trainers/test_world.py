@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from tests.trainers.small import config
 
+from tests.trainers.small import config
 from trainers.config import Config
 from trainers.data import load
 from trainers.gan import GanTraining

@@ -13,7 +13,7 @@ from trainers.data.dataset import Dataset, Examples, Order, Rows, Space
 from trainers.data.digits import digits
 from trainers.data.folder import images
 from trainers.data.gaussians import grid, ring
-from trainers.data.parquet import parquet
+from trainers.data.shards import parquet
 from trainers.data.stacked import stacked_digits
 from trainers.registry import lookup
 

@@ -23,7 +23,7 @@ from trainers.errors import DataError
 log = logging.getLogger(__name__)
 
 Pixels = NDArray[np.uint8]
-UNREADABLE = (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+BROKEN = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 
 
 def pixels(data: bytes, settings: Data) -> Pixels:
@@ -31,8 +31,10 @@ def pixels(data: bytes, settings: Data) -> Pixels:
     try:
         with Image.open(io.BytesIO(data)) as opened:
             picture = _eight_bits(ImageOps.exif_transpose(opened))
-    except UNREADABLE as error:
-        raise DataError(str(error) or type(error).__name__) from error
+    except UnidentifiedImageError as error:
+        raise DataError("not an image of any known format") from error
+    except BROKEN as error:
+        raise DataError(f"broken image ({error})") from error
     picture = picture.convert("RGB" if settings.channels == 3 else "L")
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2

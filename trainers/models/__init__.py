@@ -12,8 +12,9 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from trainers.config import Model
+from trainers.config import Config, Model
 from trainers.data.dataset import Space
+from trainers.errors import UnusableSettingError
 from trainers.models.dcgan import DcganDiscriminator, DcganGenerator
 from trainers.models.mlp import MaxoutDiscriminator, MlpDiscriminator, MlpGenerator
 from trainers.models.r3gan import R3ganDiscriminator, R3ganGenerator
@@ -49,9 +50,46 @@ def build_discriminator(settings: Model, space: Space, seed: int = 0) -> nn.Modu
     return _build(builder, settings, space, key(seed, "discriminator"))
 
 
+def probe(config: Config, generator: nn.Module, discriminator: nn.Module, space: Space) -> None:
+    """Tries a pair of networks from outside on four examples. Raises UnusableSettingError where they cannot train.
+
+    Their shapes must fit each other; the discriminator must be differentiable, under a gradient penalty twice.
+    """
+    labels = torch.zeros(4, dtype=torch.long) if config.model.conditional else None
+    packing = config.train.packing
+    made = generator(torch.zeros(4, config.model.latent_dim), labels)
+    if made.shape != (4, *space.shape):
+        message = f"makes examples of shape {tuple(made.shape[1:])}, the data has {space.shape}"
+        raise UnusableSettingError(f"model.generator: {config.model.generator!r} {message}")
+    packs = torch.zeros(4, *space.packed(packing).shape, requires_grad=True)
+    logits = discriminator(packs, labels)
+    if logits.shape != (4, 1):
+        message = f"answers with shape {tuple(logits.shape)} to 4 examples; one logit each, (4, 1), is needed"
+        raise UnusableSettingError(f"model.discriminator: {config.model.discriminator!r} {message}")
+    _differentiate(config, packs, logits)
+
+
 def parameter_count(module: nn.Module) -> int:
     """The number of trained values."""
     return sum(p.numel() for p in module.parameters())
+
+
+def _differentiate(config: Config, packs: torch.Tensor, logits: torch.Tensor) -> None:
+    penalised = max(config.train.r1_gamma, config.train.r2_gamma, config.train.gp_lambda) > 0
+    name = f"model.discriminator: {config.model.discriminator!r}"
+    try:
+        (gradients,) = torch.autograd.grad(logits.sum(), packs, create_graph=penalised)
+    except RuntimeError as error:
+        raise UnusableSettingError(
+            f"{name} has no gradient at its input, so no generator can learn from it ({error})"
+        ) from error
+    try:
+        if penalised:
+            torch.autograd.backward(gradients.square().sum() + logits.sum())
+    except RuntimeError as error:
+        way_out = "use smooth operations, or set r1_gamma, r2_gamma and gp_lambda to 0"
+        message = f"can't be differentiated twice, which a gradient penalty needs ({error}); {way_out}"
+        raise UnusableSettingError(f"{name} {message}") from error
 
 
 def _build(builder: Builder, settings: Model, space: Space, seed: int) -> nn.Module:

@@ -50,7 +50,7 @@ class ProjectionHead(nn.Module):
         if settings.conditional and space.classes:
             embedding = nn.Embedding(space.classes, features)
             if settings.discriminator_norm != "spectral":
-                nn.init.zeros_(embedding.weight)  # judge all classes alike at first; a zero has no largest singular value
+                nn.init.zeros_(embedding.weight)  # all classes alike at first; a zero has no singular vector
             self.embedding = spectral(settings.discriminator_norm, embedding)
 
     def forward(self, features: Tensor, labels: Tensor | None) -> Tensor:

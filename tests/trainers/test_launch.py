@@ -1,0 +1,132 @@
+"""``python -m trainers``: one command that starts, resumes, and survives being killed at any moment."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.trainers.small import config
+from trainers import launch
+from trainers.__main__ import main
+from trainers.errors import TrainerError
+from trainers.state import load
+
+ROOT = Path(__file__).parents[2]
+
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """``command(*words)``: exit status, standard output and standard error of ``python -m trainers``."""
+
+    def run(*words: Any) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["trainers", *map(str, words)])
+        status = main()
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A settings file, with sections of a sweep that one training ignores."""
+    values = config(train={"images": 640, "r1_gamma": 0.1}).model_dump(mode="json")
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump({**values, "name": "small", "search": {"trials": 2}}))
+    return path
+
+
+def test_a_training_killed_at_random_moments_ends_as_if_it_had_not_been(file: Path, tmp_path: Path) -> None:
+    settings = config(train={"images": 6400, "r1_gamma": 0.1})
+    list(launch.run(settings, 1, tmp_path / "whole"))
+    dice, out = random.Random(0), tmp_path / "killed"
+    for _ in range(2):
+        words = [sys.executable, "-m", "trainers", str(file), "--out", str(out), "--set", "train.images=64000"]
+        process = subprocess.Popen(words, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.readline()  # it has begun
+        time.sleep(dice.uniform(0.0, 0.15))
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        process.stdout.close()
+    list(launch.run(settings, 1, out))
+    assert timeless(reports(out)) == timeless(reports(tmp_path / "whole"))
+    one, other = (load(folder / "checkpoints" / "6400") for folder in (tmp_path / "whole", out))
+    names = [(group, name) for group, tensors in one.tensors.items() for name in tensors]
+    assert all(one.tensors[group][name].equal(other.tensors[group][name]) for group, name in names)
+
+
+def test_it_reports_to_people_and_goes_on_where_it_stopped(file: Path, tmp_path: Path, command: Command) -> None:
+    status, first, _ = command(file, "--out", tmp_path / "out", "--set", "train.images=320")
+    assert status == 0
+    assert first.splitlines()[-1].startswith("320 images")
+    _, again, _ = command(file, "--out", tmp_path / "out", "--set", "train.images=480")
+    assert [line.split()[0] for line in again.splitlines()] == ["480"]
+    assert [r["images"] for r in reports(tmp_path / "out")] == [160, 320, 480]
+
+
+def test_json_is_a_line_per_report_and_nothing_else(file: Path, command: Command) -> None:
+    _, text, _ = command(file, "--json", "--set", "train.images=160")
+    (report,) = [json.loads(line) for line in text.splitlines()]
+    assert set(report) == {"images", "seconds", "losses", "metrics", "provenance", "health", "checkpoint"}
+    assert set(report["health"]) == {"verdict", "reasons", "signals"}
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (("--set", "model.widht=3"), "model.widht: unknown setting; did you mean 'width'?"),
+        (("--ranks", "3"), "train.batch_size: 16 can't be shared by 3 ranks; 18 can"),
+    ],
+)
+def test_wrong_input_is_status_two_and_names_the_way_out(
+    file: Path, command: Command, more: tuple[str, ...], says: str
+) -> None:
+    status, _, told = command(file, *more)
+    assert status == 2
+    assert says in told
+
+
+def test_two_ranks_are_spawned_and_agree_with_one(file: Path, tmp_path: Path) -> None:
+    settings = config(train={"images": 320, "r1_gamma": 0.1})
+    two = list(launch.run(settings, 2, tmp_path / "two"))
+    (one,) = [r for r in launch.run(settings, 1, tmp_path / "one") if r.images == 320]
+    assert [r.images for r in two] == [160, 320]
+    assert two[-1].losses == pytest.approx(one.losses, rel=1e-4)
+    assert len(reports(tmp_path / "two")) == 2
+
+
+def test_what_goes_wrong_on_a_rank_is_told_to_the_caller() -> None:
+    with pytest.raises(TrainerError, match=r"train\.batch_size: 1500 is more than the 1437 training examples"):
+        list(launch.run(config(train={"batch_size": 1500, "images": 3000}), 2))
+
+
+def test_report_lines_after_the_last_whole_checkpoint_are_forgotten(tmp_path: Path) -> None:
+    list(launch.run(config(), 1, tmp_path))
+    (tmp_path / "checkpoints" / "320" / "manifest.json").write_text("{}")
+    with (tmp_path / "reports.jsonl").open("a") as file:
+        file.write('{"images": 4')  # cut by a kill
+    (again,) = launch.run(config(), 1, tmp_path)
+    assert [r["images"] for r in reports(tmp_path)] == [160, 320]
+    assert again.images == 320
+
+
+def reports(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "reports.jsonl").read_text().splitlines()]
+
+
+def timeless(told: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{**r, "seconds": 0, "checkpoint": None} for r in told]

@@ -1,0 +1,154 @@
+"""Pictures in Parquet, as public image sets keep them: column ``image`` (struct{bytes, path} or bytes), optional
+``label``.
+
+A set that fits in memory is decoded once. A larger one is read row group by row group while training goes over it: each
+epoch shuffles the groups, and the rows within windows of a few groups, so every rank finds its rows in groups that are
+at hand. Every tenth row is held out for judging.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Iterator
+from itertools import accumulate, pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as arrow
+import torch
+from torch import Tensor
+
+from trainers.config import Data
+from trainers.data.dataset import Dataset, Examples, Rows, Space
+from trainers.data.picture import Skipped, pixels, readable
+from trainers.errors import DataError
+
+TEST_SHARE = 10
+IN_MEMORY = 2 * 2**30  # bytes of decoded pixels; more are streamed
+
+
+def parquet(settings: Data) -> Dataset:
+    """Files or folders, local or ``s3://`` (endpoint and keys from the environment). Raises DataError."""
+    shards = Shards(settings)
+    if len(shards) < TEST_SHARE:
+        raise DataError(f"data.path: {settings.path!r} holds {len(shards)} rows; at least {TEST_SHARE} are needed")
+    space = Space((settings.channels, settings.resolution, settings.resolution), shards.classes())
+    if len(shards) * np.prod(space.shape) <= IN_MEMORY:
+        train, test = _decoded(shards, settings)
+        return Dataset("parquet", space, train, test)
+    streamed = Streamed(shards, settings, held_out=False)
+    return Dataset("parquet", space, streamed, Streamed(shards, settings, held_out=True), blocks=streamed.blocks())
+
+
+class Shards:
+    """Row groups of all files, in order, and the rows in them."""
+
+    def __init__(self, settings: Data) -> None:
+        self.settings = settings
+        try:
+            source = arrow.dataset(settings.path, format="parquet")
+            self.groups = [g for f in source.get_fragments() for g in f.split_by_row_group()]
+        except (OSError, pa.ArrowException, TypeError) as error:
+            raise DataError(f"data.path: {settings.path!r} cannot be read as Parquet: {error}") from error
+        if "image" not in source.schema.names:
+            raise DataError(f"data.path: no column 'image' in {settings.path!r} (columns: {source.schema.names})")
+        self.labelled = "label" in source.schema.names
+        self.ends: list[int] = list(accumulate(g.row_groups[0].num_rows for g in self.groups))
+
+    def __len__(self) -> int:
+        return self.ends[-1] if self.ends else 0
+
+    def classes(self) -> int:
+        """The number of classes: the largest label and one, 0 without labels."""
+        if not self.labelled:
+            return 0
+        largest: int = max(max(g.to_table(columns=["label"])["label"].to_pylist()) for g in self.groups)
+        return largest + 1
+
+    def rows(self, group: int) -> list[tuple[str, bytes, int | None]]:
+        """Place, encoded image and label of every row of a group."""
+        table = self.groups[group].to_table(columns=["image", *(["label"] if self.labelled else [])])
+        images = [i["bytes"] if isinstance(i, dict) else i for i in table["image"].to_pylist()]
+        labels = table["label"].to_pylist() if self.labelled else [None] * len(images)
+        fragment = self.groups[group]
+        places = [f"{fragment.path}, row group {fragment.row_groups[0].id}, row {row}" for row in range(len(images))]
+        return [(place, image or b"", label) for place, image, label in zip(places, images, labels, strict=True)]
+
+    def find(self, row: int) -> tuple[int, int]:
+        """The group of a row, and its place there."""
+        group: int = bisect_right(self.ends, row)
+        before: int = self.ends[group - 1] if group else 0
+        return group, row - before
+
+
+class Streamed(Rows):
+    """Rows decoded when they are asked for; the last few row groups stay at hand, still encoded."""
+
+    def __init__(self, shards: Shards, settings: Data, held_out: bool) -> None:
+        self.shards, self.settings, self.held_out = shards, settings, held_out
+        self.device = torch.device("cpu")
+        self._skipped = Skipped(settings, len(shards))
+        self._groups: OrderedDict[int, list[tuple[str, bytes, int | None]]] = OrderedDict()
+
+    def __len__(self) -> int:
+        held = len(self.shards) // TEST_SHARE
+        return held if self.held_out else len(self.shards) - held
+
+    def __getitem__(self, index: Tensor) -> Examples:
+        order = index.cpu().argsort()  # group by group
+        read = [self._example(self._row(int(i))) for i in index.cpu()[order]]
+        back = order.argsort()
+        values = torch.from_numpy(np.stack([p for p, _ in read]))[back]
+        labels = torch.tensor([label for _, label in read])[back] if self.shards.labelled else None
+        return Examples(values, labels).to(self.device)
+
+    def to(self, device: torch.device) -> Streamed:
+        """The same rows, arriving on ``device``."""
+        moved = Streamed(self.shards, self.settings, self.held_out)
+        moved.device = device
+        return moved
+
+    def blocks(self) -> tuple[int, ...]:
+        """How many of these rows each row group holds."""
+        starts = [self._before(end) for end in (0, *self.shards.ends)]
+        return tuple(b - a for a, b in pairwise(starts))
+
+    def _before(self, row: int) -> int:
+        held = row // TEST_SHARE
+        return held if self.held_out else row - held
+
+    def _row(self, index: int) -> int:
+        """Every tenth row is held out: 9, 19, 29, ..."""
+        return index * TEST_SHARE + TEST_SHARE - 1 if self.held_out else index + index // (TEST_SHARE - 1)
+
+    def _example(self, row: int) -> tuple[Any, int | None]:
+        """The row's picture; where it is broken, the next row's that is not, so that every rank counts alike."""
+        group, start = self.shards.find(row)
+        rows = self._group(group)
+        for offset in range(len(rows)):
+            place, data, label = rows[(start + offset) % len(rows)]
+            try:
+                return pixels(data, self.settings), label
+            except DataError as error:
+                self._skipped.add(place, error)
+        raise DataError(f"{rows[0][0]}: not one readable image in this row group")
+
+    def _group(self, group: int) -> list[tuple[str, bytes, int | None]]:
+        if group not in self._groups:
+            self._groups[group] = self.shards.rows(group)
+            if len(self._groups) > 2 * Dataset.WINDOW:
+                self._groups.popitem(last=False)
+        self._groups.move_to_end(group)
+        return self._groups[group]
+
+
+def _decoded(shards: Shards, settings: Data) -> Iterator[Examples]:
+    """The training and the test examples."""
+    every = [row for group in range(len(shards.groups)) for row in shards.rows(group)]
+    for held_out in (False, True):
+        chosen = [row for number, row in enumerate(every) if (number % TEST_SHARE == TEST_SHARE - 1) == held_out]
+        read = list(readable(chosen, settings, len(every)))
+        labels = torch.tensor([label for _, label in read]) if shards.labelled else None
+        yield Examples(torch.from_numpy(np.stack([p for p, _ in read])), labels)
