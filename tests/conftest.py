@@ -14,7 +14,15 @@ import pytest
 from infra.s3.server import Server
 
 # Libraries leave these to themselves when they are first imported or started.
-LIBRARIES_OWN = ("PYTEST_", "TORCHINDUCTOR_", "KMP_", "_MLFLOW_", "RAY_CLIENT_MODE", "RAY_USAGE_STATS", "PYTHONBREAKPOINT")
+LIBRARIES_OWN = (
+    "PYTEST_",
+    "TORCHINDUCTOR_",
+    "KMP_",
+    "_MLFLOW_",
+    "RAY_CLIENT_MODE",
+    "RAY_USAGE_STATS",
+    "PYTHONBREAKPOINT",
+)
 
 
 def pytest_configure() -> None:
