@@ -49,7 +49,7 @@ def promote(
     with tempfile.TemporaryDirectory() as folder:
         evidence = _gather(Path(folder), trial, paths, store, tags)
         document = publish(uri, model, alias, trial.mlflow_run_id, evidence)
-    return {**document, "trial": trial.id, "tracking_uri": uri}
+    return {**document, "trial": trial.id}
 
 
 def _choose(ledger: Ledger, number: int | None) -> Trial:

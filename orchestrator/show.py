@@ -22,7 +22,7 @@ from orchestrator.spec import Sweep
 from orchestrator.status import rows
 from orchestrator.sweep import Outcome
 
-console = Console(highlight=False)
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 REFRESH = 1.0
 """Seconds between two pictures of a running sweep."""
 
@@ -90,16 +90,17 @@ def ending(document: dict[str, Any], outcome: Outcome, grid: str | None, home: P
     if state != "finished":
         console.print(f"{state}; go on with: gansweep resume {name}{at}")
         return
+    more = 2 * len(document["trials"])
     console.print("next:")
     if document["best"]:
-        console.print(f"  gansweep promote {name}{at}          register the best generator")
-    console.print(f"  gansweep ui{at}                      browse the runs")
-    console.print(f"  gansweep resume {name} --trials {2 * len(document['trials'])}{at}   search further")
+        console.print(f"  gansweep promote {name}{at}   registers the best generator", soft_wrap=True)
+    console.print(f"  gansweep ui{at}   shows the runs in MLflow", soft_wrap=True)
+    console.print(f"  gansweep resume {name} --trials {more}{at}   searches further", soft_wrap=True)
 
 
 def promoted(document: dict[str, Any]) -> None:
     evidence = document["evidence"]
-    word = "is now" if document["new"] else "stays registered;"
+    word = "is now" if document["new"] else "is already"
     console.print(f"{document['model']} version {document['version']} {word} '{document['alias']}'", style="bold green")
     table = Table.grid(padding=(0, 2))
     for key in sorted(evidence):

@@ -172,7 +172,7 @@ def _override(document: Document, override: str) -> None:
             document.problems.append(Problem(name, f"--set {override!r}: '{parent}' is a value, not a group"))
             return
     try:
-        group[last] = yaml.load(value, Loader=_Loader)
+        group[last] = _Loader(value).get_single_data()
     except yaml.YAMLError:
         document.problems.append(Problem(name, f"--set {override!r}: the value is not valid YAML"))
 

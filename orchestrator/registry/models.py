@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,7 +30,11 @@ from orchestrator.errors import UserError, WorkError
 NEEDS = ("torch", "safetensors", "numpy", "pydantic", "PyYAML", "pillow", "pyarrow", "scikit-learn", "pandas")
 """What serving a generator imports; pinned in the model, since MLflow's own inference takes ten seconds and guesses."""
 
-SAFE = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
+SAFE = {
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
 
 
 @dataclass(frozen=True)
@@ -50,10 +57,11 @@ def promote(uri: str, model: str, alias: str, run_id: str, evidence: Evidence) -
         standing = _same(client, model, evidence.tags["gansweep.checkpoint"])
         found = standing or _publish(client, model, run_id, evidence)
         previous = _holder(client, model, alias)
-        if previous != found.version:
-            client.set_model_version_tag(model, found.version, f"gansweep.before.{alias}", previous or "")
-            client.set_registered_model_alias(model, alias, found.version)
-        return _document(model, alias, found.version, dict(evidence.tags), new=standing is None)
+        number = str(found.version)
+        if previous != number:
+            client.set_model_version_tag(model, number, f"gansweep.before.{alias}", previous or "none")
+            client.set_registered_model_alias(model, alias, number)
+        return _document(uri, model, alias, number, evidence.tags, new=previous != number)
 
 
 def rollback(uri: str, model: str, alias: str) -> dict[str, Any]:
@@ -63,10 +71,10 @@ def rollback(uri: str, model: str, alias: str) -> dict[str, Any]:
         if now is None:
             raise UserError(f"no version of model '{model}' holds the alias '{alias}'")
         before = client.get_model_version(model, now).tags.get(f"gansweep.before.{alias}")
-        if not before:
+        if before in (None, "none"):
             raise UserError(f"version {now} of model '{model}' is the first '{alias}': there is none to go back to")
         client.set_registered_model_alias(model, alias, before)
-        return _document(model, alias, before, client.get_model_version(model, before).tags, new=False)
+        return _document(uri, model, alias, before, client.get_model_version(model, before).tags, new=True)
 
 
 def sample(uri: str, model_uri: str, seeds: NDArray[np.int64], label: int | None) -> NDArray[Any]:
@@ -97,7 +105,8 @@ def _publish(client: MlflowClient, model: str, run_id: str, evidence: Evidence) 
             metadata=dict(evidence.tags),
         )
     client.update_run(run_id, status=status)  # start_run opened a run that had ended
-    return mlflow.register_model(logged.model_uri, model, tags=dict(evidence.tags))
+    with contextlib.redirect_stderr(io.StringIO()):  # where it announces each step
+        return mlflow.register_model(logged.model_uri, model, tags=dict(evidence.tags))
 
 
 def _signature(shape: list[int], conditional: bool) -> ModelSignature:
@@ -125,8 +134,9 @@ def _holder(client: MlflowClient, model: str, alias: str) -> str | None:
         return None
 
 
-def _document(model: str, alias: str, number: str, tags: Mapping[str, str], new: bool) -> dict[str, Any]:
+def _document(uri: str, model: str, alias: str, number: str, tags: Mapping[str, str], new: bool) -> dict[str, Any]:
     return {
+        "tracking_uri": uri,
         "model": model,
         "version": int(number),
         "alias": alias,
@@ -140,6 +150,7 @@ def _document(model: str, alias: str, number: str, tags: Mapping[str, str], new:
 def _registry(uri: str) -> Iterator[MlflowClient]:
     """MLflow's own errors in our words; nothing pickled is ever loaded."""
     os.environ.update(SAFE)
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
     mlflow.set_tracking_uri(uri)
     try:
         yield MlflowClient(uri)
