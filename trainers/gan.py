@@ -81,6 +81,12 @@ class GanTraining:
         losses = {name: values.pop(name) for name in LOSS_NAMES if name in values}
         return losses, values
 
+    def broken(self) -> bool:
+        """Whether a gradient was not finite since the last ``means``; all ranks answer alike, for they share
+        gradients.
+        """
+        return self.tally.peek("nonfinite") > 0
+
     def parameters(self) -> Iterator[Tensor]:
         """What must be equal on all ranks."""
         for module in (self.players.generator, self.players.discriminator, self.players.average):

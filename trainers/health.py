@@ -65,6 +65,11 @@ class HealthMonitor:
         verdict: Verdict = "collapsed" if memory.bad_in_a_row >= CONFIRM else "suspect" if reasons else "healthy"
         return Health(verdict, tuple(reasons), dict(signals))
 
+    @property
+    def diverged(self) -> bool:
+        """Whether that was the verdict once."""
+        return self._memory.diverged
+
     def state_dict(self) -> dict[str, Any]:
         """What a resumed training needs to judge on as if it had never stopped."""
         return asdict(self._memory)

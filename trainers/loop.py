@@ -47,6 +47,9 @@ def train(config: Config, world: World, resume: Path | None = None, out: Path | 
             return
 
 
+NOTICE = 50  # steps between looks at the count of broken gradients, which the device otherwise keeps to itself
+
+
 class Run:
     """A training together with what watches it."""
 
@@ -71,20 +74,29 @@ class Run:
         self.seconds = checkpoint.state["seconds"]
 
     def to_next_report(self) -> Report:
-        """Trains to the next multiple of ``evaluate.every_images`` or to the end, measures and judges."""
+        """Trains to the next multiple of ``evaluate.every_images`` or to the end, measures and judges.
+
+        A training whose numbers have broken is not worth the way there, nor the measuring: it reports within NOTICE
+        steps.
+        """
         every = self.config.evaluate.every_images
         until = min((self.training.images // every + 1) * every, self.config.train.images)
         start = time.perf_counter()
-        while self.training.images < until:
+        watch, broken = not self.monitor.diverged, False
+        while self.training.images < until and not broken:
             self.training.step()
+            look = watch and self.training.images // self.config.train.batch_size % NOTICE == 0
+            broken = look and self.training.broken()
         losses, signals = self.training.means()
         self.seconds += time.perf_counter() - start
         if not self.world.replicas_equal(self.training.parameters()):
             raise TrainerError(
                 f"after {self.training.images} images the ranks hold different parameters; resume from a checkpoint"
             )
+        if broken:
+            return self._judge(losses, signals, {}, [])
         metrics = self.evaluate(self.training.sampler)
-        return self._judge(losses, signals, metrics)
+        return self._judge(losses, signals, metrics, self.evaluate.failures)
 
     def write(self, report: Report, out: Path) -> Report:
         """Saves the checkpoint and the picture of a report; returns the report that names them."""
@@ -99,9 +111,11 @@ class Run:
         draw(samples, self.data.space.centers).save(picture)
         return replace(report, checkpoint=folder, samples=picture)
 
-    def _judge(self, losses: dict[str, float], signals: dict[str, float], metrics: dict[str, float]) -> Report:
+    def _judge(
+        self, losses: dict[str, float], signals: dict[str, float], metrics: dict[str, float], failures: list[str]
+    ) -> Report:
         """Every rank takes rank 0's numbers, so that none stops where another goes on."""
         losses, signals, metrics, seconds = self.world.agree([losses, signals, metrics, self.seconds])
         health: Health = self.monitor.observe(self.training.images, losses, signals, metrics)
-        health = replace(health, reasons=(*health.reasons, *self.evaluate.failures))
+        health = replace(health, reasons=(*health.reasons, *failures))
         return Report(self.training.images, seconds, losses, metrics, health, provenance=self.evaluate.provenance)

@@ -38,6 +38,10 @@ class Tally:
         self._sums, self._steps = {}, {}
         return values
 
+    def peek(self, name: str) -> float:
+        """A count so far, on this rank; 0 where there is none."""
+        return float(self._sums.get(name, 0.0))
+
     def _add(self, name: str, value: Tensor) -> None:
         if name in self._sums:
             self._sums[name].add_(value)

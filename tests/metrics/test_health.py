@@ -9,7 +9,9 @@ import pytest
 
 from trainers import config
 from trainers.health import HealthMonitor
+from trainers.loop import Run
 from trainers.report import Health
+from trainers.world import World
 
 FINE = {"generator": 0.9, "discriminator": 1.1}
 
@@ -75,3 +77,24 @@ def test_divergence_needs_no_measures_and_is_final(losses: dict[str, float], sig
 def test_missing_measures_accuse_nobody():
     monitor = HealthMonitor(config.Health())
     assert [monitor.observe(i, FINE, {}, {}).verdict for i in range(3)] == ["healthy"] * 3
+
+
+def test_a_gradient_that_is_not_finite_is_noticed_within_fifty_steps():
+    """Without an evaluation: a long way from the next report, and even where nothing stops the training."""
+    settings = config.Config.model_validate(
+        {
+            "data": {"name": "ring"},
+            "model": {"generator": "mlp", "discriminator": "mlp", "latent_dim": 2, "width": 8},
+            "train": {"images": 16 * 200, "batch_size": 16},
+            "evaluate": {"every_images": 16 * 200, "samples": 50},
+            "health": {"stop": "never"},
+        }
+    )
+    run = Run(settings, World.single())
+    for _ in range(20):
+        run.training.step()
+    next(run.training.players.generator.parameters()).register_hook(lambda g: g * math.nan)  # type: ignore[no-untyped-call]
+    report = run.to_next_report()
+    assert (report.health.verdict, report.metrics) == ("diverged", {})
+    assert 20 < report.images / 16 <= 70
+    assert run.to_next_report().images == 16 * 200
