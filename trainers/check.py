@@ -5,6 +5,7 @@ Each problem is (dotted name, what is wrong and the way out).
 
 from __future__ import annotations
 
+import difflib
 from typing import NamedTuple
 
 from trainers.config import Config
@@ -28,12 +29,23 @@ BUILT_IN = {
 }
 CONVOLUTIONAL = ("dcgan", "resnet", "r3gan")
 RESOLUTIONS = (8, 16, 32, 64, 128, 256)
-LOSSES = ("minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic")
+NAMES = {
+    "data.name": (*BUILT_IN, "images", "parquet"),
+    "model.generator": ("mlp", "dcgan", "resnet", "r3gan"),
+    "model.discriminator": ("mlp", "maxout", "dcgan", "resnet", "r3gan"),
+    "train.loss": ("minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic"),
+}
 
 
 def problems(config: Config, ranks: int = 1, on_gpu: bool = False) -> Problems:
     """All that can be said from the settings alone; empty where they can train on so many ranks."""
-    return [*_batch(config, ranks), *_resolution(config), *_networks(config, ranks, on_gpu), *_views(config)]
+    return [
+        *_names(config),
+        *_batch(config, ranks),
+        *_resolution(config),
+        *_networks(config, ranks, on_gpu),
+        *_views(config),
+    ]
 
 
 def data_problems(config: Config, examples: int, classes: int) -> Problems:
@@ -48,6 +60,18 @@ def data_problems(config: Config, examples: int, classes: int) -> Problems:
             f"a conditional model needs labels, and {config.data.name!r} has none; label the data or set it to false"
         )
         found.append(("model.conditional", message))
+    return found
+
+
+def _names(config: Config) -> Problems:
+    found = []
+    for where, known in NAMES.items():
+        group, key = where.split(".")
+        name: str = getattr(getattr(config, group), key)
+        if name not in known and ":" not in name:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            found.append((where, f"unknown name {name!r}{hint} (known: {', '.join(known)}, or package.module:Name)"))
     return found
 
 
@@ -88,10 +112,6 @@ def _networks(config: Config, ranks: int, on_gpu: bool) -> Problems:
         found += data_problems(config, known.examples, int(known.labelled))
     if config.data.name in ("images", "parquet") and not config.data.path:
         found.append(("data.path", f"{config.data.name!r} needs the place of the images"))
-    if train.loss not in LOSSES and ":" not in train.loss:
-        found.append(
-            ("train.loss", f"unknown name {train.loss!r} (known: {', '.join(LOSSES)}, or package.module:Name)")
-        )
     for player, way_out in (("generator", "'none'"), ("discriminator", "'spectral' or 'none'")):
         if ranks > 1 and not on_gpu and getattr(model, f"{player}_norm") == "batch":
             message = f"batch norm over {ranks} ranks is exact on GPUs only; use {way_out}, or one rank"

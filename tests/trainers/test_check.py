@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainers.small import config
-from trainers.check import LOSSES as CHECKED_LOSSES
-from trainers.check import problems
+from trainers.check import NAMES, problems
 from trainers.config import Config, Model
-from trainers.data import Space
+from trainers.data import DATASETS, Space
 from trainers.errors import DataError, UnusableSettingError
 from trainers.gan import GanTraining
 from trainers.loop import train
 from trainers.losses import LOSSES
+from trainers.models import DISCRIMINATORS, GENERATORS
 from trainers.world import World
 
 
@@ -63,8 +63,14 @@ def test_batch_norm_is_fine_alone_and_on_gpus() -> None:
     assert problems(settings) == problems(settings, ranks=2, on_gpu=True) == []
 
 
-def test_the_table_of_losses_is_complete() -> None:
-    assert set(CHECKED_LOSSES) == set(LOSSES)
+def test_the_tables_of_names_are_complete() -> None:
+    tables = {
+        "data.name": DATASETS,
+        "model.generator": GENERATORS,
+        "model.discriminator": DISCRIMINATORS,
+        "train.loss": LOSSES,
+    }
+    assert {where: set(known) for where, known in NAMES.items()} == {where: set(t) for where, t in tables.items()}
 
 
 def test_checking_needs_no_torch() -> None:

@@ -1,0 +1,119 @@
+"""The sweep file: what it accepts, and that it lists every problem at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.spec import load, loads
+from trainers.settings import SettingsError
+
+GOOD = """
+name: digits
+data: {name: digits, resolution: 8}
+model: {generator: mlp, discriminator: mlp}
+train: {images: 90_000, batch_size: 64}
+evaluate: {every_images: 10_000, metrics: [fid, coverage]}
+search:
+  trials: 9
+  space:
+    train.generator_lr: {float: [1e-5, 1e-2], log: true}
+    train.loss: {choice: [non_saturating, hinge]}
+    train.r1_gamma: {float: [0.01, 10], log: true, when: {train.loss: [hinge]}}
+objective: {minimize: fid, require: {coverage: ">= 0.5"}}
+rungs: {first_images: 10_000, reduction: 3}
+"""
+
+
+def problems(text: str) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        loads(text, "sweep.yaml")
+    return str(caught.value).splitlines()
+
+
+def test_a_good_file():
+    sweep = loads(GOOD, "sweep.yaml")
+    assert sweep.rung_images() == [10_000, 30_000, 90_000]
+    assert sweep.search.space["train.generator_lr"].float_ == (1e-5, 1e-2), "1e-5 is a number, as in YAML 1.2"
+    assert sweep.objective.bounds == {"coverage": (">=", 0.5)}
+
+
+def test_resolved_yaml_reads_back_to_the_same_sweep():
+    sweep = loads(GOOD, "sweep.yaml")
+    assert loads(sweep.to_yaml(), "again.yaml") == sweep
+
+
+def test_parameters_are_laid_over_the_file():
+    config = loads(GOOD, "sweep.yaml").trial_config({"train.generator_lr": 0.5, "train.loss": "hinge"})
+    assert (config.train.generator_lr, config.train.loss, config.train.images) == (0.5, "hinge", 90_000)
+
+
+def test_every_problem_at_once_each_with_its_line():
+    text = (
+        GOOD.replace("name: digits\n", "name: Two Words\n", 1)
+        .replace("images: 90_000", "imagse: 90_000")
+        .replace("train.generator_lr", "train.genrator_lr")
+        .replace("when: {train.loss: [hinge]}", "when: {train.loss: [wasserstein]}")
+        .replace("minimize: fid", "minimize: fdi")
+    )
+    found = problems(text)
+    expected = {
+        2: "Two Words",
+        5: "did you mean 'images'",
+        10: "did you mean 'train.generator_lr'",
+        12: "can never hold",
+        13: "did you mean 'fid'",
+    }
+    assert [int(line.split(":")[1]) for line in found] == list(expected)
+    for line, part in zip(found, expected.values(), strict=True):
+        assert part in line
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "part"),
+    [
+        ("batch_size: 64", "batch_size: [64]", "valid integer"),
+        ("[1e-5, 1e-2]", "[1e-2, 1e-5]", "low must be under high"),
+        ("{float: [1e-5, 1e-2], log: true}", "{float: [0, 1e-2], log: true}", "must start above 0"),
+        ("[non_saturating, hinge]", "[non_saturating, hnige]", "hnige"),
+        ("{choice: [non_saturating, hinge]}", "{choice: [hinge], int: [1, 2]}", "exactly one of"),
+        ("when: {train.loss: [hinge]}", "when: {train.n_dis: [1]}", "is not in search.space"),
+        ("when: {train.loss: [hinge]}", "when: {train.r1_gamma: [1]}", "depends on itself"),
+        ('">= 0.5"', '"about 0.5"', "not a bound"),
+        ("{coverage:", "{recall:", "is not measured"),
+        ("first_images: 10_000", "first_images: 1_000", "before the first evaluation"),
+        ("resolution: 8", "resolution: 9", "data.resolution"),
+        ("name: digits, res", "name: digts, res", "digts"),
+        ("batch_size: 64", "batch_size: 64, batch_size: 32", "stands twice"),
+        ("name: digits\n", "", "is required"),
+    ],
+)
+def test_each_mistake_has_its_words(old: str, new: str, part: str):
+    assert old in GOOD
+    assert any(part in line for line in problems(GOOD.replace(old, new, 1)))
+
+
+def test_ranks_must_share_the_batch():
+    text = GOOD + "resources: {workers_per_trial: 3}\n"
+    assert any("train.batch_size" in line for line in problems(text))
+
+
+def test_broken_yaml_and_missing_files_are_one_line():
+    assert len(problems("name: [")) == 1
+    with pytest.raises(SettingsError, match="can't be read"):
+        load(Path("nowhere.yaml"))
+
+
+def test_overrides(tmp_path: Path):
+    file = tmp_path / "sweep.yaml"
+    file.write_text(GOOD)
+    sweep = load(file, ["train.images=30_000", "search.trials=2", "train.generator_lr=1e-3"])
+    assert (sweep.train.images, sweep.search.trials, sweep.train.generator_lr) == (30_000, 2, 1e-3)
+    with pytest.raises(SettingsError, match="not of the form"):
+        load(file, ["train.images"])
+
+
+def test_what_shipped_configs_say_is_valid():
+    for file in Path("configs").glob("*.yaml"):
+        load(file)
