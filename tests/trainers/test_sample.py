@@ -54,9 +54,9 @@ def test_a_grid_keeps_rows_first_and_pixels_whole() -> None:
     images = np.zeros((3, 2, 2, 1), np.uint8)
     images[1] = 255
     picture = image_grid(images)
-    assert picture.size[0] == picture.size[1] == 512
-    assert [picture.getpixel((x, y)) for x, y in ((10, 10), (500, 10), (10, 500))] == [0, 255, 0]
-    assert image_grid(np.zeros((5, 600, 600, 3), np.uint8)).size == (1800, 1200)
+    assert picture.size == (516, 516), "two pixels of grey before each image"
+    assert [picture.getpixel((x, y)) for x, y in ((10, 10), (500, 10), (10, 500), (0, 0))] == [0, 255, 0, 96]
+    assert image_grid(np.zeros((5, 600, 600, 3), np.uint8)).size == (1806, 1204)
 
 
 def test_a_scatter_shows_points_and_centres_and_bears_what_diverged() -> None:
