@@ -19,31 +19,51 @@ def frechet_distance(real: Features, fake: Features) -> float:
 
     Zero for equal means and covariances; no upper bound; in squared units of the features. With ``C1 = A'A`` and
     ``C2 = B'B`` the eigenvalues of ``C1 C2`` are the squared singular values of ``A B'``, so the trace of its root is
-    their sum. No covariance is ever formed or squared, so that singular ones (fewer samples than dimensions, a
-    collapsed generator) are as exact as any. Raises FeatureError.
+    their sum. Where a covariance is singular (fewer samples than dimensions, a collapsed generator) none is formed, so
+    that such values are as exact as any. Raises FeatureError.
     """
     x, y = pair(real, fake)
     return between(Gaussian.fit(x), Gaussian.fit(y))
 
 
+SINGULAR = 1e-10
+"""Smallest over largest pivot below which a covariance is not to be squared: half of the digits would be lost."""
+
+
 class Gaussian(NamedTuple):
-    """Mean (d,) and a matrix ``A`` of at most d rows whose ``A'A`` is the unbiased covariance."""
+    """Mean (d,) and a matrix ``A`` of at most d rows whose ``A'A`` is the unbiased covariance, ``regular`` if it is."""
 
     mean: Tensor
     factor: Tensor
+    regular: bool
 
     @classmethod
     def fit(cls, x: Tensor) -> Gaussian:
         """To the rows of ``x`` (n, d)."""
         mean = x.mean(0)
-        factor = (x - mean) / (len(x) - 1) ** 0.5
-        if len(factor) > factor.shape[1]:
-            factor = torch.linalg.qr(factor, mode="r").R
-        return cls(mean, factor)
+        centred = (x - mean) / (len(x) - 1) ** 0.5
+        if len(x) <= x.shape[1]:
+            return cls(mean, centred, False)
+        factor = torch.linalg.cholesky_ex(_gram(centred), upper=True).L
+        pivots = factor.diagonal().square()
+        if pivots.min() > SINGULAR * pivots.max():
+            return cls(mean, factor, True)
+        return cls(mean, torch.linalg.qr(centred, mode="r").R, False)
 
 
 def between(p: Gaussian, q: Gaussian) -> float:
     """The squared Frechet distance of two Gaussians."""
     means = (p.mean - q.mean).square().sum()
     spread = p.factor.square().sum() + q.factor.square().sum()
-    return max(0.0, float(means + spread - 2 * torch.linalg.svdvals(p.factor @ q.factor.T).sum()))
+    product = p.factor @ q.factor.T
+    if p.regular and q.regular:
+        cross = torch.linalg.eigvalsh(product.T @ product).clamp(min=0).sqrt().sum()
+    else:
+        cross = torch.linalg.svdvals(product).sum()
+    return max(0.0, float(means + spread - 2 * cross))
+
+
+def _gram(x: Tensor) -> Tensor:
+    """``x'x``; numpy sees that it is symmetric and computes half of it."""
+    rows = x.cpu().numpy()
+    return torch.from_numpy(rows.T @ rows).to(x.device)
