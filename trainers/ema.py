@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor
 
 
 def decay(half_life: float, batch_size: int) -> float:
@@ -12,9 +12,6 @@ def decay(half_life: float, batch_size: int) -> float:
 
 
 @torch.no_grad()
-def update(average: nn.Module, model: nn.Module, keep: float) -> None:
-    """``average <- keep * average + (1 - keep) * model`` for parameters; buffers (statistics, counters) are copied."""
-    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - keep)
-    buffers = list(average.buffers())
-    if buffers:
-        torch._foreach_copy_(buffers, list(model.buffers()))
+def update(average: list[Tensor], model: list[Tensor], keep: float) -> None:
+    """``average <- keep * average + (1 - keep) * model`` in place."""
+    torch._foreach_lerp_(average, model, 1 - keep)

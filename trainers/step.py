@@ -99,10 +99,16 @@ def generator_step(
 
     Only a paired loss looks at ``real``, which comes viewed.
     """
-    discriminator.requires_grad_(False)
+    _learning(discriminator, False)
     fake_logits = discriminator(view(generator(latents, labels)), labels).float()
     real_logits = discriminator(real, labels).float() if loss.paired else fake_logits
     value = loss.generator(real_logits, fake_logits).mean()
     torch.autograd.backward(value)
-    discriminator.requires_grad_(True)
+    _learning(discriminator, True)
     return value.detach()
+
+
+def _learning(player: nn.Module, learns: bool) -> None:
+    """Whether backward makes gradients for the player's own parameters; the signal passes through in either case."""
+    for parameter in player.parameters():
+        parameter.requires_grad_(learns)

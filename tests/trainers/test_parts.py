@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import nn
 
+from tests.trainers.small import config
 from trainers import ema
-from trainers.data import Order
+from trainers.data import Order, load
 from trainers.errors import UnusableSettingError
+from trainers.gan import GanTraining
 from trainers.randomness import key, normal
 from trainers.registry import lookup
 from trainers.schedule import share
@@ -21,16 +23,18 @@ def test_a_weight_has_lost_half_its_share_after_the_half_life() -> None:
     nn.init.ones_(average.weight)
     nn.init.zeros_(model.weight)
     for _ in range(1000 // 20):
-        ema.update(average, model, ema.decay(half_life=1000, batch_size=20))
+        ema.update([average.weight], [model.weight], ema.decay(half_life=1000, batch_size=20))
     assert average.weight.item() == pytest.approx(0.5, rel=1e-4)
 
 
 def test_no_half_life_is_no_average_and_buffers_are_copied() -> None:
-    average, model = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
-    model(torch.randn(8, 2) + 3)
-    nn.init.constant_(model.weight, 5.0)
-    ema.update(average, model, ema.decay(half_life=0, batch_size=20))
-    torch.testing.assert_close(average.state_dict(), model.state_dict())
+    settings = config(model={"generator_norm": "batch"}, train={"ema_half_life": 0})
+    training = GanTraining(settings, load(settings.data), World.single())
+    for _ in range(3):
+        training.step()
+    players = training.players
+    assert any("running_mean" in name for name in players.average.state_dict())
+    torch.testing.assert_close(players.average.state_dict(), players.generator.state_dict())
 
 
 def test_schedules_start_whole_and_end_at_their_last_share() -> None:
