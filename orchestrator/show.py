@@ -211,23 +211,23 @@ class Moving(Lines):
 
 
 class _Pace:
-    """Images still to train against the speed seen so far."""
+    """Images still to train against the speed since the first report: what comes before it is starting up."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger, self._expected = ledger, estimate(ledger.sweep).images
-        self._start, self._before = time.monotonic(), self._trained()
+        self._first: tuple[float, int] | None = None
         self._confirming: dict[tuple[int, int | None], int] = {}
 
     def left(self, leg: Leg, report: dict[str, Any]) -> str:
         if leg.confirm_seed is not None:
             self._confirming[leg.trial, leg.confirm_seed] = report["images"]
-        done = self._trained() + sum(self._confirming.values())
-        speed = (done - self._before) / (time.monotonic() - self._start)
-        seconds = max(0, self._expected - done) / max(speed, 1e-9)
-        return f"  about {_duration(seconds)} left"
-
-    def _trained(self) -> int:
-        return sum(trial.images for trial in self._ledger.trials())
+        done = sum(trial.images for trial in self._ledger.trials()) + sum(self._confirming.values())
+        now = time.monotonic()
+        if self._first is None:
+            self._first = (now, done)
+            return ""
+        speed = (done - self._first[1]) / (now - self._first[0])
+        return f"  about {_duration(max(0, self._expected - done) / max(speed, 1e-9))} left"
 
 
 # -- pieces ----------------------------------------------------------------------------------------------------------

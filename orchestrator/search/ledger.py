@@ -11,12 +11,13 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
-from optuna.exceptions import DuplicatedStudyError
+from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
@@ -113,7 +114,7 @@ class Ledger:
         """The finished, healthy trial with the best score that keeps every constraint; confirmed medians count before
         single scores.
         """
-        good = [t for t in self.trials() if t.state == "finished" and t.feasible and t.score is not None]
+        good = [t for t in self.trials() if t.promotable]
         medians = {c["trial"]: c["median"] for c in self.confirmed() if c["median"] is not None}
         if any(t.id in medians for t in good):
             good = [t for t in good if t.id in medians]
@@ -234,10 +235,10 @@ class Ledger:
         """A checkpoint whose upload ended after the leg's last report."""
         if leg.confirm_seed is None:
             trial = self.trial(leg.trial)
-            self._write(replace(trial, checkpoints=(*trial.checkpoints, checkpoint)[-2:]))
+            self._write(replace(trial, checkpoints=_with(trial.checkpoints, checkpoint)))
         else:
             run = self._confirmation(leg)
-            self._write_confirmation(replace(run, checkpoints=(*run.checkpoints, checkpoint)[-2:]))
+            self._write_confirmation(replace(run, checkpoints=_with(run.checkpoints, checkpoint)))
 
     def end_leg(self, leg: Leg) -> Trial | None:
         """A leg came to its end: the trial waits at a rung, or has ended. None for a confirmation."""
@@ -331,7 +332,7 @@ class Ledger:
         """Once the search is done: the best finished trials, each on seeds the search has not used."""
         known = {(c.trial, c.seed): c for c in self.confirmations()}
         sign = 1 if self.sweep.objective.direction == "minimize" else -1
-        good = [t for t in trials if t.state == "finished" and t.feasible and t.score is not None]
+        good = [t for t in trials if t.promotable]
         for trial in sorted(good, key=lambda t: sign * (t.score or 0.0))[: self.sweep.confirm.top]:
             for i in range(self.sweep.confirm.seeds):
                 seed = self.sweep.train.seed + 1_000 + i
@@ -386,16 +387,23 @@ class Ledger:
         if trial.state in ("collapsed", "diverged"):
             constraints = {trial.state: 1.0, **{name: max(v, 0.0) for name, v in constraints.items()}}
             value = self._worst_score()
-        if trial.state != "crashed":
-            for key, violation in create_trial(state=TrialState.RUNNING, constraints=constraints).system_attrs.items():
-                self._storage.set_trial_system_attr(frozen._trial_id, key, violation)
+        if trial.state == "crashed":
+            constraints = {}
         state = _OPTUNA_STATE[trial.state]
         values = [value if value is not None else self._worst_score()] if state == TrialState.COMPLETE else None
-        self._storage.set_trial_state_values(frozen._trial_id, state, values)
+        with suppress(UpdateFinishedTrialError):  # who opened the ledger in this very moment has told it for us
+            for key, violation in create_trial(state=TrialState.RUNNING, constraints=constraints).system_attrs.items():
+                self._storage.set_trial_system_attr(frozen._trial_id, key, violation)
+            self._storage.set_trial_state_values(frozen._trial_id, state, values)
 
     def _worst_score(self) -> float:
         seen = (v for _, frozen in self._read() for v in frozen.intermediate_values.values())
         return objective.worst(self.sweep.objective, seen)
+
+
+def _with(checkpoints: tuple[str, ...], newest: str) -> tuple[str, ...]:
+    """The last two, each once: the one before is there to fall back to."""
+    return (*(key for key in checkpoints if key != newest), newest)[-2:]
 
 
 def _trial(frozen: FrozenTrial, sweep: Sweep, runs: Mapping[int | None, str]) -> Trial:

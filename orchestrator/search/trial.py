@@ -45,6 +45,11 @@ class Trial:
         return all(distance <= 0 for distance in self.violations.values())
 
     @property
+    def promotable(self) -> bool:
+        """Finished and healthy, with a score and every constraint kept."""
+        return self.state == "finished" and self.verdict == "healthy" and self.score is not None and self.feasible
+
+    @property
     def metrics(self) -> dict[str, float]:
         """As last measured."""
         return self.reports[max(self.reports)] if self.reports else {}

@@ -1,0 +1,5 @@
+"""``python -m orchestrator`` is ``gansweep``."""
+
+from orchestrator.cli import main
+
+main()

@@ -1,0 +1,183 @@
+"""Whole sweeps with nothing replaced: Ray, two ranks over gloo, the MLflow server, the registry."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from tests.orchestrator.sweeps import TINY, User
+
+LOAD = """
+import sys, mlflow, numpy as np, pandas as pd
+assert "trainers" not in sys.modules
+model = mlflow.pyfunc.load_model(sys.argv[1])
+made = model.predict(pd.DataFrame({"seed": np.arange(5, dtype=np.int64)}))
+np.save(sys.argv[2], made)
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> User:
+    """A sweep that Ctrl-C cut short once, and that was then resumed to its end."""
+    user = User(tmp_path_factory.mktemp("user"))
+    sweep = user.start("submit", str(user.file))
+    assert sweep.stdout is not None
+    for line in sweep.stdout:
+        if "images/s" in line:
+            break
+    sweep.send_signal(signal.SIGINT)
+    output = sweep.communicate(timeout=120)[0]
+    assert sweep.returncode == 130, output
+    assert "gansweep resume tiny" in output
+    assert user.status()["state"] == "interrupted"
+    resumed = user.run("resume", "tiny")
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    return user
+
+
+def test_the_ledger_holds_what_was_asked_for(finished: User):
+    document = finished.status()
+    assert document["state"] == "finished"
+    assert Counter(t["state"] for t in document["trials"]).keys() <= {"finished", "pruned"}
+    assert len(document["trials"]) == 5
+    assert any(t["images"] == 4_096 and t["state"] == "finished" for t in document["trials"])
+
+
+def test_mlflow_has_one_run_per_trial_with_its_curve(finished: User):
+    runs = _runs(finished.mlflow)
+    children = {run.data.tags["gansweep.trial"]: run for run in runs if "gansweep.trial" in run.data.tags}
+    assert len(runs) == 6 and set(children) == set("01234")
+    document = finished.status()
+    parent = next(run for run in runs if "gansweep.trial" not in run.data.tags)
+    assert parent.data.tags["gansweep.state"] == "finished"
+    for trial in document["trials"]:
+        run = children[str(trial["id"])]
+        assert run.info.run_id == trial["mlflow_run_id"]
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert run.info.status == "FINISHED" and run.data.tags["gansweep.state"] == trial["state"]
+        assert float(run.data.params["train.generator_lr"]) == trial["params"]["train.generator_lr"]
+        _check_curve(finished.mlflow, run, trial)
+
+
+def _check_curve(uri: str, run: Run, trial: dict[str, Any]) -> None:
+    client = MlflowClient(uri)
+    for metric in ("loss/generator", "loss/discriminator", "fid", "images_per_second"):
+        steps = [point.step for point in client.get_metric_history(run.info.run_id, metric)]
+        assert steps == list(range(1_024, trial["images"] + 1, 1_024)), f"{metric}: each report once"
+    pictures = [f.path for f in client.list_artifacts(run.info.run_id, "images") if f.path.endswith(".png")]
+    assert len(pictures) == trial["images"] // 1_024
+    assert "@" in run.data.tags["fid.extractor"]
+    assert len(run.inputs.dataset_inputs) == 1
+
+
+def test_the_best_is_promoted_and_loads_in_a_fresh_process(finished: User, tmp_path: Path):
+    best = finished.status()["best"] or finished.status()["trials"][0]
+    done = finished.run("promote", "tiny", "--trial", str(best["id"]), "--force", "--reason", "a test", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    version = MlflowClient(finished.mlflow).get_model_version_by_alias("tiny", "champion")
+    assert version.run_id == next(t for t in finished.status()["trials"] if t["id"] == best["id"])["mlflow_run_id"]
+    assert len(version.tags["gansweep.data.fingerprint"]) == 64
+    out = tmp_path / "made.npy"
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": finished.mlflow, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+    command = [sys.executable, "-c", LOAD, document["uri"], str(out)]
+    subprocess.run(command, check=True, env=environment, cwd=tmp_path, capture_output=True)
+    drawn = finished.run("sample", document["uri"], "-n", "5", "-o", str(tmp_path / "drawn.npy"))
+    assert drawn.returncode == 0, drawn.stderr
+    assert np.array_equal(np.load(out), np.load(tmp_path / "drawn.npy")), "one face, one result"
+
+
+def test_submitted_again_it_reuses_what_stands(finished: User):
+    before = finished.status()
+    again = finished.run("submit", str(finished.file))
+    assert again.returncode == 0 and "trial at once" not in again.stdout
+    assert finished.status() == before
+
+
+def test_another_space_under_the_same_name_is_refused(finished: User):
+    done = finished.run("submit", str(finished.file), "--set", "train.batch_size=32")
+    assert done.returncode == 2 and "other settings under train" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.s3
+def test_kills_of_driver_and_rank_lose_and_repeat_nothing(s3: Any, tmp_path: Path):
+    """SIGKILL of the driver at three random moments and of a rank once, artifacts in a real S3 server."""
+    chance = random.Random(7)
+    user = User(tmp_path, TINY + f"artifacts: {{url: '{s3.url}/sweeps'}}\n")
+    finished_at: dict[int, int] = {}
+    for attempt in range(4):
+        sweep = user.start("submit", str(user.file))
+        assert sweep.stdout is not None
+        if attempt == 0:
+            _wait_for_reports(sweep, 1)
+            _kill_a_rank(sweep)
+        if attempt < 3:
+            _wait_for_reports(sweep, chance.randint(1, 4))
+            time.sleep(chance.random())
+            sweep.kill()
+            sweep.wait()
+            _check_ended_ones_stay(user, finished_at)
+        else:
+            output = sweep.communicate(timeout=240)[0]
+            assert sweep.returncode == 0, output
+    _check_ended_ones_stay(user, finished_at)
+    document = user.status()
+    assert document["state"] == "finished" and len(document["trials"]) == 5
+    runs = _runs(user.mlflow)
+    assert sorted(r.data.tags["gansweep.trial"] for r in runs if "gansweep.trial" in r.data.tags) == list("01234")
+    for run in runs:
+        if "gansweep.trial" in run.data.tags:
+            _check_curve(user.mlflow, run, document["trials"][int(run.data.tags["gansweep.trial"])])
+    _check_no_secret(user, s3)
+
+
+def _wait_for_reports(sweep: subprocess.Popen[str], number: int) -> None:
+    assert sweep.stdout is not None
+    seen = []
+    for line in sweep.stdout:
+        seen.append(line)
+        number -= "images/s" in line
+        if number == 0:
+            return
+    raise AssertionError("".join(seen))
+
+
+def _kill_a_rank(sweep: subprocess.Popen[str]) -> None:
+    ranks = [p for p in psutil.Process(sweep.pid).children(recursive=True) if "Rank" in " ".join(p.cmdline())]
+    assert ranks, "the second rank is an actor of its own"
+    ranks[0].kill()
+
+
+def _check_ended_ones_stay(user: User, ended: dict[int, int]) -> None:
+    """An ended trial keeps its images: nothing that finished is trained again."""
+    trials = {t["id"]: t for t in user.status()["trials"]}
+    assert all(trials[i]["images"] == images for i, images in ended.items())
+    ended |= {i: t["images"] for i, t in trials.items() if t["state"] in ("finished", "pruned")}
+
+
+def _check_no_secret(user: User, s3: Any) -> None:
+    secret = os.environ["AWS_SECRET_ACCESS_KEY"].encode()
+    files = [f for f in user.home.rglob("*") if f.is_file()]
+    assert files and not [f for f in files if secret in f.read_bytes()]
+
+
+def _runs(uri: str) -> list[Run]:
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("tiny")
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id], max_results=100))
