@@ -62,6 +62,13 @@ class Dimension(Settings):
         """The values at which validity is tried: all choices, or both ends."""
         return self.choice or self.float_ or self.int_ or ()
 
+    def holds(self, value: Scalar) -> bool:
+        if self.choice is not None:
+            return value in self.choice
+        low, high = self.float_ or self.int_ or (0, 0)
+        number = isinstance(value, (int, float) if self.float_ else int) and not isinstance(value, bool)
+        return number and low <= value <= high  # type: ignore[operator]
+
 
 class Search(Settings):
     """How many trials, chosen how, from which space."""
@@ -232,9 +239,12 @@ def _space_problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
         for other, values in dimension.when.items():
             yield from _when_problems(sweep, document, name, other, values)
     for i, params in enumerate(sweep.search.start_with):
-        for name in params.keys() - sweep.search.space.keys():
-            where = f"search.start_with.{i}.{name}"
-            yield document.problem(where, "is not in search.space", ("search", "start_with", i, name))
+        for name, value in params.items():
+            where, at = f"search.start_with.{i}.{name}", ("search", "start_with", i, name)
+            if name not in sweep.search.space:
+                yield document.problem(where, "is not in search.space", at)
+            elif not sweep.search.space[name].holds(value):
+                yield document.problem(where, f"{value!r} lies outside search.space.{name}", at)
 
 
 def _when_problems(
