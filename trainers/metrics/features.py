@@ -56,4 +56,5 @@ def distances(x: Tensor, y: Tensor) -> Tensor:
 
 def neighbour_radii(x: Tensor, k: int) -> Tensor:
     """Distance of each row to its k-th nearest other row, (n,)."""
-    return torch.cat([distances(x[rows], x).kthvalue(k + 1, dim=1).values for rows in blocks(x, len(x))])
+    nearest = [distances(x[rows], x).topk(k + 1, dim=1, largest=False).values[:, k] for rows in blocks(x, len(x))]
+    return torch.cat(nearest)

@@ -19,8 +19,8 @@ from trainers.config import Config
 from trainers.data import Order
 from trainers.loop import Run
 
-REPORTS = 20
-STEPS = {"ring": 3000, "grid": 4000, "digits": 1500, "stacked-digits": 1000}
+REPORTS = 15
+STEPS = {"ring": 1500, "grid": 2000, "digits": 1000, "stacked-digits": 600}
 BATCH = {"ring": 128, "grid": 128, "digits": 64, "stacked-digits": 64}
 
 POINTS = {"generator": "mlp", "discriminator": "mlp", "width": 64, "depth": 3, "growth": 1, "latent_dim": 2}
