@@ -12,25 +12,22 @@ from PIL import Image, ImageDraw
 SIDE = 512  # pixels of a scatter plot, and about the least width of a grid
 GAP = 2
 GREY = 96
-LINE = 96  # grey level of the lines of a grid
 Centers = tuple[tuple[float, float], ...]
 
 
 def image_grid(images: NDArray[np.uint8]) -> Image.Image:
-    """uint8 (n, H, W, C) as one picture, rows first, as square as it goes, with a thin line between images.
-
-    Small images are enlarged by whole factors.
+    """uint8 (n, H, W, C) as one picture, rows first, as square as it goes; small images are enlarged by whole
+    factors, and a grey line keeps neighbours apart.
     """
     n, height, width, channels = images.shape
     columns = math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)
-    cells = np.full((rows * columns, height + 1, width + 1, channels), LINE, np.uint8)
-    cells[:n, :height, :width] = images
-    cells = cells.reshape(rows, columns, height + 1, width + 1, channels).swapaxes(1, 2)
-    flat = cells.reshape(rows * (height + 1), columns * (width + 1), channels)[:-1, :-1]
-    picture = Image.fromarray(flat[..., 0] if channels == 1 else flat)
-    factor = max(SIDE // picture.width, 1)
-    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+    factor = max(SIDE // (columns * width), 1)
+    tiles = np.full((rows * columns, height * factor + GAP, width * factor + GAP, channels), GREY, np.uint8)
+    tiles[:n, GAP:, GAP:] = images.repeat(factor, axis=1).repeat(factor, axis=2)
+    grid = tiles.reshape(rows, columns, *tiles.shape[1:]).swapaxes(1, 2)
+    flat = grid.reshape(rows * tiles.shape[1], columns * tiles.shape[2], channels)
+    return Image.fromarray(flat[..., 0] if channels == 1 else flat)
 
 
 def scatter(points: NDArray[np.float32], centers: Centers = ()) -> Image.Image:

@@ -76,7 +76,7 @@ HEADER = """# Protocol P
 
 Written by `tests/benchmarks/protocol_p.py` from `protocol-p.jsonl`. Mean ± standard error over seeds, and the worst.
 Machine: one core of a busy 2-core AMD EPYC virtual machine, so seconds are upper bounds. Published rows: Lin et al.
-2018, table 1 (10 runs of 400,000 iterations). High quality above the ceiling would mean a generator that is too narrow."""
+2018, table 1 (10 runs of 400,000 iterations). Above the ceiling a generator is too narrow."""
 
 
 def table(data: str) -> str:

@@ -64,7 +64,7 @@ def test_batch_norm_is_fine_alone_and_on_gpus() -> None:
 
 
 def test_the_tables_of_names_are_complete() -> None:
-    tables = {
+    tables: dict[str, dict[str, Any]] = {
         "data.name": DATASETS,
         "model.generator": GENERATORS,
         "model.discriminator": DISCRIMINATORS,
