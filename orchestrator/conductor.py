@@ -80,11 +80,11 @@ class Conductor:
     def heard(self, order: LegOrder, report: dict[str, Any]) -> None:
         leg = self._legs[order.prefix]
         self._dead_in_a_row = 0
-        self._ledger.report(leg, report)
-        self._last[order.prefix] = report["checkpoint"]
         if leg.confirm_seed is None:
             self._spool.append(events.reported(leg.trial, report))
             self._tell_provenance(leg.trial, report["provenance"])
+        self._ledger.report(leg, report)
+        self._last[order.prefix] = report["checkpoint"]
         self._progress.reported(leg, report)
 
     def ended(self, order: LegOrder) -> None:

@@ -40,14 +40,14 @@ def reported(trial: int, report: Mapping[str, Any]) -> Event:
     metrics |= report["metrics"]
     metrics |= {f"health/{name}": value for name, value in report["health"]["signals"].items()}
     metrics["images_per_second"] = report["images_per_second"]
-    when = round(report["timestamp"] * 1000)
     return {
         "kind": "report",
+        "id": f"report/{trial}/{report['images']}",
         "trial": trial,
         "images": report["images"],
         "metrics": metrics,
         "samples": report["samples"],
-        "time": when,
+        "time": round(report["timestamp"] * 1000),
     }
 
 

@@ -59,16 +59,16 @@ def check(uri: str) -> None:
     try:
         MlflowClient(uri).search_experiments(max_results=1)
     except Exception as error:  # requests, SQLAlchemy and MLflow each have errors of their own
-        reason = str(error).splitlines()[0][:200]
+        reason = without_secrets(str(error)).splitlines()[0][:200]
         raise UserError(
-            f"tracking.uri {without_secrets(uri)} can't be used ({type(error).__name__}: {without_secrets(reason)}); "
+            f"tracking.uri {without_secrets(uri)} can't be used ({type(error).__name__}: {reason}); "
             "start the server, correct the address, or use 'auto'"
         ) from None
 
 
 def without_secrets(text: str) -> str:
     """``text`` with the password of any URL in it blotted out."""
-    return re.sub(r"(://[^:/@\s]+):[^@\s]+@", r"\1:***@", text)
+    return re.sub(r"(://[^:/@\s]*):[^/\s]+@", r"\1:***@", text)
 
 
 class Recorder:
@@ -113,6 +113,7 @@ class Recorder:
                 self.trouble, delay = None, PERIOD
             except Exception as error:  # whatever a server, a proxy or a database may throw: it is tried again
                 self.trouble, delay = _words(error), min(2 * delay, 30.0)
+                self._resent = True  # what went out before the error goes out again
                 log.warning("recording waits: %s", self.trouble)
             if closing and (self.trouble is None or self._client_ready()):
                 return
@@ -169,9 +170,11 @@ class Recorder:
 
     def _start_run(self, event: Event) -> None:
         run = self._run(event["trial"])
-        params = [Param(key, str(value)) for key, value in event["params"].items()]
-        self._client.log_batch(run, params=params, tags=_tags(event["tags"]))
-        if self._client.get_run(run).info.status != "RUNNING":
+        known = self._client.get_run(run)
+        # MLflow refuses to change a parameter; an extended sweep has its new settings in sweep.yaml.
+        new = [Param(key, str(value)) for key, value in event["params"].items() if key not in known.data.params]
+        self._client.log_batch(run, params=new, tags=_tags(event["tags"]))
+        if known.info.status != "RUNNING":
             self._client.update_run(run, status="RUNNING")
         data = event["dataset"]
         dataset = Dataset(data["name"], data["digest"], "code", data["source"], None, data["profile"])
@@ -220,7 +223,8 @@ class Recorder:
                 )
 
     def _has_picture(self, run: str, images: int) -> bool:
-        return any(f"%step%{images}%" in item.path for item in self._client.list_artifacts(run, "images"))
+        of_step = re.compile(rf"[+%]step[+%]{images}[+%]")
+        return any(of_step.search(item.path) for item in self._client.list_artifacts(run, "images"))
 
 
 def _experiment(client: MlflowClient, name: str, artifact_root: str | None) -> str:
@@ -245,4 +249,4 @@ def _words(error: Exception) -> str:
     if isinstance(error, GansweepError):
         return str(error)
     kind = error.error_code if isinstance(error, MlflowException) else type(error).__name__
-    return without_secrets(f"{kind}: {str(error).splitlines()[0][:200]}")
+    return f"{kind}: {without_secrets(str(error)).splitlines()[0][:200]}"

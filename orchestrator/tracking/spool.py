@@ -1,7 +1,8 @@
 """Events on their way to MLflow: appended by the driver, sent by the recorder, never lost in between.
 
-An event is one JSON line with a fixed timestamp, so that sending it twice writes the same points. How far the recorder
-came is kept beside, in ``<spool>.sent``.
+An event is one JSON line with a fixed timestamp, so that sending it twice writes the same points; one with an ``id``
+that was appended before (a report trained again after a death) is dropped. How far the recorder came is kept beside, in
+``<spool>.sent``.
 """
 
 from __future__ import annotations
@@ -23,12 +24,18 @@ class Spool:
         self._lock = threading.Lock()
         path.touch()
         self._cut_torn_line()
+        with path.open(encoding="utf-8") as file:
+            self._ids = {event["id"] for event in map(json.loads, file) if "id" in event}
         self.sent = int(self._mark.read_text()) if self._mark.exists() else 0
 
     def append(self, event: Event) -> None:
         line = json.dumps(event, separators=(",", ":")) + "\n"
-        with self._lock, self._path.open("a", encoding="utf-8") as file:
-            file.write(line)
+        with self._lock:
+            if event.get("id") in self._ids:
+                return
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(line)
+            self._ids |= {event["id"]} if "id" in event else set()
 
     def pending(self) -> Iterator[tuple[Event, int]]:
         """Events not yet sent, each with the position behind it, which ``mark`` takes once it is sent."""
