@@ -61,6 +61,16 @@ def test_a_collapsed_generator_costs_the_mean_and_all_real_variance(real: Tensor
     assert frechet_distance(real, point) == pytest.approx(expected, rel=1e-10)
 
 
+@pytest.mark.parametrize("different", [2, 5, 23, 30])
+def test_few_different_points_are_exact(real: Tensor, different: int):
+    """Covariances that are singular though there are more samples than dimensions: those of a collapsed generator."""
+    few = normal((different, 24), "few").double().repeat(20, 1)
+    x, y = ((z - z.mean(0)).numpy() / (len(z) - 1) ** 0.5 for z in (real, few))
+    mean = float((real.mean(0) - few.mean(0)).square().sum())
+    expected = mean + (x**2).sum() + (y**2).sum() - 2 * np.linalg.norm(x @ y.T, "nuc")
+    assert frechet_distance(real, few) == pytest.approx(expected, rel=1e-10)
+
+
 def test_arrays_and_single_precision_are_taken(real: Tensor, fake: Tensor):
     single = frechet_distance(real.float().numpy(), fake.float().numpy())
     assert single == pytest.approx(frechet_distance(real, fake), rel=1e-5)
