@@ -1,0 +1,335 @@
+"""The recorder against a real MLflow store (SQLite, no server), dying between any two of its calls."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow.tracking import MlflowClient
+from PIL import Image
+
+from orchestrator.artifacts.directory import DirectoryStore
+from orchestrator.errors import UserError, WorkError
+from orchestrator.tracking import events, recorder
+from orchestrator.tracking.recorder import PATIENCE, Recorder, Target, check, without_secrets
+from orchestrator.tracking.spool import Spool
+from tests.orchestrator.small import report
+
+DATASET = {"name": "digits", "digest": "0123456789abcdef", "source": '{"name": "digits"}', "profile": '{"examples": 7}'}
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One database for all: making it costs seconds. Each test has an experiment of its own."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+
+
+@pytest.fixture(autouse=True)
+def _patient_environment(monkeypatch: pytest.MonkeyPatch):
+    """The recorder sets these for its whole process."""
+    for name, value in PATIENCE.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(recorder, "PERIOD", 0.05)
+
+
+class Desk:
+    """The files of one sweep, and what its ledger knows of runs."""
+
+    def __init__(self, folder: Path, name: str, uri: str) -> None:
+        self.name, self._folder = name, folder / name
+        self._folder.mkdir()
+        self.store = DirectoryStore(self._folder / "artifacts")
+        self.target = Target(uri, lambda: None, str(self._folder / "mlflow"))
+        self.runs: dict[int | None, str] = {}
+        self.spool = Spool(self._folder / "spool.jsonl")
+
+    def record(self, target: Target | None = None) -> Recorder:
+        """A recorder over what the files say now, as after a start."""
+        self.spool = Spool(self._folder / "spool.jsonl")
+        return Recorder(self.spool, target or self.target, self.store, self.name, self.runs, self.runs.__setitem__)
+
+    def send(self) -> Recorder:
+        """A whole life of a recorder."""
+        one = self.record()
+        one.start()
+        one.close()
+        return one
+
+    def forget_mark(self) -> None:
+        (self._folder / "spool.jsonl.sent").unlink(missing_ok=True)
+
+    def picture(self, trial: int, images: int) -> str:
+        file = self._folder / "grid.png"
+        Image.new("L", (8, 8), images % 256).save(file)
+        key = f"{trial}/samples/{images}.png"
+        self.store.put(file, key)
+        return key
+
+    def recorded(self) -> dict[str, Any]:
+        """Everything MLflow has of the sweep, without what differs from run to run."""
+        client = MlflowClient(self.target.uri)
+        experiment = client.get_experiment_by_name(self.name)
+        assert experiment is not None
+        found = client.search_runs([experiment.experiment_id])
+        names = {run.info.run_id: run.info.run_name for run in found}
+        assert len(set(names.values())) == len(names), f"runs stand twice: {sorted(names.values())}"
+        return {run.info.run_name: _contents(client, run, names) for run in found}
+
+
+def _contents(client: MlflowClient, run: Any, names: dict[str, str]) -> dict[str, Any]:
+    tags = {key: names.get(value, value) for key, value in run.data.tags.items() if key != "mlflow.loggedImages"}
+    pictures = [item.path for item in client.list_artifacts(run.info.run_id, "images")]
+    history = {key: client.get_metric_history(run.info.run_id, key) for key in run.data.metrics}
+    return {
+        "status": run.info.status,
+        "ended": run.info.end_time,
+        "params": run.data.params,
+        "tags": tags,
+        "metrics": {key: [(m.step, m.value, m.timestamp) for m in points] for key, points in sorted(history.items())},
+        "inputs": [(i.dataset.name, i.dataset.digest, i.tags[0].value) for i in run.inputs.dataset_inputs],
+        "pictures": sorted(path.split("+timestamp")[0] for path in pictures if path.endswith(".png")),
+        "texts": [item.path for item in client.list_artifacts(run.info.run_id) if not item.is_dir],
+    }
+
+
+def tell(desk: Desk) -> None:
+    """The events of a small sweep: a trial with two reports and pictures, and one that diverged."""
+    append = desk.spool.append
+    append(events.started(None, {"search.trials": 2}, {"gansweep.state": "running"}, DATASET))
+    append(events.text(None, "sweep.yaml", "name: x\n"))
+    for trial in (0, 1):
+        append(events.started(trial, {"train.seed": trial}, {"gansweep.state": "running"}, DATASET))
+    for images in (10, 20):
+        append(events.reported(0, report(images, fid=30.0 / images) | {"samples": desk.picture(0, images)}))
+    append(events.reported(1, report(10, fid=9.0) | {"losses": {"generator": math.nan, "discriminator": math.inf}}))
+    append(events.tagged(0, {"fid.extractor": "raw@abc"}))
+    append(events.ended(0, "FINISHED", {"gansweep.verdict": "healthy", "gansweep.score": 1.5}))
+    append(events.ended(1, "FAILED", {"gansweep.verdict": "diverged"}))
+    append(events.ended(None, "FINISHED", {"gansweep.state": "finished", "gansweep.best": 0}))
+
+
+def test_a_sweep_as_mlflow_shows_it(uri: str, tmp_path: Path):
+    desk = Desk(tmp_path, "shown", uri)
+    tell(desk)
+    assert desk.send().trouble is None
+    assert desk.spool.empty
+    seen = desk.recorded()
+    assert seen.keys() == {"sweep shown", "shown-000", "shown-001"}
+    parent, first, second = seen["sweep shown"], seen["shown-000"], seen["shown-001"]
+    assert parent["params"] == {"search.trials": "2"} and parent["texts"] == ["sweep.yaml"]
+    assert (
+        parent["tags"].items()
+        >= {"gansweep.sweep": "shown", "gansweep.state": "finished", "gansweep.best": "0"}.items()
+    )
+    expected = {"gansweep.trial": "0", "gansweep.verdict": "healthy", "fid.extractor": "raw@abc"}
+    assert first["tags"].items() >= {"mlflow.parentRunId": "sweep shown", **expected}.items()
+    assert first["metrics"]["fid"] == [(10, 3.0, 1_700_000_010_000), (20, 1.5, 1_700_000_020_000)], "step = images"
+    assert first["metrics"].keys() >= {"loss/generator", "loss/discriminator", "coverage", "images_per_second"}
+    assert first["pictures"] == ["images/samples+step+10", "images/samples+step+20"]
+    assert [run["status"] for run in (parent, first, second)] == ["FINISHED", "FINISHED", "FAILED"]
+    assert math.isnan(second["metrics"]["loss/generator"][0][1])
+    assert all(run["inputs"] == [("digits", "0123456789abcdef", "training")] for run in seen.values())
+    assert desk.runs.keys() == {None, 0, 1}, "the ledger has heard of each"
+
+
+def test_sending_everything_again_changes_nothing(uri: str, tmp_path: Path):
+    """The mark and what the ledger knew of the runs are lost."""
+    desk = Desk(tmp_path, "again", uri)
+    tell(desk)
+    desk.send()
+    once, runs = desk.recorded(), dict(desk.runs)
+    desk.forget_mark()
+    desk.runs.clear()
+    assert desk.send().trouble is None
+    assert _comparable(desk.recorded()) == _comparable(once)
+    assert desk.runs == runs
+
+
+class Killed(BaseException):
+    """What no ``except Exception`` sees, as SIGKILL."""
+
+
+class Mortal(MlflowClient):
+    """Dies before or after the call numbered ``dies_at``."""
+
+    calls, dies_at, after = 0, -1, False
+
+
+def _mortal(name: str) -> Callable[..., Any]:
+    alive = getattr(MlflowClient, name)
+
+    def call(self: Mortal, *arguments: Any, **named: Any) -> Any:
+        Mortal.calls += 1
+        dies = Mortal.calls == Mortal.dies_at
+        if dies and not Mortal.after:
+            raise Killed
+        answer = alive(self, *arguments, **named)
+        if dies:
+            raise Killed
+        return answer
+
+    return call
+
+
+WRITES = (
+    *("create_experiment", "create_run", "log_batch", "log_inputs", "log_text", "log_image"),
+    *("update_run", "set_terminated"),
+)
+for _name in WRITES:
+    setattr(Mortal, _name, _mortal(_name))
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_dying_at_any_call_leaves_one_run_per_trial(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: bool
+):
+    """At each call in turn: killed, started again without its mark; in the end all is as if nothing had been."""
+    monkeypatch.setattr(recorder, "MlflowClient", Mortal)
+    monkeypatch.setattr(Mortal, "calls", 0)
+    monkeypatch.setattr(Mortal, "dies_at", -1)
+    monkeypatch.setattr(Mortal, "after", after)
+    undisturbed = Desk(tmp_path, f"whole-{after}", uri)
+    tell(undisturbed)
+    undisturbed.send()
+    expected, total = _comparable(undisturbed.recorded()), Mortal.calls
+    assert total > 15
+    desk = Desk(tmp_path, f"torn-{after}", uri)
+    tell(desk)
+    for number in range(1, total + 1):
+        Mortal.calls, Mortal.dies_at = 0, number
+        _die(desk)
+    Mortal.dies_at = -1
+    assert desk.send().trouble is None
+    assert _comparable(desk.recorded()) == expected
+
+
+def _die(desk: Desk) -> None:
+    """One life in this thread, which ends in death unless fewer calls were left to make."""
+    one = desk.record()
+    one._closing.set()
+    try:
+        one._work()
+    except Killed:
+        desk.forget_mark()
+
+
+def _comparable(recorded: dict[str, Any]) -> list[str]:
+    """In words, since NaN is not equal to itself; each sweep has its own name and moment of ending."""
+    return [repr({k: v for k, v in run.items() if k not in ("ended", "tags")}) for _, run in sorted(recorded.items())]
+
+
+def test_a_picture_whose_upload_is_under_way_is_waited_for_and_logged_once(uri: str, tmp_path: Path):
+    desk = Desk(tmp_path, "late", uri)
+    one = desk.record()
+    one.start()
+    desk.spool.append(events.started(0, {}, {}, DATASET))
+    _wait(lambda: desk.spool.empty)
+    desk.spool.append(events.reported(0, report(10) | {"samples": desk.picture(0, 10)}))
+    desk.spool.append(events.reported(0, report(20) | {"samples": "0/samples/20.png"}))
+    _wait(lambda: one.trouble is not None)
+    assert one.trouble and "0/samples/20.png" in one.trouble
+    desk.picture(0, 20)
+    _wait(lambda: desk.spool.empty)
+    one.close()
+    assert desk.recorded()["late-000"]["pictures"] == ["images/samples+step+10", "images/samples+step+20"]
+
+
+def test_a_picture_that_was_never_stored_holds_nothing_up_at_the_end(uri: str, tmp_path: Path):
+    desk = Desk(tmp_path, "lost", uri)
+    desk.spool.append(events.reported(0, report(10) | {"samples": "0/samples/10.png"}))
+    assert desk.send().trouble is None
+    assert desk.spool.empty
+    assert desk.recorded()["lost-000"]["metrics"]["fid"][0][:2] == (10, 10.0)
+
+
+def test_an_extended_sweep_goes_on_in_its_run(uri: str, tmp_path: Path):
+    """MLflow refuses a parameter that changes; that must not hold up everything behind it."""
+    desk = Desk(tmp_path, "extended", uri)
+    tell(desk)
+    desk.send()
+    desk.spool.append(
+        events.started(None, {"search.trials": 9, "train.new": 1}, {"gansweep.state": "running"}, DATASET)
+    )
+    desk.spool.append(events.text(None, "sweep.yaml", "search: {trials: 9}\n"))
+    assert desk.send().trouble is None
+    parent = desk.recorded()["sweep extended"]
+    assert (parent["status"], parent["params"]) == ("RUNNING", {"search.trials": "2", "train.new": "1"})
+
+
+def test_a_server_that_does_not_answer_yet_loses_nothing(uri: str, tmp_path: Path):
+    desk = Desk(tmp_path, "patient", uri)
+    answers = False
+
+    def ready() -> None:
+        if not answers:
+            raise WorkError("the MLflow server does not answer")
+
+    one = desk.record(Target(uri, ready, desk.target.artifact_root))
+    one.start()
+    tell(desk)
+    _wait(lambda: one.trouble is not None)
+    assert one.trouble == "the MLflow server does not answer"
+    one.close(timeout=0.2)
+    assert desk.spool.sent == 0
+    answers = True
+    _wait(lambda: desk.spool.empty)
+    assert desk.recorded()["patient-000"]["status"] == "FINISHED"
+
+
+def test_an_unreachable_server_never_blocks_who_appends(uri: str, tmp_path: Path):
+    desk = Desk(tmp_path, "unreachable", uri)
+    one = desk.record(Target("http://me:hunter2@127.0.0.1:1", lambda: None))
+    one.start()
+    slowest = 0.0
+    for number in range(200):
+        before = time.perf_counter()
+        desk.spool.append(events.tagged(None, {"number": number}))
+        slowest = max(slowest, time.perf_counter() - before)
+    _wait(lambda: one.trouble is not None)
+    one.close(timeout=0.1)
+    assert slowest < 0.5, "a call over the network would have waited for its retries"
+    assert len(list(Spool(tmp_path / "unreachable" / "spool.jsonl").pending())) == 200
+    assert one.trouble and "hunter2" not in one.trouble and "\n" not in one.trouble
+    one._target = desk.target  # lets its thread end
+    _wait(lambda: desk.spool.empty)
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://me:hunter2@127.0.0.1:1", "postgresql+nodriver://me:hunter2@127.0.0.1:1/mlflow"]
+)
+def test_a_tracking_uri_that_can_not_be_used_is_one_line_without_its_password(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(UserError, match=r"^tracking.uri .*:\*\*\*@.* can't be used .*or use 'auto'$") as caught:
+        check(uri)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("at http://me:hunter2@host/x: no", "at http://me:***@host/x: no"),
+        ("postgresql://me:p@ss:w@rd@host/db", "postgresql://me:***@host/db"),
+        ("redis://:hunter2@host", "redis://:***@host"),
+        ("http://127.0.0.1:5000/models@champion", "http://127.0.0.1:5000/models@champion"),
+        ("models:/digits@champion", "models:/digits@champion"),
+    ],
+)
+def test_secrets_are_blotted_out(text: str, clean: str):
+    assert without_secrets(text) == clean
+
+
+def test_secrets_are_blotted_out_before_a_long_message_is_cut():
+    assert "hunter2" not in recorder._words(OSError("." * 180 + "http://me:hunter2-and-more@host"))
+
+
+def _wait(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
