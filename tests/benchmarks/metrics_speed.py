@@ -9,10 +9,12 @@ leaves out n = 10,000. torch-fidelity is left out where it is not installed.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import platform
 import time
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -111,6 +113,11 @@ def _torch_fidelity(real: Tensor, fake: Tensor) -> float:
     return float(fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"])
 
 
+def _prdc_package(real: Tensor, fake: Tensor) -> float:
+    with redirect_stdout(io.StringIO()):
+        return float(prdc_package.compute_prdc(real.numpy(), fake.numpy(), nearest_k=5)["coverage"])
+
+
 FRECHET: dict[str, Measure] = {
     "ours": frechet_distance,
     "scipy.linalg.sqrtm": _sqrtm,
@@ -120,7 +127,7 @@ FRECHET: dict[str, Measure] = {
 KERNEL: dict[str, Measure] = {"ours": kernel_distance, "torchmetrics": lambda x, y: float(poly_mmd(x, y))}
 COVERAGE: dict[str, Measure] = {
     "ours": lambda x, y: prdc(x, y)["coverage"],
-    "prdc": lambda x, y: float(prdc_package.compute_prdc(x.numpy(), y.numpy(), nearest_k=5)["coverage"]),
+    "prdc": _prdc_package,
 }
 
 
