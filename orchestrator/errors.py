@@ -4,7 +4,7 @@
     ├── UserError            2   the input is wrong: a file, a name, a path
     └── WorkError            1   the work failed
         └── StoreError       1   artifacts can't be read or written: not the fault of any trial
-            └── DamagedArtifactError  an artifact's content is not what was stored
+            └── DamagedArtifactError  what was stored is changed, incomplete or gone
 
 An unreadable sweep file is a ``trainers.settings.SettingsError`` (exit status 2).
 """
@@ -33,4 +33,4 @@ class StoreError(WorkError):
 
 
 class DamagedArtifactError(StoreError):
-    """An artifact's content is not what was stored."""
+    """What was stored is changed, incomplete or gone; an older one may do."""

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.artifacts.store import MANIFEST, Store, verify
-from orchestrator.errors import StoreError
+from orchestrator.artifacts.store import MANIFEST, Store, manifest_files, verify
+from orchestrator.errors import DamagedArtifactError, StoreError
 
 
 class DirectoryStore:
@@ -38,7 +38,7 @@ class DirectoryStore:
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
                 if source.is_dir():
-                    shutil.copytree(source, beside)
+                    _copy_folder(source, beside, key)
                     shutil.rmtree(target, ignore_errors=True)
                 else:
                     shutil.copy2(source, beside)
@@ -49,10 +49,10 @@ class DirectoryStore:
     def get(self, key: str, target: Path) -> Path:
         source = self._path(key)
         if not self.exists(key):
-            raise StoreError(f"artifact {key} is not in {self.root}")
+            raise DamagedArtifactError(f"artifact {key} is not in {self.root}")
         with _explained(f"artifact {key} from {self.root}"):
             if source.is_dir():
-                shutil.copytree(source, target, dirs_exist_ok=True)
+                _copy_folder(source, target, key)
                 verify(target, key)
             else:
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -72,6 +72,15 @@ class DirectoryStore:
         if not path.is_relative_to(self.root) or path == self.root:
             raise StoreError(f"artifact key {key!r} leaves the store {self.root}")
         return path
+
+
+def _copy_folder(source: Path, target: Path, key: str) -> None:
+    """Stops at the first error, where ``copytree`` would go on and lose its cause."""
+    for name in (*manifest_files(source / MANIFEST, key), MANIFEST):
+        if not (source / name).is_file():
+            raise DamagedArtifactError(f"{key}/{name} is gone")
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source / name, target / name)
 
 
 def _remove(path: Path) -> None:

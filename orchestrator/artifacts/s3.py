@@ -20,7 +20,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from orchestrator.artifacts.store import MANIFEST, Store, manifest_files, verify
-from orchestrator.errors import StoreError
+from orchestrator.errors import DamagedArtifactError, StoreError
 
 _MEANING = {
     "NoSuchBucket": "the bucket does not exist; create it or correct artifacts.url",
@@ -101,7 +101,10 @@ class S3Store:
 
     def _upload(self, source: Path, key: str) -> None:
         with self._explained(f"artifact {key}"):
-            self._client.upload_file(str(source), self.bucket, self._key(key))
+            try:
+                self._client.upload_file(str(source), self.bucket, self._key(key))
+            except S3UploadFailedError as error:
+                raise error.__context__ or error from None  # what the server said
 
     def _download(self, key: str, target: Path) -> None:
         with self._explained(f"artifact {key}"):
@@ -130,11 +133,13 @@ class S3Store:
             yield
         except ClientError as error:
             code = error.response["Error"]["Code"]
-            raise StoreError(f"{what} in {self.url}: {_MEANING.get(code, code)}") from error
-        except (BotoCoreError, S3UploadFailedError) as error:
+            kind = DamagedArtifactError if code == "NoSuchKey" else StoreError
+            raise kind(f"{what} in {self.url}: {_MEANING.get(code, code)}") from error
+        except (BotoCoreError, S3UploadFailedError, ValueError) as error:  # ValueError: no endpoint could be meant
             where = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "AWS"
             raise StoreError(
-                f"{what} in {self.url} at {where}: {error}; check AWS_ENDPOINT_URL, the keys and the network"
+                f"{what} in {self.url} at {where}: {' '.join(str(error).split())}; "
+                "check AWS_ENDPOINT_URL, the keys and the network"
             ) from error
         except OSError as error:
             way_out = "; free some space, then resume" if error.errno == errno.ENOSPC else ""

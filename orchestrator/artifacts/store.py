@@ -26,7 +26,9 @@ class Store(Protocol):
         """Store a file, or a folder that has a manifest; replaces what stood there."""
 
     def get(self, key: str, target: Path) -> Path:
-        """Bring a file, or a verified folder, to the local path ``target``; returns it."""
+        """Bring a file, or a verified folder, to the local path ``target``; returns it. Raises DamagedArtifactError
+        where it is gone.
+        """
 
     def exists(self, key: str) -> bool:
         """Whether a file, or a committed folder, stands there."""
@@ -38,8 +40,11 @@ class Store(Protocol):
 def manifest_files(manifest: Path, key: str) -> dict[str, dict[str, object]]:
     """File name -> {sha256, size}. Names that would leave the folder are refused: a manifest may come from outside."""
     try:
-        files: dict[str, dict[str, object]] = json.loads(manifest.read_text())["files"]
-    except (ValueError, KeyError, TypeError):
+        entries = json.loads(manifest.read_text())["files"].items()
+        files = {name: {"sha256": entry["sha256"], "size": entry["size"]} for name, entry in entries}
+    except FileNotFoundError:
+        raise StoreError(f"{key}: {manifest.parent} has no {MANIFEST}, without which no folder is stored") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise DamagedArtifactError(f"{key}: {MANIFEST} is damaged") from None
     for name in files:
         if not (manifest.parent / name).resolve().is_relative_to(manifest.parent.resolve()):
