@@ -78,7 +78,7 @@ def test_a_generator_of_nan_costs_the_numbers_and_not_the_training():
     metrics = measure(lambda z: circle(z) * float("nan"))
     assert metrics["modes"] == 0
     assert "fid" not in metrics
-    assert "no fid: 301 of 301 fake samples have features that are NaN or infinite" in measure.failures
+    assert "no fid, misfit: 301 of 301 fake samples have features that are NaN or infinite" in measure.failures
 
 
 def test_a_measure_of_ones_own_that_fails_is_reported():

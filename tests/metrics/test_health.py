@@ -26,7 +26,7 @@ def judge(
             state = json.loads(json.dumps(monitor.state_dict()))
             monitor = HealthMonitor(config.Health())
             monitor.load_state_dict(state)
-        answers.append(monitor.observe(i * 1000, FINE, {}, {"diversity": diversity, "coverage": coverage}))
+        answers.append(monitor.observe((i + 1) * 10_000, FINE, {}, {"diversity": diversity, "coverage": coverage}))
     return answers
 
 
@@ -35,7 +35,7 @@ DIGITS = [(0.15, 0.00), (0.40, 0.02), (0.84, 0.07), (1.12, 0.09), (1.23, 0.09), 
 RING = [(0.24, 0.00), (0.65, 0.01), (1.03, 0.01), (1.10, 0.04), (1.09, 0.14), (1.07, 0.27)]
 
 
-@pytest.mark.parametrize("course", [DIGITS, RING, [(0.02, 0), (0.05, 0), (0.1, 0), (0.19, 0), (0.6, 0.1), (0.9, 0.4)]])
+@pytest.mark.parametrize("course", [DIGITS, RING, [(0.02, 0), (0.05, 0), (0.1, 0), (0.19, 0), (0.3, 0), (0.6, 0.1)]])
 def test_the_early_phase_of_a_good_training_is_healthy(course: list[tuple[float, float]]):
     assert {health.verdict for health in judge(*course)} == {"healthy"}
 
@@ -49,14 +49,32 @@ def test_a_late_collapse_is_suspected_then_called_and_ends_with_recovery(resume:
 
 
 def test_a_generator_that_never_learns_to_vary():
-    answers = judge((0.13, 0), (0.13, 0), (0.13, 0))
-    assert [health.verdict for health in answers] == ["healthy", "suspect", "collapsed"]
-    assert answers[2].reasons == ("diversity is 0.13 of the real data's and does not grow (0.13 at the report before)",)
+    answers = judge((0.02, 0), (0.13, 0), (0.13, 0), (0.13, 0))
+    assert [health.verdict for health in answers] == ["healthy", "healthy", "suspect", "collapsed"]
+    assert answers[3].reasons == ("diversity is 0.13 of the real data's and does not grow (0.13 at the report before)",)
+
+
+def test_a_generator_is_given_time_to_leave_its_starting_point():
+    monitor = HealthMonitor(config.Health())
+    still = {"diversity": 0.01, "misfit": 3.0}
+    assert {monitor.observe(i * 1000, FINE, {}, still).verdict for i in range(1, 30)} == {"healthy"}
+
+
+def test_noise_that_comes_no_nearer_is_a_failure_though_it_is_diverse():
+    monitor = HealthMonitor(config.Health())
+    misfits = [900.0, 500.0, 400.0, 395.0, 390.0]
+    answers = [
+        monitor.observe((i + 1) * 20_000, FINE, {}, {"diversity": 8.0, "misfit": m}) for i, m in enumerate(misfits)
+    ]
+    assert [health.verdict for health in answers] == ["healthy", "healthy", "healthy", "suspect", "collapsed"]
+    assert answers[4].reasons == (
+        "it is 3.9e+02 times as far from the data as one average picture (4e+02 times before)",
+    )
 
 
 def test_one_bad_evaluation_is_not_a_collapse():
-    answers = judge((1.0, 0.6), (0.2, 0.1), (1.0, 0.5), (0.2, 0.1))
-    assert [health.verdict for health in answers] == ["healthy", "suspect", "healthy", "suspect"]
+    answers = judge((1.0, 0.6), (1.0, 0.6), (0.9, 0.1), (1.0, 0.5), (0.9, 0.1))
+    assert [health.verdict for health in answers] == ["healthy", "healthy", "suspect", "healthy", "suspect"]
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,9 @@ Measure = Callable[[Comparison], dict[str, float]]
 
 
 def _fid(c: Comparison) -> dict[str, float]:
-    return {"fid": frechet_distance(c.real, c.fake)}
+    """``misfit`` is the distance over that between the data and one average picture: 1 is bad, whatever the scale."""
+    fid = frechet_distance(c.real, c.fake)
+    return {"fid": fid, "misfit": fid / float(c.real.double().var(0).sum())}
 
 
 def _kid(c: Comparison) -> dict[str, float]:
@@ -82,6 +84,7 @@ def _modes(c: Comparison) -> dict[str, float]:
 
 METRICS: dict[str, Measure] = {
     "fid": _fid,
+    "misfit": _fid,
     "kid": _kid,
     "fid_infinity": _fid_infinity,
     "mind": _mind,
