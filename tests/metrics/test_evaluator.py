@@ -26,6 +26,8 @@ RING = Config.model_validate(
     }
 )
 
+PATH = f"{__name__}:"
+
 
 def circle(z: Tensor) -> Tensor:
     """A generator for a test: the unit circle."""
@@ -82,10 +84,17 @@ def test_a_generator_of_nan_costs_the_numbers_and_not_the_training():
 
 
 def test_a_measure_of_ones_own_that_fails_is_reported():
-    config = RING.model_copy(update={"evaluate": RING.evaluate.model_copy(update={"metrics": (f"{__name__}:broken",)})})
+    config = RING.model_copy(update={"evaluate": RING.evaluate.model_copy(update={"metrics": (PATH + "broken",)})})
     measure = Evaluator(config, load(RING.data), World.single())
     assert "coverage" in measure(circle)
     assert measure.failures == ["no broken: division by zero"]
+
+
+def test_a_value_that_is_not_a_number_is_missing():
+    config = RING.model_copy(update={"evaluate": RING.evaluate.model_copy(update={"metrics": (PATH + "undefined",)})})
+    measure = Evaluator(config, load(RING.data), World.single())
+    assert "undefined" not in measure(circle)
+    assert measure.failures == ["no undefined: it came out as nan"]
 
 
 def test_an_unknown_name_is_refused_at_once():
@@ -104,6 +113,10 @@ def test_values_that_differ_are_never_ranked_together():
 
 def broken(comparison: Comparison) -> dict[str, float]:
     return {"broken": 1 / 0}
+
+
+def undefined(comparison: Comparison) -> dict[str, float]:
+    return {"undefined": float("nan")}
 
 
 def _measure_on_rank(rank: int, port: int, results: SimpleQueue[dict[str, float]]) -> None:
