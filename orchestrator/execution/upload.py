@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,8 +26,11 @@ class Uploader:
         """Keys of stored checkpoints of the current training, oldest first."""
 
     def begin(self, checkpoints: list[str]) -> None:
-        """Start on another training, of which ``checkpoints`` are stored already."""
-        self.flush()
+        """Start on another training, of which ``checkpoints`` are stored already. It is not blamed for the last one's
+        failed uploads.
+        """
+        wait(self._pending)
+        self._pending.clear()
         self.checkpoints = checkpoints
 
     def checkpoint(self, folder: Path, key: str) -> None:
