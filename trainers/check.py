@@ -126,12 +126,17 @@ def _networks(config: Config, ranks: int, on_gpu: bool) -> Problems:
 
 
 def _views(config: Config) -> Problems:
-    train, found = config.train, []
+    model, train, found = config.model, config.train, []
     known = BUILT_IN.get(config.data.name)
-    if config.model.conditional and train.packing > 1:
+    if model.conditional and train.packing > 1:
         found.append(("train.packing", "a pack holds several classes, and a conditional model judges by one; use 1"))
     if train.augment and known and not known.side:
         found.append(("train.augment", f"is for images, and {config.data.name!r} is points; leave it empty"))
+    if train.compile and (
+        train.augment or train.gp_lambda or {model.generator_norm, model.discriminator_norm} != {"none"}
+    ):
+        message = "can't be combined with augmentation, WGAN-GP's penalty or normalisation; set it to false"
+        found.append(("train.compile", message))
     if train.ada_target is not None and not train.augment:
         found.append(("train.ada_target", "has nothing to control; name policies in train.augment"))
     return found

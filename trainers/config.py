@@ -110,7 +110,7 @@ class Train(Settings):
         default=None, description="augment with a probability that holds E sign D(real) at this value (ADA: 0.6)"
     )
     precision: Literal["fp32", "bf16"] = Field(default="fp32", description="bf16: autocast of the networks")
-    compile: bool = Field(default=False, description="compile the networks; pays on GPUs and for small MLPs")
+    compile: bool = Field(default=False, description="compile whole steps: tens of seconds at the start, faster after")
 
 
 class Evaluate(Settings):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from trainers.augment import ADA_INTERVAL, NOISE, adjusted, augment
 from trainers.check import data_problems
+from trainers.compiled import CompiledSteps
 from trainers.config import Config
 from trainers.data import Dataset
 from trainers.errors import refuse
@@ -53,6 +54,9 @@ class GanTraining:
         self.examples = data.train.to(world.device)
         self.order = data.order(config.train.batch_size, config.train.seed)
         self.players = Players(config, data.space, world)
+        self.compiled = None
+        if self.settings.compile:
+            self.compiled = CompiledSteps(self.players.generator, self.players.discriminator, self.loss)
         self.scale = data.space.scale
         self.tally = Tally()
         self.images = 0
@@ -106,6 +110,9 @@ class GanTraining:
             fake = self.players.generator(self._latents(number, "for discriminator"), labels).float()
         real_view, fake_view = self._view(number, "real"), self._view(number, "fake")
         with self.players.precision():
+            if self.compiled:
+                penalties = self._penalties(number, real)
+                return self.compiled.discriminator_step(real_view(real), fake_view(fake), labels, penalties)
             if not self.players.in_two_forwards:
                 critic = self.players.wrapped_discriminator
                 return discriminator_step(critic, real_view(real), fake_view(fake), labels, self.loss)
@@ -124,9 +131,11 @@ class GanTraining:
         latents, view = self._latents(number, "for generator"), self._view(number, "generator")
         real = self._view(number, "real again")(real) if self.loss.paired else real
         with self.players.precision():
-            value = generator_step(
-                self.players.wrapped_generator, self.players.discriminator, latents, real, labels, self.loss, view
-            )
+            if self.compiled:
+                value = self.compiled.generator_step(latents, real, labels, self.settings.packing)
+            else:
+                critic = self.players.discriminator
+                value = generator_step(self.players.wrapped_generator, critic, latents, real, labels, self.loss, view)
         norm = self.players.generator_update(self.images)
         self.tally.mean(generator=value, generator_gradient_norm=norm)
         self.tally.count(nonfinite=~norm.isfinite())

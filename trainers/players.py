@@ -66,8 +66,9 @@ class Players:
             self.discriminator.to(world.device).zero_grad()
         self.average = copy.deepcopy(self.generator).requires_grad_(False).eval()
         self.ada = torch.zeros((), device=world.device)
-        self.wrapped_generator = world.wrap(self.generator)
-        self.wrapped_discriminator = self.discriminator if self.in_two_forwards else world.wrap(self.discriminator)
+        self.wrapped_generator = self.generator if train.compile else world.wrap(self.generator)
+        by_hand = train.compile or self.in_two_forwards
+        self.wrapped_discriminator = self.discriminator if by_hand else world.wrap(self.discriminator)
         self._updaters = {
             "generator": Updater(self.generator, self.wrapped_generator, train, world),
             "discriminator": Updater(self.discriminator, self.wrapped_discriminator, train, world),
