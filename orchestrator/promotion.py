@@ -78,8 +78,12 @@ def _why_none(trials: list[Trial]) -> str:
             + ")"
         )
     broken = sorted({name for t in finished for name, distance in t.violations.items() if distance > 0})
+    ill = sorted({t.verdict for t in finished} - {"healthy"})
+    faults = [f"violate {', '.join(broken)}"] if broken else []
+    faults += [f"ended {', '.join(ill)}"] if ill else []
+    faults += ["were never scored"] if any(t.score is None for t in finished) else []
     return (
-        f"all {len(finished)} finished trials violate {', '.join(broken)}; relax objective.require, search further, "
+        f"all {len(finished)} finished trials {' or '.join(faults)}; relax objective.require, search further, "
         "or promote one all the same with --trial N --force --reason TEXT"
     )
 
