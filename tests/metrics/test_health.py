@@ -92,6 +92,10 @@ def test_divergence_needs_no_measures_and_is_final(losses: dict[str, float], sig
     assert judge((1.0, 0.9), monitor=monitor, resume=True)[0].verdict == "diverged"
 
 
+def test_coverage_that_never_was_good_cannot_fall():
+    assert {health.verdict for health in judge((1.0, 0.08), (1.0, 0.01), (1.0, 0.01))} == {"healthy"}
+
+
 def test_missing_measures_accuse_nobody():
     monitor = HealthMonitor(config.Health())
     assert [monitor.observe(i, FINE, {}, {}).verdict for i in range(3)] == ["healthy"] * 3
