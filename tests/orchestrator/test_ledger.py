@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -217,6 +218,20 @@ time.sleep(600)
     ledger.report(leg, report(10, fid=7.0))  # the driver that lived on
     assert Ledger.open(sweep(), journal).trial(0).score == 7.0
     assert all(line.startswith("{") and line.endswith("}") for line in journal.read_text().splitlines())
+
+
+def test_two_writers_take_turns(journal: Path):
+    Ledger.open(sweep(), journal)
+    first, second = journal_module._FileLock(journal), journal_module._FileLock(journal)
+    first.acquire()
+    waiting = threading.Thread(target=second.acquire)
+    waiting.start()
+    waiting.join(0.2)
+    assert waiting.is_alive(), "a second line would end up inside the first"
+    first.release()
+    waiting.join(10)
+    assert not waiting.is_alive()
+    second.release()
 
 
 # -- what Optuna is told -----------------------------------------------------------------------------------------------
