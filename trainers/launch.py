@@ -21,7 +21,7 @@ from trainers.config import Config
 from trainers.errors import TrainerError
 from trainers.loop import train
 from trainers.report import Report
-from trainers.state import newest
+from trainers.state import load, newest
 from trainers.world import World
 
 Backend = Literal["gloo", "nccl"]
@@ -45,12 +45,22 @@ def run(config: Config, ranks: int, out: Path | None = None, backend: Backend | 
 
 
 def resume_point(out: Path) -> Path | None:
-    """The newest whole checkpoint in ``out``; report lines that came after it are dropped, since they will be
-    written again.
+    """The newest whole checkpoint in ``out``, with ``reports.jsonl`` brought in line with it.
+
+    Lines that came after it are dropped, since they will be written again; its own line is taken from the checkpoint
+    where a kill came between the two.
     """
-    newest_whole = newest(out / "checkpoints")
-    _forget_after(out / "reports.jsonl", int(newest_whole.name) if newest_whole else 0)
-    return newest_whole
+    folder, file = newest(out / "checkpoints"), out / "reports.jsonl"
+    lines = file.read_text().splitlines(keepends=True) if file.exists() else []
+    images = int(folder.name) if folder else 0
+    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["images"] <= images]
+    if folder and (not kept or json.loads(kept[-1])["images"] < images):
+        kept.append(json.dumps(load(folder).state["report"]) + "\n")
+    if kept != lines:
+        beside = file.with_suffix(".new")
+        beside.write_text("".join(kept))
+        beside.replace(file)
+    return folder
 
 
 def append(file: Path, report: Report) -> None:
@@ -58,15 +68,6 @@ def append(file: Path, report: Report) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a") as lines:
         lines.write(json.dumps(report.as_dict()) + "\n")
-
-
-def _forget_after(file: Path, images: int) -> None:
-    lines = file.read_text().splitlines(keepends=True) if file.exists() else []
-    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["images"] <= images]
-    if len(kept) < len(lines):
-        beside = file.with_suffix(".new")
-        beside.write_text("".join(kept))
-        beside.replace(file)
 
 
 def _spawn(

@@ -99,17 +99,21 @@ class Run:
         return self._judge(losses, signals, metrics, self.evaluate.failures)
 
     def write(self, report: Report, out: Path) -> Report:
-        """Saves the checkpoint and the picture of a report; returns the report that names them."""
+        """Saves the picture, then the checkpoint of a report; returns the report that names them.
+
+        The checkpoint carries the report, so that one that nobody got to hear of, by a crash right here, is not lost.
+        """
         images = report.images
-        watchers = {"health": self.monitor.state_dict(), "seconds": self.seconds}
-        checkpoint = state.Checkpoint(self.config, self.data.space, images, self.training.tensors(), watchers)
-        folder = state.save(out / "checkpoints" / str(images), checkpoint)
         picture = out / "samples" / f"{images}.png"
         picture.parent.mkdir(parents=True, exist_ok=True)
         count = 64 if self.data.space.is_image else 2500
         samples = sample(self.training.sampler, self.config, np.arange(count, dtype=np.int64))
         draw(samples, self.data.space.centers).save(picture)
-        return replace(report, checkpoint=folder, samples=picture)
+        folder = out / "checkpoints" / str(images)
+        report = replace(report, checkpoint=folder, samples=picture)
+        watchers = {"health": self.monitor.state_dict(), "seconds": self.seconds, "report": report.as_dict()}
+        state.save(folder, state.Checkpoint(self.config, self.data.space, images, self.training.tensors(), watchers))
+        return report
 
     def _judge(
         self, losses: dict[str, float], signals: dict[str, float], metrics: dict[str, float], failures: list[str]

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from trainers.config import Config
 from trainers.randomness import normal
 
-BATCH = (
-    32  # always full: the last bits of a matrix product depend on its shape, and an example must not on its neighbours
-)
+# Batches are always full: the last bits of a matrix product depend on its shape, and an example must not depend on its
+# neighbours.
+BATCH = 32
 
 
 @torch.no_grad()

@@ -124,6 +124,14 @@ def test_report_lines_after_the_last_whole_checkpoint_are_forgotten(tmp_path: Pa
     assert again.images == 320
 
 
+def test_a_report_lost_between_its_checkpoint_and_its_line_comes_back(tmp_path: Path) -> None:
+    list(launch.run(config(), 1, tmp_path))
+    told = (tmp_path / "reports.jsonl").read_text()
+    (tmp_path / "reports.jsonl").write_text(told.splitlines(keepends=True)[0])
+    assert list(launch.run(config(), 1, tmp_path)) == []
+    assert (tmp_path / "reports.jsonl").read_text() == told
+
+
 def reports(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (out / "reports.jsonl").read_text().splitlines()]
 
