@@ -27,6 +27,9 @@ THRESHOLDS = {
     "patience": 30_000,
     # 1 is one average picture for everything, in squared units of the features; more is worse than that.
     "misfit": 1.0,
+    # Ring: two of eight modes lost is 0.12, four 0.61. A good run comes down to 0.1 and less and never tenfold back up.
+    "misfit risen": 0.3,
+    "misfit rise": 10,
     "coverage fall": 0.25,  # share of the run's best; swings by half are ordinary between evaluations
     "learned": 0.3,  # only coverage that was once this good can fall: it stays near 0 until pictures are sharp
 }
@@ -66,10 +69,10 @@ class HealthMonitor:
         if images >= THRESHOLDS["patience"]:
             reasons += _not_diverse(metrics, memory.last) + _off_the_mark(metrics, memory.last)
         memory.bad_in_a_row = memory.bad_in_a_row + 1 if reasons else 0
-        for name in WATCHED:
-            if name in metrics:
-                memory.last[name] = metrics[name]
-                memory.best[name] = max(metrics[name], memory.best.get(name, 0.0))
+        for name in set(WATCHED) & set(metrics):
+            memory.last[name] = metrics[name]
+            better = min if name == "misfit" else max
+            memory.best[name] = better(metrics[name], memory.best.get(name, metrics[name]))
         verdict: Verdict = "collapsed" if memory.bad_in_a_row >= CONFIRM else "suspect" if reasons else "healthy"
         return Health(verdict, tuple(reasons), dict(signals))
 
@@ -111,8 +114,12 @@ def _off_the_mark(metrics: Mapping[str, float], last: Mapping[str, float]) -> li
 
 
 def _fallen(metrics: Mapping[str, float], best: Mapping[str, float]) -> list[str]:
-    """Coverage that was good once and is far from it now."""
+    """What was good once and is far from it now."""
+    reasons = []
     now, peak = metrics.get("coverage", math.inf), best.get("coverage", 0.0)
     if peak >= THRESHOLDS["learned"] and now < THRESHOLDS["coverage fall"] * peak:
-        return [f"coverage fell from {peak:.2g} to {now:.2g}"]
-    return []
+        reasons.append(f"coverage fell from {peak:.2g} to {now:.2g}")
+    now, low = metrics.get("misfit", 0.0), best.get("misfit", math.inf)
+    if now > THRESHOLDS["misfit risen"] and now > THRESHOLDS["misfit rise"] * low:
+        reasons.append(f"the distance to the data rose from {low:.2g} to {now:.2g} of what one average picture has")
+    return reasons

@@ -72,6 +72,15 @@ def test_noise_that_comes_no_nearer_is_a_failure_though_it_is_diverse():
     )
 
 
+def test_a_run_that_flies_apart_after_a_good_phase():
+    monitor = HealthMonitor(config.Health())
+    answers = [
+        monitor.observe((i + 1) * 20_000, FINE, {}, {"misfit": m}) for i, m in enumerate([0.2, 0.001, 0.1, 0.4, 0.5])
+    ]
+    assert [health.verdict for health in answers] == ["healthy", "healthy", "healthy", "suspect", "collapsed"]
+    assert answers[4].reasons == ("the distance to the data rose from 0.001 to 0.5 of what one average picture has",)
+
+
 def test_one_bad_evaluation_is_not_a_collapse():
     answers = judge((1.0, 0.6), (1.0, 0.6), (0.9, 0.1), (1.0, 0.5), (0.9, 0.1))
     assert [health.verdict for health in answers] == ["healthy", "healthy", "suspect", "healthy", "suspect"]
