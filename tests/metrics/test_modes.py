@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trainers.metrics.features import FeatureError
-from trainers.metrics.modes import mode_report
+from trainers.metrics.modes import class_report, mode_report
 from trainers.randomness import normal, stream
 
 N = 20_000
@@ -51,6 +51,12 @@ def test_nothing_of_quality_is_the_worst_case(ring_centers: Tensor):
     samples = torch.tensor([[5.0, 5.0], [float("nan"), 0.0]])
     report = mode_report(samples, ring_centers, 0.01)
     assert report == {"modes": 0, "strict_modes": 0, "high_quality": 0, "reverse_kl": pytest.approx(math.log(8))}
+
+
+def test_classes_are_modes_where_a_classifier_says_so():
+    report = class_report(torch.tensor([0] * 60 + [1] * 20 + [2] * 4), 4)
+    entropy = -sum(p * math.log(p) for p in (60 / 84, 20 / 84, 4 / 84))
+    assert report == {"modes": 3, "strict_modes": 2, "reverse_kl": pytest.approx(math.log(4) - entropy)}
 
 
 def test_samples_of_another_space_are_refused(ring_centers: Tensor):

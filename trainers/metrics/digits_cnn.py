@@ -40,10 +40,13 @@ class DigitsCNN(nn.Module):
         """Features with mean 0 and variance 1 over the digits it was trained on."""
         return ((self._hidden(images) - self.center) / self.scale).reshape(len(images), -1)
 
-    def classify(self, images: Tensor) -> Tensor:
-        """The digit in each channel, (n, c), as integers."""
-        digits: Tensor = self.head(self._hidden(images)).argmax(1)
-        return digits.reshape(len(images), -1)
+    def classify(self, features: Tensor) -> Tensor:
+        """Classes (n,) of features: the digit, or with three channels the number that the three digits make."""
+        hidden = features.to(self.scale.device).reshape(-1, 64) * self.scale + self.center
+        digits = self.head(hidden).argmax(1).reshape(len(features), -1)
+        powers = 10 ** torch.arange(digits.shape[1] - 1, -1, -1, device=digits.device)
+        classes: Tensor = (digits * powers).sum(1).cpu()
+        return classes
 
     def _hidden(self, images: Tensor) -> Tensor:
         h, w = images.shape[-2:]

@@ -63,7 +63,7 @@ class Evaluator:
         return dict(metrics)
 
     def _measure(self, fake: Tensor) -> tuple[dict[str, float], list[str]]:
-        comparison = Comparison(self._real, fake, self._held_out, self._space)
+        comparison = Comparison(self._real, fake, self._held_out, self._space, self._extractor.classify)
         metrics: dict[str, float] = {}
         failures: list[str] = []
         for measure in self._measures:

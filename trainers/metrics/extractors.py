@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from trainers.config import Evaluate
 from trainers.data import Dataset
 from trainers.data.digits import split_digits
-from trainers.metrics.digits_cnn import load_digits_cnn
+from trainers.metrics.digits_cnn import DigitsCNN, load_digits_cnn
 from trainers.metrics.torchscript import PREFIX, load_torchscript
 from trainers.randomness import normal
 from trainers.registry import lookup
@@ -29,6 +29,7 @@ class Extractor:
         self.net = net.eval().requires_grad_(False).to(device)
         self.id = f"{name}@{(digest or _content_hash(net))[:12]}"
         self.device = device
+        self.classify = net.classify if isinstance(net, DigitsCNN) else None
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:

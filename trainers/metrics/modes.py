@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+from torch import Tensor
 
 from trainers.metrics.features import FeatureError, Features, distances, one
 
@@ -23,11 +24,19 @@ def mode_report(samples: Features, centers: Features, std: float) -> dict[str, f
     if x.ndim != 2 or x.shape[1] != c.shape[1] or not len(x):
         raise FeatureError(f"samples have shape {tuple(x.shape)}: expected (n, {c.shape[1]}) like the centres")
     nearest = distances(x[x.isfinite().all(1)], c).min(dim=1)
-    counts = torch.bincount(nearest.indices[nearest.values < 3 * std], minlength=len(c)).double()
-    share = counts / counts.sum().clamp(min=1)
+    counts = torch.bincount(nearest.indices[nearest.values < 3 * std], minlength=len(c))
+    return {**_spread(counts, len(x)), "high_quality": float(counts.sum() / len(x))}
+
+
+def class_report(classes: Tensor, count: int) -> dict[str, float]:
+    """The same for samples in ``count`` classes, int64 (n,); without quality, as a classifier knows none."""
+    return _spread(torch.bincount(classes, minlength=count), len(classes))
+
+
+def _spread(counts: Tensor, samples: int) -> dict[str, float]:
+    share = counts.double() / counts.sum().clamp(min=1)
     return {
         "modes": float((counts > 0).sum()),
-        "strict_modes": float((counts >= len(x) / len(c) / 2).sum()),
-        "high_quality": float(counts.sum() / len(x)),
-        "reverse_kl": math.log(len(c)) - float(torch.special.entr(share).sum()),
+        "strict_modes": float((counts >= samples / len(counts) / 2).sum()),
+        "reverse_kl": math.log(len(counts)) - float(torch.special.entr(share).sum()),
     }

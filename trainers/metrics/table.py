@@ -17,7 +17,7 @@ from trainers.metrics.frechet import frechet_distance
 from trainers.metrics.kernel import kernel_distance
 from trainers.metrics.memory import memorisation
 from trainers.metrics.mind import sliced_distance
-from trainers.metrics.modes import mode_report
+from trainers.metrics.modes import class_report, mode_report
 from trainers.metrics.prdc import prdc
 
 
@@ -25,13 +25,15 @@ from trainers.metrics.prdc import prdc
 class Comparison:
     """What a measure may look at: features (n, d) of training data, (m, d) of generated samples, (h, d) of test data.
 
-    ``space`` knows the centres where the real distribution is a known mixture of Gaussians.
+    ``space`` knows the centres where the real distribution is a known mixture of Gaussians; ``classify`` gives classes
+    (n,) of features where the extractor is a classifier of such data.
     """
 
     real: Tensor
     fake: Tensor
     held_out: Tensor
     space: Space
+    classify: Callable[[Tensor], Tensor] | None = None
 
     @property
     def real_sample(self) -> Tensor:
@@ -77,9 +79,11 @@ def _memory(c: Comparison) -> dict[str, float]:
 
 
 def _modes(c: Comparison) -> dict[str, float]:
-    if not c.space.centers:
-        raise FeatureError("modes are known only for data with centres (ring, grid)")
-    return mode_report(c.fake, torch.tensor(c.space.centers), c.space.std)
+    if c.space.centers:
+        return mode_report(c.fake, torch.tensor(c.space.centers), c.space.std)
+    if c.classify is not None:
+        return class_report(c.classify(c.fake), c.space.classes)
+    raise FeatureError("modes are known only for data with centres (ring, grid) or digits under digits-cnn")
 
 
 METRICS: dict[str, Measure] = {
