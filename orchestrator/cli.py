@@ -14,14 +14,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
-from orchestrator.errors import GansweepError, UserError
+from orchestrator.errors import GansweepError, StoppedAtOnceError, UserError
 
 if TYPE_CHECKING:
     from orchestrator.paths import Home
     from orchestrator.spec import Sweep
 
+
+class _Group(TyperGroup):
+    """Lets ``main`` see Ctrl-C, which typer turns into a bare exit status."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise StoppedAtOnceError("stopped at once; what was recorded is kept") from None
+
+
 app = typer.Typer(
+    cls=_Group,
     help="Hyper-parameter sweeps for GANs that end in a generator you can trust.",
     no_args_is_help=True,
     add_completion=False,
@@ -219,7 +232,8 @@ def ui(
     """The MLflow UI on this home's runs and models, until Ctrl-C."""
     from orchestrator import sweep as story
 
-    story.serve_ui(_home(home), port, lambda url: print(f"MLflow UI: {url}   (Ctrl-C ends it)", flush=True))
+    print("starting the MLflow UI; Ctrl-C ends it", flush=True)
+    story.serve_ui(_home(home), port, lambda line: print(line, flush=True))
 
 
 @app.command()
@@ -248,8 +262,6 @@ def main() -> NoReturn:
         _fail(str(error), 2, error)
     except GansweepError as error:
         _fail(str(error), error.exit_status, error)
-    except (KeyboardInterrupt, typer.Abort) as error:
-        _fail("stopped at once; what was recorded is kept", 130, error)
     except Exception as error:
         _unforeseen(error)
 

@@ -19,6 +19,7 @@ from orchestrator.paths import trial_key
 from orchestrator.search.ledger import Ledger, SweepState
 from orchestrator.search.trial import Leg, Trial
 from orchestrator.tracking import events
+from orchestrator.tracking.recorder import without_secrets
 from orchestrator.tracking.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -117,7 +118,7 @@ class Conductor:
         )
         tags = {"gansweep.state": "running", "seed": sweep.train.seed, **events.provenance()}
         self._spool.append(events.started(None, settings, tags, self._dataset))
-        self._spool.append(events.text(None, "sweep.yaml", sweep.to_yaml()))
+        self._spool.append(events.text(None, "sweep.yaml", without_secrets(sweep.to_yaml())))
 
     def close(self) -> SweepState:
         """The slots are gone: settle legs cut short, and say how the sweep stands."""
@@ -162,7 +163,7 @@ class Conductor:
         self._known.add(leg.trial)
         config = self._ledger.sweep.trial_config(leg.params)
         if leg.confirm_seed is None:
-            tags = {"gansweep.state": "running", "gansweep.sweep": self._ledger.sweep.name}
+            tags = {"gansweep.state": "running"}
             self._spool.append(events.started(leg.trial, _flat(config.model_dump(mode="json")), tags, self._dataset))
 
     def _tell_provenance(self, trial: int, provenance: dict[str, Any]) -> None:

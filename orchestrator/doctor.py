@@ -68,13 +68,13 @@ def _ledger(home: Home) -> str:
 
 
 def _tracking(home: Home, sweep: Sweep | None) -> str:
-    from orchestrator.tracking.recorder import check
+    from orchestrator.tracking.recorder import check, without_secrets
 
     uri = sweep.tracking.uri if sweep else "auto"
     if uri == "auto":
         return f"embedded MLflow on loopback, store {home.mlflow}"
     check(uri)
-    return f"{uri} answers"
+    return f"{without_secrets(uri)} answers"
 
 
 def _artifacts(home: Home, sweep: Sweep | None) -> str:

@@ -1,6 +1,7 @@
 """Errors a user sees. Each says what went wrong, where, and what to do.
 
     GansweepError            exit status
+    ├── StoppedAtOnceError   130 Ctrl-C for the second time
     ├── UserError            2   the input is wrong: a file, a name, a path
     └── WorkError            1   the work failed
         └── StoreError       1   artifacts can't be read or written: not the fault of any trial
@@ -16,6 +17,12 @@ class GansweepError(Exception):
     """Anything that ends a command with one clear message instead of a traceback."""
 
     exit_status = 1
+
+
+class StoppedAtOnceError(GansweepError):
+    """Ctrl-C for the second time: nothing was waited for."""
+
+    exit_status = 130
 
 
 class UserError(GansweepError):

@@ -15,6 +15,7 @@ from orchestrator.registry.models import Evidence
 from orchestrator.registry.models import promote as publish
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.trial import Trial
+from orchestrator.tracking.recorder import without_secrets
 from trainers.data import load
 
 WEIGHTS = ("manifest.json", "state.json", "generator_ema.safetensors")
@@ -101,6 +102,7 @@ def _candidate(ledger: Ledger, trial: Trial) -> Candidate:
         trial.metrics,
         trial.violations,
         confirmed,
+        [c.seed for c in ledger.confirmations() if c.trial == trial.id and c.failed],
     )
 
 
@@ -141,4 +143,6 @@ def _gather(folder: Path, trial: Trial, paths: SweepPaths, store: Store, tags: d
         store.get(samples_key(trial_key(paths.name, trial.id), trial.images), folder / "samples.png")
     except StoreError:
         samples = None  # a lost picture is no reason to refuse a generator
-    return Evidence(generator, Path(shutil.copy2(paths.spec, folder)), samples, tags)
+    sweep_file = folder / "sweep.yaml"
+    sweep_file.write_text(without_secrets(paths.spec.read_text()))
+    return Evidence(generator, sweep_file, samples, tags)

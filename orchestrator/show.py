@@ -214,20 +214,23 @@ class _Pace:
     """Images still to train against the speed since the first report: what comes before it is starting up."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self._ledger, self._expected = ledger, estimate(ledger.sweep).images
+        self._ledger, guess = ledger, estimate(ledger.sweep)
+        self._confirm = guess.confirmations * ledger.sweep.train.images
+        self._search = guess.images - self._confirm
         self._first: tuple[float, int] | None = None
         self._confirming: dict[tuple[int, int | None], int] = {}
 
     def left(self, leg: Leg, report: dict[str, Any]) -> str:
         if leg.confirm_seed is not None:
             self._confirming[leg.trial, leg.confirm_seed] = report["images"]
-        done = sum(trial.images for trial in self._ledger.trials()) + sum(self._confirming.values())
-        now = time.monotonic()
+        searched, confirmed = sum(t.images for t in self._ledger.trials()), sum(self._confirming.values())
+        left = max(0, self._search - searched) + max(0, self._confirm - confirmed)
+        now, done = time.monotonic(), searched + confirmed
         if self._first is None:
             self._first = (now, done)
             return ""
         speed = (done - self._first[1]) / (now - self._first[0])
-        return f"  about {_duration(max(0, self._expected - done) / max(speed, 1e-9))} left"
+        return f"  about {_duration(left / max(speed, 1e-9))} left"
 
 
 # -- pieces ----------------------------------------------------------------------------------------------------------

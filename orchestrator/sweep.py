@@ -28,7 +28,7 @@ from orchestrator.paths import Home, SweepPaths, samples_key, trial_key
 from orchestrator.search.ledger import Ledger, SweepState
 from orchestrator.spec import Sweep, loads
 from orchestrator.status import describe, driving, is_driven
-from orchestrator.tracking.recorder import Recorder, Target, check
+from orchestrator.tracking.recorder import Recorder, Target, check, runs_page
 from orchestrator.tracking.server import embedded
 from orchestrator.tracking.spool import Spool
 
@@ -115,10 +115,14 @@ def sample(source: str, number: int, output: Path, seed: int, label: int | None,
 
 
 def serve_ui(home: Home, port: int, announce: Callable[[str], None]) -> None:
-    """The MLflow UI on this home, until Ctrl-C; ``announce`` is told its URL once it answers."""
+    """The MLflow UI on this home, until Ctrl-C; ``announce`` is told the page of each sweep's runs once it answers."""
     with embedded(home, port or None) as server:
         server.wait()
         announce(server.url)
+        for name in home.sweeps():
+            sweep, _ = find(name, home)
+            if sweep.tracking.uri == "auto" and (page := runs_page(server.url, name, sweep.objective.metric)):
+                announce(f"{name}: {page}")
         signal.sigwait({signal.SIGINT, signal.SIGTERM})
 
 
@@ -143,7 +147,7 @@ def find(name: str, home: Home) -> tuple[Sweep, SweepPaths]:
 def ledger_of(name: str, home: Home) -> tuple[Ledger, SweepPaths]:
     """The ledger of a sweep of this home, for reading."""
     sweep, paths = find(name, home)
-    return Ledger.open(sweep, paths.ledger), paths
+    return Ledger.read(sweep, paths.ledger), paths
 
 
 def store_of(sweep: Sweep, home: Home) -> Store:
@@ -216,7 +220,7 @@ def _recording(ledger: Ledger, home: Home, spool: Spool, store: Store, progress:
         else:
             check(uri)
             target = Target(uri, lambda: None)
-        recorder = Recorder(spool, target, store, ledger.sweep.name, ledger.runs(), ledger.set_run)
+        recorder = Recorder(spool, target, store, ledger.sweep.name, ledger.id, ledger.runs(), ledger.set_run)
         recorder.start()
         try:
             yield recorder

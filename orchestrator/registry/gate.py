@@ -21,6 +21,7 @@ class Candidate:
     metrics: Mapping[str, float] = field(default_factory=dict)
     violations: Mapping[str, float] = field(default_factory=dict)
     confirmed: Mapping[str, Any] | None = None
+    failed_seeds: Sequence[int] = ()
 
 
 def refusals(candidate: Candidate) -> list[str]:
@@ -40,6 +41,8 @@ def refusals(candidate: Candidate) -> list[str]:
             found.append(
                 f"it violates {constraint}" + (f" (last measured {measured:.4g})" if measured is not None else "")
             )
+    if candidate.failed_seeds:
+        found.append(f"it did not survive re-training on seed {', '.join(map(str, candidate.failed_seeds))}")
     return found
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import threading
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -71,6 +72,15 @@ class Ledger:
     # -- opening ---------------------------------------------------------------------------------------------------
 
     @classmethod
+    def read(cls, sweep: Sweep, journal: Path) -> Ledger:
+        """The ledger of a sweep that exists, to look at: nothing is written."""
+        storage = open_storage(sweep.search.storage, journal)
+        try:
+            return cls(storage, storage.get_study_id_from_name(sweep.name), sweep)
+        except KeyError:
+            raise UserError(f"sweep '{sweep.name}' has no ledger yet; start it with: gansweep submit FILE") from None
+
+    @classmethod
     def open(cls, sweep: Sweep, journal: Path) -> Ledger:
         """The ledger of ``sweep``, made where there is none. Raises UserError where it holds another search space."""
         storage = open_storage(sweep.search.storage, journal)
@@ -78,6 +88,7 @@ class Ledger:
         try:
             study = storage.create_new_study([direction], sweep.name)
             storage.set_study_user_attr(study, "gansweep.comparable", sweep.comparable())
+            storage.set_study_user_attr(study, "gansweep.id", uuid.uuid4().hex)
         except DuplicatedStudyError:
             study = storage.get_study_id_from_name(sweep.name)
         ledger = cls(storage, study, sweep)
@@ -104,6 +115,12 @@ class Ledger:
 
     # -- what is known ---------------------------------------------------------------------------------------------
 
+    @property
+    def id(self) -> str:
+        """Tells this sweep from another of the same name on a shared MLflow server."""
+        identifier: str = self._study_attrs()["gansweep.id"]
+        return identifier
+
     def trials(self) -> list[Trial]:
         return [trial for trial, _ in self._read()]
 
@@ -111,10 +128,11 @@ class Ledger:
         return self.trials()[number]
 
     def best(self) -> Trial | None:
-        """The finished, healthy trial with the best score that keeps every constraint; confirmed medians count before
-        single scores.
+        """The finished, healthy trial with the best score that keeps every constraint. Confirmed medians count before
+        single scores, and a trial that failed on a fresh seed does not count at all.
         """
-        good = [t for t in self.trials() if t.promotable]
+        failed = {c.trial for c in self.confirmations() if c.failed}
+        good = [t for t in self.trials() if t.promotable and t.id not in failed]
         medians = {c["trial"]: c["median"] for c in self.confirmed() if c["median"] is not None}
         if any(t.id in medians for t in good):
             good = [t for t in good if t.id in medians]
@@ -342,7 +360,7 @@ class Ledger:
 
     def _end_confirmation(self, leg: Leg) -> None:
         run = self._confirmation(leg)
-        bad = run.verdict in ("collapsed", "diverged")
+        bad = self.sweep.health.stops(run.verdict)
         if max(run.reports, default=0) >= leg.until or bad:
             score = None if bad else objective.score(self.sweep.objective, run.reports)
             self._write_confirmation(replace(run, done=True, score=score))

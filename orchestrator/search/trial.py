@@ -81,3 +81,8 @@ class Confirmation:
     attempts: int = 0
     checkpoints: tuple[str, ...] = ()
     reports: dict[int, dict[str, float]] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> bool:
+        """It ended without a score: collapsed, diverged, or dead after its retries."""
+        return self.done and self.score is None

@@ -66,13 +66,26 @@ def check(uri: str) -> None:
         ) from None
 
 
+def runs_page(server: str, sweep: str, metric: str) -> str | None:
+    """The page of a sweep's runs, sorted by the objective (MLflow's default page is made for language models)."""
+    experiment = MlflowClient(server).get_experiment_by_name(sweep)
+    if experiment is None:
+        return None
+    order = f"workflowType=machine_learning&orderByKey=metrics.%60{metric}%60&orderByAsc=true"
+    return f"{server}/#/experiments/{experiment.experiment_id}/runs?{order}"
+
+
 def without_secrets(text: str) -> str:
     """``text`` with the password of any URL in it blotted out."""
     return re.sub(r"(://[^:/@\s]*):[^/\s]+@", r"\1:***@", text)
 
 
 class Recorder:
-    """One thread that empties a spool into MLflow. ``runs`` are the runs made so far; ``on_run`` hears of new ones."""
+    """One thread that empties a spool into MLflow.
+
+    ``identity`` tells the sweep from another of its name on the same server; ``runs`` are the runs made so far,
+    ``on_run`` hears of new ones.
+    """
 
     def __init__(
         self,
@@ -80,10 +93,12 @@ class Recorder:
         target: Target,
         store: Store,
         sweep: str,
+        identity: str,
         runs: dict[int | None, str],
         on_run: Callable[[int | None, str], None],
     ) -> None:
-        self._spool, self._target, self._store, self._sweep = spool, target, store, sweep
+        self._spool, self._target, self._store = spool, target, store
+        self._sweep, self._id = sweep, identity
         self._runs, self._on_run = dict(runs), on_run
         self._closing = threading.Event()
         self._resent = True  # the first event may have been sent before we died
@@ -183,20 +198,23 @@ class Recorder:
     def _run(self, trial: int | None) -> str:
         """The MLflow run of a trial (None: of the sweep), found or made."""
         if trial not in self._runs:
-            found = self._client.search_runs([self._experiment], self._filter(trial), max_results=1)
+            found = self._client.search_runs(
+                [self._experiment], f"tags.`gansweep.id` = '{self._identity(trial)}'", max_results=1
+            )
             self._runs[trial] = found[0].info.run_id if found else self._create(trial)
             self._on_run(trial, self._runs[trial])
         return self._runs[trial]
 
-    def _filter(self, trial: int | None) -> str:
-        return f"tags.`gansweep.{'sweep' if trial is None else 'trial'}` = '{self._sweep if trial is None else trial}'"
+    def _identity(self, trial: int | None) -> str:
+        return self._id if trial is None else f"{self._id}/{trial}"
 
     def _create(self, trial: int | None) -> str:
+        tags = {"gansweep.id": self._identity(trial), "gansweep.sweep": self._sweep}
         if trial is None:
-            tags = {"gansweep.sweep": self._sweep, MLFLOW_RUN_NAME: f"sweep {self._sweep}"}
+            tags |= {MLFLOW_RUN_NAME: f"sweep {self._sweep}"}
         else:
             name = f"{self._sweep}-{trial:03d}"
-            tags = {"gansweep.trial": str(trial), MLFLOW_PARENT_RUN_ID: self._run(None), MLFLOW_RUN_NAME: name}
+            tags |= {"gansweep.trial": str(trial), MLFLOW_PARENT_RUN_ID: self._run(None), MLFLOW_RUN_NAME: name}
         run_id: str = self._client.create_run(self._experiment, tags=tags).info.run_id
         return run_id
 

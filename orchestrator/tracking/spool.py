@@ -26,7 +26,7 @@ class Spool:
         self._cut_torn_line()
         with path.open(encoding="utf-8") as file:
             self._ids = {event["id"] for event in map(json.loads, file) if "id" in event}
-        self.sent = int(self._mark.read_text()) if self._mark.exists() else 0
+        self.sent = int(self._mark.read_text() or 0) if self._mark.exists() else 0
 
     def append(self, event: Event) -> None:
         line = json.dumps(event, separators=(",", ":")) + "\n"

@@ -2,11 +2,11 @@
 
     python -m tests.benchmarks.turnaround [--legs 12] [--trials 3] [--out infra/results/turnaround.json]
 
-Ours: legs of one trial each on one warm gang of two ranks; from the last report of a leg to the end of the first step of the
-next (one step of 64 images, its report without measures included, so the figure is an upper bound).
-Peer: "TorchTrainer inside a function trainable" (Ray 2.60, user guide "Hyperparameter optimization"), the same two-rank
-training; from the last report of one trial to the end of the first step of the next.
-The two alternate in blocks; medians and the ratio are printed.
+Ours: legs of one trial each on one warm gang of two ranks; from the last report of a leg to the end of the first step
+of the next (one step of 64 images, its report without measures included, so the figure is an upper bound). Peer:
+"TorchTrainer inside a function trainable" (Ray 2.60, user guide "Hyperparameter optimization"), the same two-rank
+training; from the last report of one trial to the end of the first step of the next. The two alternate in blocks;
+medians and the ratio are printed.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import platform
 import statistics
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,7 +66,7 @@ class Legs:
     def gaps(self) -> list[float]:
         """Last report of a leg to first report of the next."""
         spans = sorted(self.times.values())
-        return [after[0] - before[-1] for before, after in zip(spans, spans[1:], strict=False)]
+        return [after[0] - before[-1] for before, after in pairwise(spans)]
 
 
 def ours(legs: int, folder: Path) -> list[float]:
@@ -116,7 +117,7 @@ def peer(trials: int, folder: Path) -> list[float]:
         run_config=tune.RunConfig(storage_path=str(folder / "tune"), verbose=0),
     ).fit()
     spans = sorted(json.loads(file.read_text()) for file in times.glob("*.json"))
-    return [after[0] - before[1] for before, after in zip(spans, spans[1:], strict=False)]
+    return [after[0] - before[1] for before, after in pairwise(spans)]
 
 
 def main() -> None:

@@ -50,7 +50,9 @@ class Desk:
     def record(self, target: Target | None = None) -> Recorder:
         """A recorder over what the files say now, as after a start."""
         self.spool = Spool(self._folder / "spool.jsonl")
-        return Recorder(self.spool, target or self.target, self.store, self.name, self.runs, self.runs.__setitem__)
+        return Recorder(
+            self.spool, target or self.target, self.store, self.name, "an-id", self.runs, self.runs.__setitem__
+        )
 
     def send(self) -> Recorder:
         """A whole life of a recorder."""

@@ -81,7 +81,7 @@ def _check_curve(uri: str, run: Run, trial: dict[str, Any]) -> None:
     pictures = [f.path for f in client.list_artifacts(run.info.run_id, "images") if f.path.endswith(".png")]
     assert len(pictures) == trial["images"] // 1_024
     assert "@" in run.data.tags["fid.extractor"]
-    assert len(run.inputs.dataset_inputs) == 1
+    assert run.inputs and len(run.inputs.dataset_inputs) == 1
 
 
 def test_the_best_is_promoted_and_loads_in_a_fresh_process(finished: User, tmp_path: Path):
