@@ -1,6 +1,6 @@
 """How often the verdict is right: replays trainers/health.py over the recorded signals of the labelled set.
 
-    python -m tests.benchmarks.collapse.judge SIGNALS.parquet > infra/results/collapse.md
+    python -m tests.benchmarks.collapse.judge infra/results/collapse.parquet > infra/results/collapse.md
 
 A few seconds. What a run is comes from its truth columns at the end; what the detector says, from the others.
 """
@@ -46,10 +46,14 @@ def main() -> None:
     print(
         f"{len(runs)} runs: " + ", ".join(f"{count} {label}" for label, count in Counter(r.label for r in runs).items())
     )
+    print(
+        "By data set: " + ", ".join(f"{n} {d}" for d, n in Counter(str(r.rows[0]["data"]) for r in runs).items()) + "."
+    )
     print("\nUnclear runs (between half and three quarters of modes or classes kept) count on no side.\n")
     for group in ("dev", "held-out"):
         chosen = [run for run in runs if run.rows[0]["group"] == group]
         compare(f"Group: {group}", chosen)
+        lead(chosen)
         by_cause(chosen)
 
 
@@ -125,6 +129,16 @@ def spent(run: Run, at: int) -> float:
     first, row = run.rows[0], run.rows[at]
     start = first["acted_at"] * first["budget"]
     return float(max(row["images"] - start, 0) / (first["budget"] - start))
+
+
+def lead(runs: list[Run]) -> None:
+    """How many failing runs are called by the time that a share of what they still had to spend is spent."""
+    marks = (0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
+    bad = [run for run in runs if run.label in ("collapsed", "diverged")]
+    at = [spent(run, number) for run in bad if (number := verdict(run.rows)) is not None]
+    print("| called by | " + " | ".join(f"{mark:.0%}" for mark in marks) + " |\n|" + "---|" * (len(marks) + 1))
+    shares = [sum(value <= mark for value in at) / max(len(bad), 1) for mark in marks]
+    print("| share of failing runs | " + " | ".join(f"{share:.2f}" for share in shares) + " |\n")
 
 
 def by_cause(runs: list[Run]) -> None:

@@ -19,8 +19,8 @@ from trainers.config import Config
 from trainers.data import Order
 from trainers.loop import Run
 
-REPORTS = 15
-STEPS = {"ring": 1500, "grid": 2000, "digits": 1000, "stacked-digits": 600}
+REPORTS = 12
+STEPS = {"ring": 1000, "grid": 1500, "digits": 1000, "stacked-digits": 600}
 BATCH = {"ring": 128, "grid": 128, "digits": 64, "stacked-digits": 64}
 
 POINTS = {"generator": "mlp", "discriminator": "mlp", "width": 64, "depth": 3, "growth": 1, "latent_dim": 2}
