@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +26,8 @@ from orchestrator.status import rows
 from orchestrator.sweep import Outcome
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+COMMAND = "gansweep" if shutil.which("gansweep") else os.path.relpath(sys.argv[0])
+"""How this user calls us: the virtual environment need not be on the path."""
 REFRESH = 1.0
 """Seconds between two pictures of a running sweep."""
 
@@ -85,18 +89,18 @@ def ending(document: dict[str, Any], outcome: Outcome, grid: str | None, home: P
         console.print(f"sample grid of the best trial: {grid}", soft_wrap=True)
     if outcome.unsent:
         console.print(
-            f"some records wait for MLflow ({outcome.unsent}); send them with: gansweep resume {name}{at}",
+            f"some records wait for MLflow ({outcome.unsent}); send them with: {COMMAND} resume {name}{at}",
             soft_wrap=True,
         )
     if state != "finished":
-        console.print(f"{state}; go on with: gansweep resume {name}{at}")
+        console.print(f"{state}; go on with: {COMMAND} resume {name}{at}")
         return
     more = 2 * len(document["trials"])
     console.print("next:")
     if document["best"]:
-        console.print(f"  gansweep promote {name}{at}   registers the best generator", soft_wrap=True)
-    console.print(f"  gansweep ui{at}   shows the runs in MLflow", soft_wrap=True)
-    console.print(f"  gansweep resume {name} --trials {more}{at}   searches further", soft_wrap=True)
+        console.print(f"  {COMMAND} promote {name}{at}   registers the best generator", soft_wrap=True)
+    console.print(f"  {COMMAND} ui{at}   shows the runs in MLflow", soft_wrap=True)
+    console.print(f"  {COMMAND} resume {name} --trials {more}{at}   searches further", soft_wrap=True)
 
 
 def promoted(document: dict[str, Any]) -> None:
@@ -108,8 +112,8 @@ def promoted(document: dict[str, Any]) -> None:
         table.add_row(key.removeprefix("gansweep."), evidence[key])
     console.print(table)
     console.print("next:")
-    console.print(f"  gansweep sample {document['uri']} -n 64 -o grid.png")
-    console.print("  gansweep ui")
+    console.print(f"  {COMMAND} sample {document['uri']} -n 64 -o grid.png")
+    console.print(f"  {COMMAND} ui")
     console.print(
         f"  python: mlflow.pyfunc.load_model('{document['uri']}')   (MLFLOW_TRACKING_URI={document['tracking_uri']})",
         soft_wrap=True,
@@ -154,17 +158,18 @@ class Lines(Quiet):
 
     def __init__(self) -> None:
         self._pace: _Pace | None = None
+        self._shown: tuple[str, ...] = ()
 
     def note(self, text: str) -> None:
         print(text, flush=True)
 
     def searching(self, ledger: Ledger, slots: int) -> None:
-        self._pace = _Pace(ledger)
+        self._pace, self._shown = _Pace(ledger), ledger.sweep.evaluate.metrics
         print(f"{slots} trial{'s' if slots > 1 else ''} at once", flush=True)
 
     def reported(self, leg: Leg, report: dict[str, Any]) -> None:
         left = self._pace.left(leg, report) if self._pace else ""
-        metrics = "  ".join(f"{name} {value:.4g}" for name, value in report["metrics"].items())
+        metrics = "  ".join(f"{name} {value:.4g}" for name, value in report["metrics"].items() if name in self._shown)
         speed = f"{report['images_per_second']:,.0f} images/s"
         verdict = report["health"]["verdict"]
         print(f"{_name(leg)}  {report['images']:,} images  {verdict}  {metrics}  {speed}{left}", flush=True)

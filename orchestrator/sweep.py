@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -123,7 +124,10 @@ def serve_ui(home: Home, port: int, announce: Callable[[str], None]) -> None:
             sweep, _ = find(name, home)
             if sweep.tracking.uri == "auto" and (page := runs_page(server.url, name, sweep.objective.metric)):
                 announce(f"{name}: {page}")
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        ended = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: ended.set())
+        ended.wait()
 
 
 def grid_of(name: str, home: Home) -> str | None:

@@ -1,0 +1,84 @@
+"""What recording costs a trial: the digits sweep's training with MLflow (server, batches, pictures) and without,
+alternating.
+
+    python -m tests.benchmarks.recording [--pairs 3] [--out infra/results/recording.json]
+
+One trial on two ranks per run. Its time is taken in the worker, from the first report to the last, so that starting Ray
+and the server counts for neither side; without recording, the spool is written and nobody reads it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from orchestrator import sweep as story
+from orchestrator.conductor import Conductor
+from orchestrator.paths import Home
+from orchestrator.search.ledger import Ledger
+from orchestrator.search.trial import Leg
+from orchestrator.show import Quiet
+from orchestrator.spec import load
+from orchestrator.tracking.spool import Spool
+
+ONE_TRIAL = ("search.trials=1", "rungs=null", "confirm.top=0", "train.images=300_000")
+
+
+class Watch(Quiet):
+    """Notes when each report was made."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def reported(self, leg: Leg, report: dict[str, Any]) -> None:
+        self.times.append(report["timestamp"])
+
+
+def seconds(folder: Path, recorded: bool) -> float:
+    sweep = load(Path("configs/digits.yaml"), ONE_TRIAL)
+    home = Home.open(folder)
+    paths = home.sweep(sweep.name)
+    paths.root.mkdir(parents=True)
+    ledger, store, watch = Ledger.open(sweep, paths.ledger), story.store_of(sweep, home), Watch()
+    spool = Spool(paths.spool)
+    conductor = Conductor(ledger, spool, store, paths.stop_request, watch)
+    recording = story._recording(ledger, home, spool, store, watch) if recorded else contextlib.nullcontext()
+    with recording:
+        conductor.open()
+        story._search(conductor, ledger, home, paths, store, watch, None)
+        conductor.close()
+    assert spool.empty is recorded
+    return watch.times[-1] - watch.times[0]
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--pairs", type=int, default=3)
+    options.add_argument("--out", type=Path)
+    chosen = options.parse_args()
+    with_, without = [], []
+    with tempfile.TemporaryDirectory() as root:
+        for pair in range(chosen.pairs):
+            with_.append(seconds(Path(root) / f"{pair}-with", True))
+            without.append(seconds(Path(root) / f"{pair}-without", False))
+    ratios = [a / b for a, b in zip(with_, without, strict=True)]
+    result = {
+        "with_recording_s": [round(s, 2) for s in with_],
+        "without_s": [round(s, 2) for s in without],
+        "median_ratio": round(statistics.median(ratios), 4),
+        "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f} at the end",
+    }
+    print(json.dumps(result, indent=2))
+    if chosen.out:
+        chosen.out.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
