@@ -25,18 +25,20 @@ BATCH = {"ring": 128, "grid": 128, "digits": 64, "stacked-digits": 64}
 
 POINTS = {"generator": "mlp", "discriminator": "mlp", "width": 64, "depth": 3, "growth": 1, "latent_dim": 2}
 PICTURES = {"generator": "dcgan", "discriminator": "dcgan", "width": 8, "latent_dim": 32}
-MODEL = {"ring": POINTS, "grid": POINTS, "digits": PICTURES, "stacked-digits": PICTURES}
+MODEL: dict[str, dict[str, Any]] = {"ring": POINTS, "grid": POINTS, "digits": PICTURES, "stacked-digits": PICTURES}
 
 Act = Callable[[Run], None]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Changes of settings, and what is done to the run once the share ``at`` of its images is shown."""
+    """Changes of settings, how many times the critic is as wide as the generator, and what is done to the run once
+    the share ``at`` of its images is shown."""
 
     group: str
     train: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
+    critic: int = 1
     act: Act | None = None
     at: float = 0.0
 
@@ -97,7 +99,7 @@ HEALTHY = {
 FAILING = {
     "generator 30 times faster": Recipe("dev", {"generator_lr": 3e-2, "discriminator_lr": 1e-3}),
     "both far too fast": Recipe("dev", {"generator_lr": 5e-2, "discriminator_lr": 5e-2}),
-    "strong critic without penalty": Recipe("dev", {"discriminator_lr": 1e-2}, {"discriminator_width": 128}),
+    "strong critic without penalty": Recipe("dev", {"discriminator_lr": 1e-2}, critic=2),
     "momentum 0.95": Recipe("dev", {"beta1": 0.95, "beta2": 0.9, "generator_lr": 1e-2}),
     "latents ignored": Recipe("dev", {"r1_gamma": 0.1}, act=ignore_latents),
     "late: both rates times 50": Recipe(
@@ -138,11 +140,12 @@ def configuration(data: str, recipe: Recipe, seed: int) -> Config:
         train[name] *= 2 ** jitter.uniform(-1, 1)
     images = STEPS[data] * BATCH[data]
     train |= {"images": images, "batch_size": BATCH[data], "seed": seed, "ema_half_life": 2_000}
+    model = MODEL[data] | {"discriminator_width": MODEL[data]["width"] * recipe.critic} | recipe.model
     measures = ["fid", "mind", "coverage", "diversity"]
     return Config.model_validate(
         {
             "data": {"name": data},
-            "model": MODEL[data] | recipe.model,
+            "model": model,
             "train": train,
             "evaluate": {"every_images": images // REPORTS, "samples": 1000, "metrics": measures},
             "health": {"stop": "never"},
