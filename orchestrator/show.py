@@ -26,7 +26,8 @@ from orchestrator.status import rows
 from orchestrator.sweep import Outcome
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-COMMAND = "gansweep" if shutil.which("gansweep") else os.path.relpath(sys.argv[0])
+_CALLED = Path(sys.argv[0])
+COMMAND = os.path.relpath(_CALLED) if _CALLED.name == "gansweep" and not shutil.which("gansweep") else "gansweep"
 """How this user calls us: the virtual environment need not be on the path."""
 REFRESH = 1.0
 """Seconds between two pictures of a running sweep."""

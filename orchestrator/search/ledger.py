@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import optuna
-from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
@@ -85,21 +85,18 @@ class Ledger:
         """The ledger of ``sweep``, made where there is none. Raises UserError where it holds another search space."""
         storage = open_storage(sweep.search.storage, journal)
         direction = StudyDirection.MINIMIZE if sweep.objective.direction == "minimize" else StudyDirection.MAXIMIZE
-        try:
+        study = _standing(storage, sweep)
+        if study is None:
             study = storage.create_new_study([direction], sweep.name)
             storage.set_study_user_attr(study, "gansweep.comparable", sweep.comparable())
             storage.set_study_user_attr(study, "gansweep.id", uuid.uuid4().hex)
-        except DuplicatedStudyError:
-            study = storage.get_study_id_from_name(sweep.name)
         ledger = cls(storage, study, sweep)
         ledger._refuse_another_space()
         ledger._mend()
         return ledger
 
     def _refuse_another_space(self) -> None:
-        ours = json.loads(json.dumps(self.sweep.comparable()))
-        theirs = self._study_attrs().setdefault("gansweep.comparable", ours)
-        changed = [key for key in sorted(ours.keys() | theirs.keys()) if ours.get(key) != theirs.get(key)]
+        changed = _changed(self.sweep, self._study_attrs())
         if changed:
             raise UserError(
                 f"sweep '{self.sweep.name}' exists with other settings under {', '.join(changed)}; its trials can't be "
@@ -422,6 +419,27 @@ class Ledger:
 def _with(checkpoints: tuple[str, ...], newest: str) -> tuple[str, ...]:
     """The last two, each once: the one before is there to fall back to."""
     return (*(key for key in checkpoints if key != newest), newest)[-2:]
+
+
+def _standing(storage: BaseStorage, sweep: Sweep) -> int | None:
+    """The study of this name. One that never got a trial (its data was missing, say) makes way for other settings."""
+    try:
+        study = storage.get_study_id_from_name(sweep.name)
+    except KeyError:
+        return None
+    attrs = storage.get_study_user_attrs(study)
+    half_made = "gansweep.id" not in attrs  # its maker died in the middle
+    if storage.get_n_trials(study) == 0 and (half_made or _changed(sweep, attrs)):
+        storage.delete_study(study)
+        return None
+    return study
+
+
+def _changed(sweep: Sweep, attrs: Mapping[str, Any]) -> list[str]:
+    """The groups of settings in which a sweep differs from the one that a study was made for."""
+    ours = json.loads(json.dumps(sweep.comparable()))
+    theirs = attrs["gansweep.comparable"]
+    return [key for key in sorted(ours.keys() | theirs.keys()) if ours.get(key) != theirs.get(key)]
 
 
 def _trial(frozen: FrozenTrial, sweep: Sweep, runs: Mapping[int | None, str]) -> Trial:
