@@ -403,10 +403,10 @@ def test_settings_to_start_with_go_first(journal: Path):
 
 
 def test_a_ledger_without_a_trial_makes_way_for_other_settings(journal: Path):
-    first = Ledger.open(sweep(), journal)
-    assert Ledger.open(sweep(), journal).id == first.id, "the same settings go on with it"
+    first = Ledger.open(sweep(), journal).id
+    assert Ledger.open(sweep(), journal).id == first, "the same settings go on with it"
     other = Ledger.open(sweep(train={"images": 180}), journal)
-    assert other.id != first.id and other.trials() == []
+    assert other.id != first and other.trials() == []
 
 
 def test_another_search_space_under_the_same_name_is_refused_in_words(journal: Path):

@@ -121,7 +121,7 @@ def test_kills_of_driver_and_rank_lose_and_repeat_nothing(s3: Any, tmp_path: Pat
     user = User(tmp_path, TINY + f"artifacts: {{url: '{s3.url}/sweeps'}}\n")
     finished_at: dict[int, int] = {}
     for attempt in range(4):
-        sweep = user.start("submit", str(user.file))
+        sweep = user.start("resume", "tiny") if attempt else user.start("submit", str(user.file))
         assert sweep.stdout is not None
         if attempt == 0:
             _wait_for_reports(sweep, 1)
