@@ -30,6 +30,9 @@ THRESHOLDS = {
     # Ring: two of eight modes lost is 0.12, four 0.61. A good run comes down to 0.1 and less and never tenfold back up.
     "misfit risen": 0.3,
     "misfit rise": 10,
+    # Reports at that distance without a gain: digits under a wild critic stay there for good, good runs pass in one
+    # or two.
+    "stale": 4,
     "coverage fall": 0.25,  # share of the run's best; swings by half are ordinary between evaluations
     "learned": 0.3,  # only coverage that was once this good can fall: it stays near 0 until pictures are sharp
 }
@@ -45,6 +48,8 @@ class _Memory:
 
     diverged: bool = False
     bad_in_a_row: int = 0
+    stale: int = 0
+    gained_at: float | None = None
     last: dict[str, float] = field(default_factory=dict)
     best: dict[str, float] = field(default_factory=dict)
 
@@ -68,6 +73,7 @@ class HealthMonitor:
         reasons = _fallen(metrics, memory.best)
         if images >= THRESHOLDS["patience"]:
             reasons += _not_diverse(metrics, memory.last) + _off_the_mark(metrics, memory.last)
+            reasons += self._stalled(metrics)
         memory.bad_in_a_row = memory.bad_in_a_row + 1 if reasons else 0
         for name in set(WATCHED) & set(metrics):
             memory.last[name] = metrics[name]
@@ -88,6 +94,18 @@ class HealthMonitor:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on from a ``state_dict``."""
         self._memory = _Memory(**state)
+
+    def _stalled(self, metrics: Mapping[str, float]) -> list[str]:
+        """A generator that stays far from the data, whatever the variety of what it makes."""
+        memory, now = self._memory, metrics.get("misfit", 0.0)
+        if memory.gained_at is None or now * THRESHOLDS["growth"] < memory.gained_at:
+            memory.gained_at, memory.stale = now, 0
+        else:
+            memory.stale += 1
+        if now > THRESHOLDS["misfit risen"] and memory.stale >= THRESHOLDS["stale"]:
+            share = f"{now:.2g} of what one average picture has"
+            return [f"the distance to the data is {share}, no gain in {memory.stale} reports"]
+        return []
 
 
 def _broken(losses: Mapping[str, float], signals: Mapping[str, float]) -> list[str]:

@@ -81,6 +81,18 @@ def test_a_run_that_flies_apart_after_a_good_phase():
     assert answers[4].reasons == ("the distance to the data rose from 0.001 to 0.5 of what one average picture has",)
 
 
+def test_a_run_that_stays_far_from_the_data_has_stalled():
+    monitor = HealthMonitor(config.Health())
+    course = [0.6, 0.45, 0.44, 0.46, 0.45, 0.45, 0.44, 0.2]
+    answers = [
+        monitor.observe((i + 4) * 10_000, FINE, {}, {"misfit": m, "diversity": 1.2}) for i, m in enumerate(course)
+    ]
+    assert [health.verdict for health in answers] == ["healthy"] * 5 + ["suspect", "collapsed", "healthy"]
+    assert answers[6].reasons == (
+        "the distance to the data is 0.44 of what one average picture has, no gain in 5 reports",
+    )
+
+
 def test_one_bad_evaluation_is_not_a_collapse():
     answers = judge((1.0, 0.6), (1.0, 0.6), (0.9, 0.1), (1.0, 0.5), (0.9, 0.1))
     assert [health.verdict for health in answers] == ["healthy", "healthy", "suspect", "healthy", "suspect"]
