@@ -97,7 +97,9 @@ class HealthMonitor:
 
     def _stalled(self, metrics: Mapping[str, float]) -> list[str]:
         """A generator that stays far from the data, whatever the variety of what it makes."""
-        memory, now = self._memory, metrics.get("misfit", 0.0)
+        if "misfit" not in metrics:
+            return []
+        memory, now = self._memory, metrics["misfit"]
         if memory.gained_at is None or now * THRESHOLDS["growth"] < memory.gained_at:
             memory.gained_at, memory.stale = now, 0
         else:
