@@ -33,6 +33,10 @@ NAMES = {
     "data.name": (*BUILT_IN, "images", "parquet"),
     "model.generator": ("mlp", "dcgan", "resnet", "r3gan"),
     "model.discriminator": ("mlp", "maxout", "dcgan", "resnet", "r3gan"),
+    "evaluate.metrics": (
+        *("fid", "misfit", "kid", "fid_infinity", "mind", "precision", "recall", "density", "coverage", "diversity"),
+        *("ndb", "missing_bins", "memorised", "copies", "modes", "strict_modes", "high_quality", "reverse_kl"),
+    ),
     "train.loss": ("minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic"),
 }
 
@@ -67,8 +71,10 @@ def _names(config: Config) -> Problems:
     found = []
     for where, known in NAMES.items():
         group, key = where.split(".")
-        name: str = getattr(getattr(config, group), key)
-        if name not in known and ":" not in name:
+        value: str | tuple[str, ...] = getattr(getattr(config, group), key)
+        for name in (value,) if isinstance(value, str) else value:
+            if name in known or ":" in name:
+                continue
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             found.append((where, f"unknown name {name!r}{hint} (known: {', '.join(known)}, or package.module:Name)"))

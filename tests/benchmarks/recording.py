@@ -41,9 +41,8 @@ class Watch(Quiet):
         self.times.append(report["timestamp"])
 
 
-def seconds(folder: Path, recorded: bool) -> float:
-    sweep = load(Path("configs/digits.yaml"), ONE_TRIAL)
-    home = Home.open(folder)
+def seconds(home: Home, name: str, recorded: bool) -> float:
+    sweep = load(Path("configs/digits.yaml"), [*ONE_TRIAL, f"name={name}"])
     paths = home.sweep(sweep.name)
     paths.root.mkdir(parents=True)
     ledger, store, watch = Ledger.open(sweep, paths.ledger), story.store_of(sweep, home), Watch()
@@ -65,9 +64,10 @@ def main() -> None:
     chosen = options.parse_args()
     with_, without = [], []
     with tempfile.TemporaryDirectory() as root:
+        home = Home.open(Path(root))
         for pair in range(chosen.pairs):
-            with_.append(seconds(Path(root) / f"{pair}-with", True))
-            without.append(seconds(Path(root) / f"{pair}-without", False))
+            with_.append(seconds(home, f"with-{pair}", True))
+            without.append(seconds(home, f"without-{pair}", False))
     ratios = [a / b for a, b in zip(with_, without, strict=True)]
     result = {
         "with_recording_s": [round(s, 2) for s in with_],

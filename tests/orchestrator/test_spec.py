@@ -81,6 +81,7 @@ def test_every_problem_at_once_each_with_its_line():
         ("when: {train.loss: [hinge]}", "when: {train.n_dis: [1]}", "is not in search.space"),
         ("when: {train.loss: [hinge]}", "when: {train.r1_gamma: [1]}", "depends on itself"),
         ('">= 0.5"', '"about 0.5"', "not a bound"),
+        ("metrics: [fid, coverage]", "metrics: [fid, coverage, divresity]", "did you mean 'diversity'"),
         ("{coverage:", "{recall:", "is not measured"),
         ("first_images: 10_000", "first_images: 1_000", "before the first evaluation"),
         ("  space:", "  start_with: [{train.generator_lr: 1}]\n  space:", "outside search.space.train.generator_lr"),

@@ -18,6 +18,7 @@ from trainers.errors import DataError, UnusableSettingError
 from trainers.gan import GanTraining
 from trainers.loop import train
 from trainers.losses import LOSSES
+from trainers.metrics import METRICS
 from trainers.models import DISCRIMINATORS, GENERATORS
 from trainers.world import World
 
@@ -69,6 +70,7 @@ def test_the_tables_of_names_are_complete() -> None:
         "model.generator": GENERATORS,
         "model.discriminator": DISCRIMINATORS,
         "train.loss": LOSSES,
+        "evaluate.metrics": METRICS,
     }
     assert {where: set(known) for where, known in NAMES.items()} == {where: set(t) for where, t in tables.items()}
 
