@@ -128,7 +128,7 @@ def _guard(command: list[str]) -> int:
     """Run ``command`` until standard input closes. It yields the processor to training: it only serves pages and small
     batches.
     """
-    os.nice(10)
+    os.nice(19)
     server = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
     sys.stdin.buffer.read()
     os.killpg(server.pid, signal.SIGTERM)
