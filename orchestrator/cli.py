@@ -30,7 +30,9 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            raise StoppedAtOnceError("stopped at once; what was recorded is kept") from None
+            raise StoppedAtOnceError(
+                "stopped at once; what was recorded is kept, and 'gansweep resume NAME' goes on"
+            ) from None
 
 
 app = typer.Typer(

@@ -179,7 +179,7 @@ class Lines(Quiet):
         if trial is None:
             print(f"{_name(leg)}  done", flush=True)
             return
-        state = "leg died, goes on from its last checkpoint" if trial.state == "running" else trial.state
+        state = "cut short, goes on from its last checkpoint" if trial.state == "running" else trial.state
         score = f"  score {trial.score:.4g}" if trial.score is not None else ""
         error = f"  {trial.error}" if trial.error and trial.state in ("running", "crashed") else ""
         print(f"trial {trial.id}  {state}{score}{error}", flush=True)
