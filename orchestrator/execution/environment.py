@@ -9,6 +9,7 @@ from pathlib import Path
 QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",  # Ray's own 15 lets any other program go before training, MLflow's server too
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is the sweep's: once finishes the reports, twice stops
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # a csv, a json and a TensorBoard file per leg, which nobody reads
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Tune's own snapshot is never read: the ledger is the truth
