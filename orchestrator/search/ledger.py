@@ -133,8 +133,9 @@ class Ledger:
         medians = {c["trial"]: c["median"] for c in self.confirmed() if c["median"] is not None}
         if any(t.id in medians for t in good):
             good = [t for t in good if t.id in medians]
-        sign = 1 if self.sweep.objective.direction == "minimize" else -1
-        return min(good, key=lambda t: sign * medians.get(t.id, t.score or 0.0), default=None)
+        return min(
+            good, key=lambda t: objective.cost(self.sweep.objective, medians.get(t.id, t.score or 0.0)), default=None
+        )
 
     def state(self) -> SweepState:
         """As last written; a ``running`` sweep whose driver is dead is in truth interrupted (the caller knows the
@@ -346,9 +347,10 @@ class Ledger:
     def _unconfirmed(self, trials: list[Trial]) -> Iterator[tuple[Trial, Confirmation]]:
         """Once the search is done: the best finished trials, each on seeds the search has not used."""
         known = {(c.trial, c.seed): c for c in self.confirmations()}
-        sign = 1 if self.sweep.objective.direction == "minimize" else -1
         good = [t for t in trials if t.promotable]
-        for trial in sorted(good, key=lambda t: sign * (t.score or 0.0))[: self.sweep.confirm.top]:
+        for trial in sorted(good, key=lambda t: objective.cost(self.sweep.objective, t.score or 0.0))[
+            : self.sweep.confirm.top
+        ]:
             for i in range(self.sweep.confirm.seeds):
                 seed = self.sweep.train.seed + 1_000 + i
                 run = known.get((trial.id, seed), Confirmation(trial.id, seed))

@@ -34,8 +34,9 @@ def violations(objective: Objective, reports: Reports) -> dict[str, float]:
     return found
 
 
-def better(objective: Objective, a: float, b: float) -> bool:
-    return a < b if objective.direction == "minimize" else a > b
+def cost(objective: Objective, value: float) -> float:
+    """``value`` turned so that less is better, whichever way the objective goes."""
+    return value if objective.direction == "minimize" else -value
 
 
 def worst(objective: Objective, scores: Iterable[float]) -> float:

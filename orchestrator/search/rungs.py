@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from orchestrator.search.objective import score
+from orchestrator.search.objective import cost, score
 from orchestrator.search.trial import BAD, Trial
 from orchestrator.spec import Objective
 
@@ -65,8 +65,7 @@ def _ranked(trials: Sequence[Trial], rung: int, rules: Rules) -> list[Trial]:
     level = rules.levels[rung - 1]
     came = [t for t in trials if t.rung >= rung or (t.state in BAD and t.target >= level)]
     values = {t.id: _score_at(t, level, rules.objective) for t in came}
-    sign = 1 if rules.objective.direction == "minimize" else -1
-    return sorted(came, key=lambda t: sign * values[t.id])
+    return sorted(came, key=lambda t: cost(rules.objective, values[t.id]))
 
 
 def _score_at(trial: Trial, level: int, objective: Objective) -> float:
