@@ -1,98 +1,117 @@
-"""The two steps as pure functions of parameters, so that one compiled graph holds forward, penalty and double backward.
+"""A whole step of both players as one pure function, so that one compiled graph holds generation, forward, penalty,
+double backward, Adam and moving average.
 
-Same numbers as ``trainers.step`` up to rounding. Compiling costs tens of seconds and pays in long runs of small
-networks, where dispatch takes as long as arithmetic. For networks without normalisation and examples without
-augmentation (``trainers.check`` says so).
+Same numbers as ``trainers.step`` up to rounding. Compiling costs half a minute and pays in long runs of small networks,
+where dispatch takes as long as arithmetic. For networks without normalisation and examples without augmentation
+(``trainers.check`` says so).
 """
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call, grad, grad_and_value
 
+from trainers.errors import UnusableSettingError
 from trainers.losses import Loss
-from trainers.step import Judgement, Penalties
+from trainers.players import Players
+from trainers.step import Judgement, View
+from trainers.world import World
 
 Parameters = dict[str, Tensor]
+Signals = dict[str, Tensor]
 
 
-class CompiledSteps:
-    """Gradients of both players, left in ``parameter.grad`` like backward would."""
+class Numbers(NamedTuple):
+    """What schedules change from step to step. It enters the graph as a tensor: constants would be compiled anew."""
 
-    def __init__(self, generator: nn.Module, discriminator: nn.Module, loss: Loss) -> None:
-        self.generator, self.discriminator, self.loss = generator, discriminator, loss
-        self._plain: Callable[..., Any] = torch.compile(grad_and_value(self._judge, has_aux=True))
-        self._penalised: Callable[..., Any] = torch.compile(grad_and_value(self._judge_penalised, has_aux=True))
-        self._generator: Callable[..., Any] = torch.compile(grad_and_value(self._fool))
+    r1_gamma: float
+    r2_gamma: float
+    discriminator_rate: float
+    generator_rate: float
+    forget: float
 
-    def discriminator_step(self, real: Tensor, fake: Tensor, labels: Tensor | None, penalties: Penalties) -> Judgement:
-        """As ``penalised_discriminator_step``, on examples that are packed already."""
-        parameters = _detached(self.discriminator)
-        if penalties.r1_gamma or penalties.r2_gamma:
-            weights = real.new_tensor(
-                [penalties.r1_gamma, penalties.r2_gamma]
-            )  # a tensor: a schedule must not recompile
-            gradients, (_, judgement) = self._penalised(parameters, real, fake, labels, weights)
-        else:
-            gradients, (_, judgement) = self._plain(parameters, real, fake, labels)
-        _keep(self.discriminator, gradients)
-        return Judgement(*judgement)
 
-    def generator_step(self, latents: Tensor, real: Tensor, labels: Tensor | None, packing: int) -> Tensor:
-        """As ``generator_step``."""
-        frozen = _detached(self.discriminator)
-        gradients, value = self._generator(_detached(self.generator), frozen, latents, real, labels, packing)
-        _keep(self.generator, gradients)
-        return value  # type: ignore[no-any-return]
+class CompiledStep:
+    """Moves the players in place; the state stays theirs, so that a checkpoint does not know how steps were run."""
 
-    def _judge(self, parameters: Parameters, real: Tensor, fake: Tensor, labels: Tensor | None) -> Any:
-        both = None if labels is None else torch.cat((labels, labels))
-        logits = functional_call(self.discriminator, parameters, (torch.cat((real, fake)), both))
-        real_logits, fake_logits = logits.chunk(2)
-        value = self.loss.discriminator(real_logits, fake_logits).mean()
-        return value, (value, real_logits, fake_logits)
+    def __init__(self, players: Players, loss: Loss, view: View, world: World) -> None:
+        self.players, self.loss, self.view, self.world = players, loss, view, world
+        self.generator, self.discriminator = (players.updaters[name].values for name in ("generator", "discriminator"))
+        self._average = torch.compiler.disable(world.average)  # type: ignore[no-untyped-call]  # here a graph breaks
+        if world.device.type == "cpu" and not shutil.which(os.environ.get("CXX", "g++")):
+            raise UnusableSettingError("train.compile: needs a C++ compiler (g++, or what CXX names); set it to false")
+        cpp_wrapper = world.device.type == "cpu"  # calls from C++ cost less
+        self._run: Callable[..., Signals] = torch.compile(
+            self._step, fullgraph=world.size == 1, options={"cpp_wrapper": cpp_wrapper}
+        )
 
-    def _judge_penalised(
-        self, parameters: Parameters, real: Tensor, fake: Tensor, labels: Tensor | None, weights: Tensor
-    ) -> Any:
-        both = None if labels is None else torch.cat((labels, labels))
+    @torch.no_grad()
+    def __call__(
+        self, real: Tensor, labels: Tensor | None, latents: tuple[Tensor, Tensor | None], numbers: Numbers
+    ) -> Signals:
+        """One step on this rank's examples; ``latents`` are for the discriminator's and for the generator's move, if
+        it moves.
+        """
+        penalised = numbers.r1_gamma > 0 or numbers.r2_gamma > 0
+        return self._run(real, labels, *latents, real.new_tensor(numbers), penalised)
 
-        def total(examples: Tensor) -> tuple[Tensor, Tensor]:
-            logits = functional_call(self.discriminator, parameters, (examples, both))
-            return logits.sum(), logits
-
-        gradients, logits = grad(total, has_aux=True)(torch.cat((real, fake)))
-        real_norms, fake_norms = gradients.square().flatten(1).sum(1).chunk(2)
-        real_logits, fake_logits = logits.chunk(2)
-        value = self.loss.discriminator(real_logits, fake_logits).mean()
-        penalty = (weights[0] * real_norms.mean() + weights[1] * fake_norms.mean()) / 2
-        return value + penalty, (value, real_logits, fake_logits)
-
-    def _fool(
+    def _step(
         self,
-        parameters: Parameters,
-        frozen: Parameters,
-        latents: Tensor,
         real: Tensor,
         labels: Tensor | None,
-        packing: int,
-    ) -> Tensor:
-        made = functional_call(self.generator, parameters, (latents, labels))
-        packs = made.reshape(len(made) // packing, -1, *made.shape[2:])
-        fake_logits = functional_call(self.discriminator, frozen, (packs, labels))
+        latents: Tensor,
+        more_latents: Tensor | None,
+        numbers: Tensor,
+        penalised: bool,
+    ) -> Signals:
+        weights = numbers[:2] if penalised else None
+        fake = functional_call(self.players.generator, self.generator, (latents, labels)).float()
+        both = None if labels is None else torch.cat((labels, labels))
+        examples = torch.cat((self.view(real), self.view(fake)))
+        judge = grad_and_value(self._judge, has_aux=True)
+        gradients, (_, judgement) = judge(self.discriminator, examples, both, weights)
+        signals: Signals = judgement.signals(self._move("discriminator", gradients, numbers[2]))
+        if more_latents is not None:
+            gradients, value = grad_and_value(self._fool)(self.generator, more_latents, real, labels)
+            norm = self._move("generator", gradients, numbers[3])
+            for average, parameter in zip(self.players.averaged, self.generator.values(), strict=True):
+                average.lerp_(parameter, numbers[4])
+            signals |= {"generator": value, "generator_gradient_norm": norm}
+        return signals
+
+    def _judge(self, parameters: Parameters, examples: Tensor, labels: Tensor | None, weights: Tensor | None) -> Any:
+        def total(inputs: Tensor) -> tuple[Tensor, Tensor]:
+            logits = functional_call(self.players.discriminator, parameters, (inputs, labels)).float()
+            return logits.sum(), logits
+
+        if weights is None:
+            penalty, logits = 0.0, total(examples)[1]
+        else:
+            slopes, logits = grad(total, has_aux=True)(examples)
+            penalty = (weights * slopes.square().flatten(1).sum(1).view(2, -1).mean(1)).sum() / 2
+        real_logits, fake_logits = logits.chunk(2)
+        value = self.loss.discriminator(real_logits, fake_logits).mean()
+        return value + penalty, Judgement(value, real_logits, fake_logits)
+
+    def _fool(self, parameters: Parameters, latents: Tensor, real: Tensor, labels: Tensor | None) -> Tensor:
+        made = functional_call(self.players.generator, parameters, (latents, labels))
+        critic, frozen = self.players.discriminator, self.discriminator
+        fake_logits = functional_call(critic, frozen, (self.view(made), labels)).float()
         paired = self.loss.paired
-        real_logits = functional_call(self.discriminator, frozen, (real, labels)) if paired else fake_logits
+        real_logits = functional_call(critic, frozen, (self.view(real), labels)).float() if paired else fake_logits
         return self.loss.generator(real_logits, fake_logits).mean()
 
-
-def _detached(network: nn.Module) -> Parameters:
-    return {name: parameter.detach() for name, parameter in network.named_parameters()}
-
-
-def _keep(network: nn.Module, gradients: Parameters) -> None:
-    for name, parameter in network.named_parameters():
-        parameter.grad = gradients[name]
+    def _move(self, player: str, gradients: Parameters, rate: Tensor) -> Tensor:
+        """Adam along the gradient averaged over the ranks; returns its norm."""
+        slopes = list(gradients.values())
+        if self.world.size > 1:
+            self._average(slopes)
+        norm = torch.stack([slope.square().sum() for slope in slopes]).sum().sqrt()
+        self.players.updaters[player].move(slopes, rate)
+        return norm

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from trainers.augment import ADA_INTERVAL, NOISE, adjusted, augment
 from trainers.check import data_problems
-from trainers.compiled import CompiledSteps
+from trainers.compiled import CompiledStep, Numbers, Signals
 from trainers.config import Config
 from trainers.data import Dataset
 from trainers.errors import refuse
@@ -19,7 +19,7 @@ from trainers.players import Players
 from trainers.randomness import stream
 from trainers.registry import lookup
 from trainers.schedule import share
-from trainers.step import Judgement, Penalties, discriminator_step, generator_step, penalised_discriminator_step
+from trainers.step import Penalties, discriminator_step, generator_step, penalised_discriminator_step
 from trainers.tally import Tally
 from trainers.world import World
 
@@ -56,7 +56,7 @@ class GanTraining:
         self.players = Players(config, data.space, world)
         self.compiled = None
         if self.settings.compile:
-            self.compiled = CompiledSteps(self.players.generator, self.players.discriminator, self.loss)
+            self.compiled = CompiledStep(self.players, self.loss, View(self.settings.packing), world)
         self.scale = data.space.scale
         self.tally = Tally()
         self.images = 0
@@ -70,14 +70,17 @@ class GanTraining:
         """Shows one global batch to the discriminator; every ``n_dis``-th time the generator moves too."""
         number = self.images // self.settings.batch_size
         real, labels = self._real(number)
-        judgement = self._discriminator_step(real, labels, number)
-        self._observe(judgement, self.players.discriminator_update(self.images))
+        both = (number + 1) % self.settings.n_dis == 0
+        if self.compiled:
+            signals = self._compiled_step(self.compiled, real, labels, number, both)
+        else:
+            signals = self._discriminator_step(real, labels, number)
         self.images += self.settings.batch_size
-        if self.settings.ada_target is not None and (number + 1) % ADA_INTERVAL == 0:
-            sign = self.world.mean(judgement.real_logits.sign().mean())
-            self.players.ada = adjusted(self.players.ada, sign, self.settings.ada_target, self.settings.batch_size)
-        if (number + 1) % self.settings.n_dis == 0:
-            self._generator_step(real, labels, number)
+        if self.settings.ada_target is not None:
+            signals["ada_probability"] = self._adjusted(signals["real_sign"], number)
+        if both and not self.compiled:
+            signals |= self._generator_step(real, labels, number)
+        self.tally.add(signals)
 
     def means(self) -> tuple[dict[str, float], dict[str, float]]:
         """Losses and signals since the last call, averaged over steps and ranks."""
@@ -86,10 +89,8 @@ class GanTraining:
         return losses, values
 
     def broken(self) -> bool:
-        """Whether a gradient was not finite since the last ``means``; all ranks answer alike, for they share
-        gradients.
-        """
-        return self.tally.peek("nonfinite") > 0
+        """Whether a loss or gradient was not finite since the last ``means``, on any rank."""
+        return self.world.any(self.tally.broken())
 
     def parameters(self) -> Iterator[Tensor]:
         """What must be equal on all ranks."""
@@ -105,53 +106,45 @@ class GanTraining:
         self.players.load(tensors)
         self.images = images
 
-    def _discriminator_step(self, real: Tensor, labels: Tensor | None, number: int) -> Judgement:
+    def _compiled_step(
+        self, run: CompiledStep, real: Tensor, labels: Tensor | None, number: int, both: bool
+    ) -> Signals:
+        more_latents = self._latents(number, "for generator") if both else None
+        penalties, after = self._penalties(number, real), self.images + self.settings.batch_size
+        rates = self.players.rates(self.images)[1], self.players.rates(after)[0]
+        numbers = Numbers(penalties.r1_gamma, penalties.r2_gamma, *rates, 1 - self.players.keep(after))
+        with self.players.precision():
+            return run(real, labels, (self._latents(number, "for discriminator"), more_latents), numbers)
+
+    def _discriminator_step(self, real: Tensor, labels: Tensor | None, number: int) -> Signals:
         with torch.no_grad(), self.players.precision():
             fake = self.players.generator(self._latents(number, "for discriminator"), labels).float()
-        real_view, fake_view = self._view(number, "real"), self._view(number, "fake")
+        views = self._view(number, "real"), self._view(number, "fake")
         with self.players.precision():
-            if self.compiled:
-                penalties = self._penalties(number, real)
-                return self.compiled.discriminator_step(real_view(real), fake_view(fake), labels, penalties)
-            if not self.players.in_two_forwards:
+            if self.players.in_two_forwards:
+                critic, penalties = self.players.discriminator, self._penalties(number, real)
+                judgement = penalised_discriminator_step(critic, real, fake, labels, self.loss, penalties, *views)
+            else:
                 critic = self.players.wrapped_discriminator
-                return discriminator_step(critic, real_view(real), fake_view(fake), labels, self.loss)
-            return penalised_discriminator_step(
-                self.players.discriminator,
-                real,
-                fake,
-                labels,
-                self.loss,
-                self._penalties(number, real),
-                real_view,
-                fake_view,
-            )
+                judgement = discriminator_step(critic, views[0](real), views[1](fake), labels, self.loss)
+        return judgement.signals(self.players.discriminator_update(self.images))
 
-    def _generator_step(self, real: Tensor, labels: Tensor | None, number: int) -> None:
+    def _generator_step(self, real: Tensor, labels: Tensor | None, number: int) -> Signals:
         latents, view = self._latents(number, "for generator"), self._view(number, "generator")
         real = self._view(number, "real again")(real) if self.loss.paired else real
+        generator, critic = self.players.wrapped_generator, self.players.discriminator
         with self.players.precision():
-            if self.compiled:
-                value = self.compiled.generator_step(latents, real, labels, self.settings.packing)
-            else:
-                critic = self.players.discriminator
-                value = generator_step(self.players.wrapped_generator, critic, latents, real, labels, self.loss, view)
-        norm = self.players.generator_update(self.images)
-        self.tally.mean(generator=value, generator_gradient_norm=norm)
-        self.tally.count(nonfinite=~norm.isfinite())
+            value = generator_step(generator, critic, latents, real, labels, self.loss, view)
+        return {"generator": value, "generator_gradient_norm": self.players.generator_update(self.images)}
 
-    def _observe(self, judgement: Judgement, norm: Tensor) -> None:
-        self.tally.mean(
-            discriminator=judgement.loss,
-            real_logit=judgement.real_logits.mean(),
-            fake_logit=judgement.fake_logits.mean(),
-            real_sign=judgement.real_logits.sign().mean(),
-            fake_sign=judgement.fake_logits.sign().mean(),
-            discriminator_gradient_norm=norm,
-        )
-        self.tally.count(nonfinite=~norm.isfinite())
-        if self.settings.ada_target is not None:
-            self.tally.mean(ada_probability=self.players.ada)
+    def _adjusted(self, real_sign: Tensor, number: int) -> Tensor:
+        """ADA's p, moved where it is time."""
+        settings, players = self.settings, self.players
+        if settings.ada_target is not None and (number + 1) % ADA_INTERVAL == 0:
+            players.ada = adjusted(
+                players.ada, self.world.mean(real_sign.clone()), settings.ada_target, settings.batch_size
+            )
+        return players.ada
 
     def _real(self, number: int) -> tuple[Tensor, Tensor | None]:
         batch = self.examples[self.order.rows(number, self.world).to(self.world.device)]

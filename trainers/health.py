@@ -113,7 +113,7 @@ class HealthMonitor:
 def _broken(losses: Mapping[str, float], signals: Mapping[str, float]) -> list[str]:
     reasons = [f"the {name} loss is {value}" for name, value in losses.items() if not math.isfinite(value)]
     if signals.get("nonfinite", 0) > 0:
-        reasons.append(f"{signals['nonfinite']:.0f} losses or gradients were NaN or infinite")
+        reasons.append(f"in {signals['nonfinite']:.0f} steps a loss or gradient was NaN or infinite")
     return reasons
 
 

@@ -5,10 +5,10 @@ changes.
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adam import adam
 
 from trainers import ema
 from trainers.config import Config, Train
@@ -17,6 +17,8 @@ from trainers.models import build_discriminator, build_generator, probe
 from trainers.schedule import share
 from trainers.world import World
 
+MOMENTS = "exp_avg", "exp_avg_sq"
+
 
 class Updater:
     """Moves one network along its gradient, averaged over the ranks."""
@@ -24,7 +26,13 @@ class Updater:
     def __init__(self, network: nn.Module, wrapped: nn.Module, train: Train, world: World) -> None:
         self.wrapped, self.world = wrapped, world
         self.parameters: list[Tensor] = list(network.parameters())
-        self.optimiser = torch.optim.Adam(self.parameters, betas=(train.beta1, train.beta2), fused=True)
+        self.betas = train.beta1, train.beta2
+        self.optimiser = torch.optim.Adam(self.parameters, betas=self.betas, fused=True)
+        for parameter in self.parameters:
+            moments = {name: torch.zeros_like(parameter.detach()) for name in MOMENTS}
+            self.optimiser.state[parameter] = {"step": torch.zeros((), device=world.device), **moments}
+        self.values = {name: parameter.detach() for name, parameter in network.named_parameters()}
+        self.states: list[dict[str, Tensor]] = [self.optimiser.state[p] for p in self.parameters]
 
     def update(self, rate: float) -> Tensor:
         """One step of Adam; returns the norm of the gradient, NaN or infinite where it was so."""
@@ -37,20 +45,36 @@ class Updater:
             parameter.grad = None
         return norm
 
+    def move(self, gradients: list[Tensor], rate: Tensor) -> None:
+        """The same step of Adam on the same state, in a form that a compiled graph takes in."""
+        averages, squares, steps = ([state[name] for state in self.states] for name in (*MOMENTS, "step"))
+        beta1, beta2 = self.betas
+        adam(
+            list(self.values.values()),
+            gradients,
+            averages,
+            squares,
+            [],
+            steps,
+            foreach=True,
+            capturable=True,
+            amsgrad=False,
+            beta1=beta1,
+            beta2=beta2,
+            lr=rate,
+            weight_decay=0.0,
+            eps=1e-8,
+            maximize=False,
+        )
+
     def tensors(self, prefix: str) -> dict[str, Tensor]:
-        """Adam's moments by name."""
-        states: dict[int, dict[str, Tensor]] = self.optimiser.state_dict()["state"]
-        return {f"{prefix}.{index}.{name}": value for index, state in states.items() for name, value in state.items()}
+        """Adam's state by name."""
+        return {f"{prefix}.{i}.{name}": value for i, state in enumerate(self.states) for name, value in state.items()}
 
     def load(self, prefix: str, tensors: dict[str, Tensor]) -> None:
-        """Takes what ``tensors`` gave."""
-        states: dict[int, dict[str, Any]] = {}
-        for full_name, value in tensors.items():
-            player, index, name = full_name.split(".")
-            if player == prefix:
-                states.setdefault(int(index), {})[name] = value
-        groups = self.optimiser.state_dict()["param_groups"]
-        self.optimiser.load_state_dict({"state": states, "param_groups": groups})
+        """Takes what ``tensors`` gave, in place."""
+        for name, mine in self.tensors(prefix).items():
+            mine.copy_(tensors[name])
 
 
 class Players:
@@ -69,11 +93,11 @@ class Players:
         self.wrapped_generator = self.generator if train.compile else world.wrap(self.generator)
         by_hand = train.compile or self.in_two_forwards
         self.wrapped_discriminator = self.discriminator if by_hand else world.wrap(self.discriminator)
-        self._updaters = {
+        self.updaters = {
             "generator": Updater(self.generator, self.wrapped_generator, train, world),
             "discriminator": Updater(self.discriminator, self.wrapped_discriminator, train, world),
         }
-        self._averaged: list[Tensor] = list(self.average.parameters())
+        self.averaged: list[Tensor] = list(self.average.parameters())
         self._buffers = list(self.average.buffers()), list(self.generator.buffers())
 
     @property
@@ -93,13 +117,13 @@ class Players:
 
     def discriminator_update(self, images: int) -> Tensor:
         """Moves the discriminator along its gradient; returns the gradient's norm."""
-        return self._updaters["discriminator"].update(self.config.train.discriminator_lr * self._lr_share(images))
+        return self.updaters["discriminator"].update(self.rates(images)[1])
 
     def generator_update(self, images: int) -> Tensor:
         """The same for the generator; its average follows. Its buffers (batch statistics) are copied."""
-        updater = self._updaters["generator"]
-        norm = updater.update(self.config.train.generator_lr * self._lr_share(images))
-        ema.update(self._averaged, updater.parameters, self._keep(images))
+        updater = self.updaters["generator"]
+        norm = updater.update(self.rates(images)[0])
+        ema.update(self.averaged, updater.parameters, self.keep(images))
         if self._buffers[0]:
             torch._foreach_copy_(*self._buffers)
         return norm
@@ -110,7 +134,7 @@ class Players:
             "generator": dict(self.generator.state_dict()),
             "generator_ema": dict(self.average.state_dict()),
             "discriminator": dict(self.discriminator.state_dict()),
-            "optimisers": {n: t for name, updater in self._updaters.items() for n, t in updater.tensors(name).items()},
+            "optimisers": {n: t for name, updater in self.updaters.items() for n, t in updater.tensors(name).items()},
             "controller": {"ada": self.ada},
         }
 
@@ -119,15 +143,18 @@ class Players:
         self.generator.load_state_dict(tensors["generator"])
         self.average.load_state_dict(tensors["generator_ema"])
         self.discriminator.load_state_dict(tensors["discriminator"])
-        for name, updater in self._updaters.items():
+        for name, updater in self.updaters.items():
             updater.load(name, tensors["optimisers"])
         self.ada = tensors["controller"]["ada"].to(self.world.device)
 
-    def _keep(self, images: int) -> float:
+    def keep(self, images: int) -> float:
+        """The share of the average that a step leaves."""
         train = self.config.train
         half_life = min(train.ema_half_life, images * train.ema_ramp) if train.ema_ramp else train.ema_half_life
         return ema.decay(half_life, train.batch_size * train.n_dis)
 
-    def _lr_share(self, images: int) -> float:
+    def rates(self, images: int) -> tuple[float, float]:
+        """The learning rates of generator and discriminator."""
         train = self.config.train
-        return share(train.lr_schedule, train.lr_final, images / train.images)
+        left = share(train.lr_schedule, train.lr_final, images / train.images)
+        return train.generator_lr * left, train.discriminator_lr * left

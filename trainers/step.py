@@ -37,6 +37,17 @@ class Judgement(NamedTuple):
     real_logits: Tensor
     fake_logits: Tensor
 
+    def signals(self, norm: Tensor) -> dict[str, Tensor]:
+        """What is watched of the discriminator, beside the ``norm`` of its gradient."""
+        return {
+            "discriminator": self.loss,
+            "real_logit": self.real_logits.mean(),
+            "fake_logit": self.fake_logits.mean(),
+            "real_sign": self.real_logits.sign().mean(),
+            "fake_sign": self.fake_logits.sign().mean(),
+            "discriminator_gradient_norm": norm,
+        }
+
 
 def discriminator_step(
     discriminator: Critic, real: Tensor, fake: Tensor, labels: Tensor | None, loss: Loss

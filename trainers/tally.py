@@ -1,4 +1,4 @@
-"""Means and counts over steps, kept on the device, so that no step waits for a number."""
+"""Means over steps, kept on the device, so that no step waits for a number."""
 
 from __future__ import annotations
 
@@ -7,43 +7,42 @@ from torch import Tensor
 
 from trainers.world import World
 
+BROKEN = "nonfinite"
+"""The name under which ``Tally.read`` gives the number of steps with a value that was NaN or infinite."""
+
 
 class Tally:
     """Sums of named scalars since the last ``read``."""
 
     def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
-        self._steps: dict[str, int] = {}
+        self._sums: dict[tuple[str, ...], Tensor] = {}
+        self._steps: dict[tuple[str, ...], int] = {}
+        self._broken: Tensor | None = None
 
-    def mean(self, **values: Tensor) -> None:
-        """Adds one step's values to those whose mean is wanted."""
-        for name, value in values.items():
-            self._steps[name] = self._steps.get(name, 0) + 1
-            self._add(name, value)
-
-    def count(self, **events: Tensor) -> None:
-        """Adds one step's events (booleans or numbers) to those whose sum is wanted."""
-        for name, value in events.items():
-            self._steps[name] = 1
-            self._add(name, value)
+    def add(self, values: dict[str, Tensor]) -> None:
+        """One step's values; not every step need bring the same names."""
+        names, row = tuple(values), torch.stack(list(values.values()))
+        broken = row.isfinite().all().logical_not().float()
+        self._broken = broken if self._broken is None else self._broken.add_(broken)
+        self._sums[names] = self._sums[names].add_(row) if names in self._sums else row
+        self._steps[names] = self._steps.get(names, 0) + 1
 
     def read(self, world: World) -> dict[str, float]:
-        """Means over steps and ranks, and counts, the same on every rank; starts anew. Here the host waits for the
-        device.
+        """Means over steps and ranks, and the number of broken steps, the same on every rank; starts anew.
+
+        Here the host waits for the device.
         """
-        if not self._sums:
+        if self._broken is None:
             return {}
-        totals = world.mean(torch.stack(list(self._sums.values()))).tolist()
-        values = {name: total / self._steps[name] for name, total in zip(self._sums, totals, strict=True)}
-        self._sums, self._steps = {}, {}
-        return values
+        *totals, broken = world.mean(torch.cat([*self._sums.values(), self._broken.view(1)])).tolist()
+        steps: dict[str, int] = {}
+        sums: dict[str, float] = {}
+        each = ((name, count) for names, count in self._steps.items() for name in names)
+        for (name, count), total in zip(each, totals, strict=True):
+            steps[name], sums[name] = steps.get(name, 0) + count, sums.get(name, 0.0) + total
+        self.__init__()  # type: ignore[misc]
+        return {**{name: total / steps[name] for name, total in sums.items()}, BROKEN: broken}
 
-    def peek(self, name: str) -> float:
-        """A count so far, on this rank; 0 where there is none."""
-        return float(self._sums.get(name, 0.0))
-
-    def _add(self, name: str, value: Tensor) -> None:
-        if name in self._sums:
-            self._sums[name].add_(value)
-        else:
-            self._sums[name] = value.detach().float().clone()
+    def broken(self) -> bool:
+        """Whether any step since the last ``read`` was, on this rank."""
+        return self._broken is not None and bool(self._broken > 0)

@@ -58,16 +58,16 @@ class World:
         return DistributedDataParallel(module, device_ids=ids, forward_sync_buffers=False)
 
     def reduce_gradients(self, module: nn.Module) -> None:
-        """Averages the gradients of an unwrapped module over the ranks: one flattened all-reduce, after the backward
-        is complete.
-        """
-        if self.size == 1 or isinstance(module, DistributedDataParallel):
-            return
-        gradients = [p.grad for p in module.parameters() if p.grad is not None]
-        flat = torch.cat([g.reshape(-1) for g in gradients])
+        """Averages the gradients of an unwrapped module over the ranks, after the backward is complete."""
+        if self.size > 1 and not isinstance(module, DistributedDataParallel):
+            self.average([p.grad for p in module.parameters() if p.grad is not None])
+
+    def average(self, tensors: list[Tensor]) -> None:
+        """Replaces ``tensors`` by their means over the ranks: one flattened all-reduce."""
+        flat = torch.cat([t.reshape(-1) for t in tensors])
         dist.all_reduce(flat)
-        parts = flat.div_(self.size).split_with_sizes([g.numel() for g in gradients])
-        torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(parts, gradients, strict=True)])
+        parts = flat.div_(self.size).split_with_sizes([t.numel() for t in tensors])
+        torch._foreach_copy_(tensors, [part.view_as(t) for part, t in zip(parts, tensors, strict=True)])
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean of ``values`` over the ranks, on every rank."""
@@ -75,6 +75,10 @@ class World:
             dist.all_reduce(values)
             values = values / self.size
         return values
+
+    def any(self, flag: bool) -> bool:
+        """Whether ``flag`` holds on any rank; the same answer on every rank."""
+        return bool(self.mean(torch.tensor(float(flag), device=self.device)) > 0) if self.size > 1 else flag
 
     def all_gather(self, rows: Tensor) -> Tensor:
         """The rows of all ranks in rank order; every rank brings the same number."""

@@ -103,7 +103,7 @@ def test_one_bad_evaluation_is_not_a_collapse():
     [
         ({"generator": math.nan, "discriminator": 1.0}, {}, "the generator loss is nan"),
         ({"generator": 1.0, "discriminator": math.inf}, {}, "the discriminator loss is inf"),
-        (FINE, {"nonfinite": 3.0}, "3 losses or gradients were NaN or infinite"),
+        (FINE, {"nonfinite": 3.0}, "in 3 steps a loss or gradient was NaN or infinite"),
     ],
 )
 def test_divergence_needs_no_measures_and_is_final(losses: dict[str, float], signals: dict[str, float], reason: str):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -86,7 +88,19 @@ def test_names_and_dotted_paths_are_found_and_typos_get_a_hint() -> None:
 def test_a_tally_gives_means_and_counts_and_starts_anew() -> None:
     tally, world = Tally(), World.single()
     for value in (1.0, 2.0, 6.0):
-        tally.mean(loss=torch.tensor(value))
-        tally.count(bad=torch.tensor(value > 1))
-    assert tally.read(world) == {"loss": 3.0, "bad": 2.0}
+        tally.add({"loss": torch.tensor(value), "sign": torch.tensor(1.0)})
+    tally.add({"loss": torch.tensor(7.0)})
+    assert not tally.broken()
+    assert tally.read(world) == {"loss": 4.0, "sign": 1.0, "nonfinite": 0}
     assert tally.read(world) == {}
+
+
+def test_a_tally_counts_the_steps_that_broke_and_does_not_hide_them() -> None:
+    tally = Tally()
+    for value in (1.0, math.nan, math.inf):
+        tally.add({"loss": torch.tensor(value), "norm": torch.tensor(value)})
+    assert tally.broken()
+    values = tally.read(World.single())
+    assert values["nonfinite"] == 2
+    assert math.isnan(values["loss"])
+    assert not tally.broken()
