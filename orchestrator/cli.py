@@ -44,6 +44,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+data = typer.Typer(no_args_is_help=True, help="Bring pictures to where trainings read them.")
+app.add_typer(data, name="data")
+
 File = Annotated[Path, typer.Argument(help="The sweep file.", show_default=False)]
 Name = Annotated[str, typer.Argument(help="The name of a sweep.", show_default=False)]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: a.b=value. Can stand several times.")]
@@ -224,6 +227,24 @@ def sample(
 
     shape = story.sample(model, number, output, seed, label, _home(home))
     print(f"{output}: {number} samples of shape {'x'.join(map(str, shape))}")
+
+
+@data.command("import")
+def import_(
+    folder: Annotated[
+        Path,
+        typer.Argument(help="Image files; where all lie in sub-folders, these are the classes.", show_default=False),
+    ],
+    target: Annotated[str, typer.Argument(help="An empty folder, or s3://bucket/prefix.", show_default=False)],
+    max_broken: Annotated[float, typer.Option(min=0, max=1, help="Share of images that may be unreadable.")] = 0.01,
+    as_json: Json = False,
+) -> None:
+    """Pack a folder of images into Parquet shards, to be trained on from anywhere."""
+    from orchestrator import show
+    from trainers.data.pack import pack
+
+    packed = pack(folder, target, max_broken)
+    _print_json(packed._asdict()) if as_json else show.packed(packed, target)
 
 
 @app.command()

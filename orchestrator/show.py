@@ -24,6 +24,7 @@ from orchestrator.search.trial import Leg, Trial
 from orchestrator.spec import Sweep
 from orchestrator.status import rows
 from orchestrator.sweep import Outcome
+from trainers.data.pack import Packed
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 _CALLED = Path(sys.argv[0])
@@ -118,6 +119,17 @@ def promoted(document: dict[str, Any]) -> None:
     console.print(
         f"  python: mlflow.pyfunc.load_model('{document['uri']}')   (MLFLOW_TRACKING_URI={document['tracking_uri']})",
         soft_wrap=True,
+    )
+
+
+def packed(result: Packed, target: str) -> None:
+    """What ``data import`` wrote, and the setting that trains on it."""
+    skipped = f", {result.broken} unreadable skipped" if result.broken else ""
+    console.print(f"{result.images:,} images in {len(result.shards)} shards{skipped}", style="bold green")
+    if result.classes:
+        console.print("classes: " + ", ".join(f"{number} {name}" for number, name in enumerate(result.classes)))
+    console.print(
+        f"train on them: data: {{name: parquet, path: {target}, resolution: 64, channels: 3}}", soft_wrap=True
     )
 
 

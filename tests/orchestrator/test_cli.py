@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from orchestrator import cli
 from orchestrator import sweep as story
@@ -22,7 +23,7 @@ from orchestrator.paths import Home
 from orchestrator.search.ledger import Ledger
 from tests.orchestrator.small import Script, run, sweep
 
-COMMANDS = ("plan", "submit", "resume", "stop", "list", "status", "train", "promote", "sample", "ui", "doctor")
+COMMANDS = ("plan", "submit", "resume", "stop", "list", "status", "train", "promote", "sample", "data", "ui", "doctor")
 """Design, section 4."""
 
 SWEEP = "configs/digits.yaml"
@@ -114,6 +115,42 @@ def test_every_command_has_help_with_its_options(gansweep: Terminal):
         answer = gansweep.type(name, "--help")
         assert answer.status == 0, name
         assert [option for option in options.get(name, "").split() if option not in answer.out] == [], name
+
+
+# -- data --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Twelve pictures of two classes."""
+    for number in range(12):
+        file = tmp_path / "pictures" / ("fog", "rain")[number % 2] / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (9, 8), (20 * number, 0, 0)).save(file)
+    return tmp_path / "pictures"
+
+
+def test_a_folder_becomes_shards_that_train_takes(gansweep: Terminal, pictures: Path, tmp_path: Path):
+    answer = gansweep.type("data", "import", str(pictures), str(tmp_path / "shards"))
+    assert answer.status == 0
+    assert "12 images in 1 shards" in answer.out and "classes: 0 fog, 1 rain" in answer.out
+    settings = ("data.name=parquet", f"data.path={tmp_path / 'shards'}", "train.images=16", "train.batch_size=8")
+    small = ("evaluate.every_images=16", "evaluate.samples=16", "resources.workers_per_trial=1")
+    overrides = [word for setting in (*settings, *small) for word in ("--set", setting)]
+    trained = gansweep.type("train", SWEEP, *overrides, "--out", str(tmp_path / "out"), "--json")
+    assert trained.status == 0, trained.err
+    assert json.loads(trained.out)["images"] == 16
+
+
+def test_shards_are_not_mixed_and_nothing_is_not_packed(gansweep: Terminal, pictures: Path, tmp_path: Path):
+    target = str(tmp_path / "shards")
+    assert gansweep.type("data", "import", str(pictures), target, "--json").document["images"] == 12
+    assert "holds 1 shards already" in gansweep.type("data", "import", str(pictures), target).message
+    (tmp_path / "empty").mkdir()
+    assert "no image files" in gansweep.type("data", "import", str(tmp_path / "empty"), str(tmp_path / "new")).message
+    (tmp_path / "file").write_text("")
+    answer = gansweep.type("data", "import", str(pictures), str(tmp_path / "file"))
+    assert answer.status == 2 and "cannot be written" in answer.message
 
 
 # -- wrong input: exit status 2 ----------------------------------------------------------------------------------------
