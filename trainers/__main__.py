@@ -65,7 +65,7 @@ def _config(file: Path, overrides: list[str], ranks: int) -> Config:
     for name in OF_A_SWEEP:
         document.values.pop(name, None)
     config = build(Config, document)
-    found = [document.problem(where, message) for where, message in problems(config, ranks)]
+    found = [document.problem(where, message) for where, message in problems(config, ranks, torch.cuda.is_available())]
     if found:
         raise SettingsError(str(file), found)
     return config

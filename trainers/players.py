@@ -13,6 +13,7 @@ from torch.optim.adam import adam
 from trainers import ema
 from trainers.config import Config, Train
 from trainers.data import Space
+from trainers.errors import UnusableSettingError
 from trainers.models import build_discriminator, build_generator, probe
 from trainers.schedule import share
 from trainers.world import World
@@ -88,6 +89,9 @@ class Players:
             probe(config, self.generator.cpu(), self.discriminator.cpu(), space)
             self.generator.to(world.device).zero_grad()
             self.discriminator.to(world.device).zero_grad()
+        if world.size > 1:
+            self.generator = _synchronised(self.generator, world)
+            self.discriminator = _synchronised(self.discriminator, world)
         self.average = copy.deepcopy(self.generator).requires_grad_(False).eval()
         self.ada = torch.zeros((), device=world.device)
         self.wrapped_generator = self.generator if train.compile else world.wrap(self.generator)
@@ -158,3 +162,14 @@ class Players:
         train = self.config.train
         left = share(train.lr_schedule, train.lr_final, images / train.images)
         return train.generator_lr * left, train.discriminator_lr * left
+
+
+def _synchronised(network: nn.Module, world: World) -> nn.Module:
+    """``network`` with its batch norm over the global batch instead of each rank's share; only GPUs have this."""
+    normalised = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules())
+    if normalised and world.device.type == "cpu":
+        name = type(network).__name__
+        message = f"{name} has batch norm, which over {world.size} ranks is exact on GPUs only"
+        raise UnusableSettingError(f"{message}; use one rank, or another normalisation")
+    converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+    return converted

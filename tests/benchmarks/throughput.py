@@ -103,7 +103,10 @@ def stretch(step: Callable[[], None], steps: int) -> float:
 
 def plain_step(config: Config, data: Dataset) -> Callable[[], None]:
     """The loop of a tutorial: two Adams, losses added up."""
-    generator, discriminator = build_generator(config.model, data.space), build_discriminator(config.model, data.space)
+    generator, discriminator = (
+        build(config.model, data.space).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        for build in (build_generator, build_discriminator)
+    )
     g_optimiser = torch.optim.Adam(generator.parameters(), lr=2e-4, betas=(0.5, 0.999))
     d_optimiser = torch.optim.Adam(discriminator.parameters(), lr=2e-4, betas=(0.5, 0.999))
     batch, gamma, told = config.train.batch_size, config.train.r1_gamma, [0.0, 0.0]

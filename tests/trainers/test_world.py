@@ -10,6 +10,7 @@ import torch
 from tests.trainers.small import config
 from trainers.config import Config
 from trainers.data import load
+from trainers.errors import UnusableSettingError
 from trainers.gan import GanTraining
 from trainers.world import World
 
@@ -82,3 +83,31 @@ def test_a_single_process_needs_no_process_group() -> None:
     assert world.wrap(module) is module
     assert world.agree({"a": 1}) == {"a": 1}
     assert world.part(8) == slice(0, 8)
+
+
+class Normalised(torch.nn.Module):
+    """A network from outside with batch norm in it."""
+
+    def __init__(self, settings: Any, space: Any) -> None:
+        super().__init__()
+        self.layers = torch.nn.Sequential(torch.nn.Linear(8, 64), torch.nn.BatchNorm1d(64))
+
+    def forward(self, latents: torch.Tensor, labels: Any = None) -> torch.Tensor:
+        made: torch.Tensor = self.layers(latents).view(-1, 1, 8, 8)
+        return made
+
+
+def test_batch_norm_in_a_network_from_outside_is_refused_over_cpu_ranks() -> None:
+    settings = config(model={"generator": f"{__name__}:Normalised"})
+    GanTraining(settings, load(settings.data), World.single()).step()
+    with pytest.raises(UnusableSettingError, match="Normalised has batch norm, which over 2 ranks"):
+        GanTraining(settings, load(settings.data), World(0, 2, torch.device("cpu")))
+
+
+def test_bf16_trains_close_to_fp32() -> None:
+    model = {"generator": "dcgan", "discriminator": "dcgan", "width": 8}
+    exact, rough = (
+        _trained(World.single(), config(model=model, train={"loss": "hinge", "precision": precision}))
+        for precision in ("fp32", "bf16")
+    )
+    assert 0 < float((exact - rough).norm() / exact.norm()) < 0.05

@@ -95,4 +95,5 @@ def _differentiate(config: Config, packs: torch.Tensor, logits: torch.Tensor) ->
 def _build(builder: Builder, settings: Model, space: Space, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):  # torch's initialisers know only the global generator
         torch.manual_seed(seed)
-        return builder(settings, space)
+        # Convolutions with the channels innermost: a tenth faster on a CPU, and what bf16 wants on a GPU.
+        return builder(settings, space).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
