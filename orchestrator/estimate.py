@@ -18,6 +18,22 @@ class Estimate:
     share_of_full: float
 
 
+def parameters(sweep: Sweep) -> dict[str, int]:
+    """Trained values of both networks as the file stands; empty where only reading the data would tell."""
+    from trainers.check import BUILT_IN
+    from trainers.data import Space, load
+    from trainers.models import parameter_counts
+
+    data, model = sweep.data, sweep.model
+    if data.name in BUILT_IN:
+        space = load(data).space
+    elif model.conditional or ":" in data.name:
+        return {}
+    else:
+        space = Space((data.channels, data.resolution, data.resolution))
+    return parameter_counts(sweep.trial_config({}), space)
+
+
 def estimate(sweep: Sweep) -> Estimate:
     """Counts halving as it comes out when no trial ends badly: a bad end only makes it cheaper."""
     levels, trials = sweep.rung_images(), sweep.search.trials

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from orchestrator.conductor import Progress
 from orchestrator.doctor import Finding
-from orchestrator.estimate import Estimate, estimate
+from orchestrator.estimate import Estimate, estimate, parameters
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.trial import Leg, Trial
 from orchestrator.spec import Sweep
@@ -73,12 +73,16 @@ def sweeps(documents: Sequence[dict[str, Any]]) -> None:
 
 
 def plan_document(sweep: Sweep) -> dict[str, Any]:
-    return {"sweep": sweep.model_dump(mode="json", by_alias=True), "estimate": estimate(sweep).__dict__}
+    document = {"sweep": sweep.model_dump(mode="json", by_alias=True), "estimate": estimate(sweep).__dict__}
+    return {**document, "parameters": parameters(sweep)}
 
 
 def plan(sweep: Sweep) -> None:
     guess = estimate(sweep)
     console.print(sweep.to_yaml(), end="")
+    if counts := parameters(sweep):
+        words = ", ".join(f"{player} {count:,}" for player, count in counts.items())
+        console.print(f"\n[bold]parameters[/bold]  {words}")
     console.print(f"\n[bold]estimate[/bold]  {_plan_words(sweep, guess)}")
 
 

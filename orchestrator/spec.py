@@ -292,8 +292,8 @@ def _training_problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
     """
     from trainers.check import problems
 
-    ranks = sweep.resources.workers_per_trial
-    base = problems(sweep.trial_config({}), ranks)
+    ranks, on_gpu = sweep.resources.workers_per_trial, sweep.resources.gpus_per_worker > 0
+    base = problems(sweep.trial_config({}), ranks, on_gpu)
     yield from (document.problem(where, message) for where, message in base if where not in sweep.search.space)
     for name, dimension in sweep.search.space.items():
         if name.count(".") != 1:
@@ -303,7 +303,7 @@ def _training_problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
                 config = sweep.trial_config({name: value})
             except (ValidationError, KeyError):
                 continue  # reported by _space_problems
-            for where, message in problems(config, ranks):
+            for where, message in problems(config, ranks, on_gpu):
                 if (where, message) not in base:
                     yield document.problem(
                         f"search.space.{name}", f"value {value!r}: {where}: {message}", ("search", "space", name)

@@ -1,6 +1,6 @@
 """Images per second of our loop beside the plain loop that a person would write.
 
-    python tests/benchmarks/throughput.py [--seconds 20] [--threads 1] [--compile]
+    python -m tests.benchmarks.throughput [--seconds 20] [--threads 1] [--compile]
 
 Same networks, same loss. The plain loop has no ranks, no health, no averages, no exact resume; it draws real rows by
 random index. Each case alternates short stretches of both, so that a busy machine slows both alike, and compares the
@@ -10,7 +10,6 @@ best stretch of each. Metrics are off. The table goes to infra/results/throughpu
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,15 +19,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from trainers.config import Config
+from trainers.data import Dataset, Examples, Space, load
+from trainers.gan import GanTraining
+from trainers.models import build_discriminator, build_generator
+from trainers.world import World
+
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
-
-from trainers.config import Config  # noqa: E402
-from trainers.data import Dataset, Examples, Space, load  # noqa: E402
-from trainers.gan import GanTraining  # noqa: E402
-from trainers.models import build_discriminator, build_generator  # noqa: E402
-from trainers.world import World  # noqa: E402
-
 MLP = {"generator": "mlp", "discriminator": "mlp", "width": 128, "depth": 3, "growth": 1, "latent_dim": 2}
 R3 = {"loss": "relativistic", "r1_gamma": 0.01, "r2_gamma": 0.01}
 CASES: dict[str, dict[str, Any]] = {
@@ -64,8 +61,8 @@ def main() -> None:
 
 HEADER = """# Throughput
 
-Written by `tests/benchmarks/throughput.py`: best stretch of each loop, one thread of a busy 2-core virtual machine
-(AMD EPYC).
+Written by `python -m tests.benchmarks.throughput --compile`: best stretch of each loop, one thread of a 2-core virtual
+machine (AMD EPYC).
 
 """
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from trainers.check import RESOLUTIONS
-from trainers.config import Model
+from trainers.config import Config, Model, Train
 from trainers.data import Space
-from trainers.models import DISCRIMINATORS, GENERATORS, build_discriminator, build_generator, parameter_count
+from trainers.models import DISCRIMINATORS, GENERATORS, build_discriminator, build_generator, parameter_counts
 
 
 def model(**values: Any) -> Model:
@@ -46,9 +46,12 @@ def test_protocol_p_networks_have_their_published_sizes() -> None:
         discriminator_width=200,
         discriminator_depth=3,
     )
-    assert parameter_count(build_generator(settings, Space((2,)))) == 2 * 400 + 3 * 400**2 + 400 * 2 + 4 * 400 + 2
-    expected = (2 + 1) * 1000 + 2 * (200 + 1) * 1000 + 200 + 1
-    assert parameter_count(build_discriminator(settings, Space((2,)))) == expected
+    assert parameter_counts(Config(model=settings), Space((2,))) == {
+        "generator": 2 * 400 + 3 * 400**2 + 400 * 2 + 4 * 400 + 2,
+        "discriminator": (2 + 1) * 1000 + 2 * (200 + 1) * 1000 + 200 + 1,
+    }
+    packed = parameter_counts(Config(model=settings, train=Train(packing=3)), Space((2,)))
+    assert packed["discriminator"] == (6 + 1) * 1000 + 2 * (200 + 1) * 1000 + 200 + 1
 
 
 def test_a_spectral_norm_bounds_every_layer() -> None:

@@ -69,9 +69,13 @@ def probe(config: Config, generator: nn.Module, discriminator: nn.Module, space:
     _differentiate(config, packs, logits)
 
 
-def parameter_count(module: nn.Module) -> int:
-    """The number of trained values."""
-    return sum(p.numel() for p in module.parameters())
+def parameter_counts(config: Config, space: Space) -> dict[str, int]:
+    """The number of trained values of generator and discriminator; builds nothing that takes memory."""
+    with torch.device("meta"):
+        generator = build_generator(config.model, space)
+        discriminator = build_discriminator(config.model, space.packed(config.train.packing))
+    networks = {"generator": generator, "discriminator": discriminator}
+    return {name: sum(p.numel() for p in network.parameters()) for name, network in networks.items()}
 
 
 def _differentiate(config: Config, packs: torch.Tensor, logits: torch.Tensor) -> None:
