@@ -44,8 +44,8 @@ SAMPLES, DRAWS = 26_000, 20
 HEADER = """# Stacked digits, discriminator with half the generator's channels
 
 Written by `python -m tests.benchmarks.stacked_digits` from `stacked-digits.jsonl`. Mean ± standard error over seeds; a
-strict mode has at least half of its fair share of the 26,000 samples. Machine: one core of a busy 2-core AMD EPYC virtual
-machine, so seconds are upper bounds. Published rows are of 28x28 MNIST and stand for the order of things only."""
+strict mode has at least half of its fair share of the 26,000 samples. Machine: one core of a busy 2-core AMD EPYC
+virtual machine, so seconds are upper bounds. Published rows are of 28x28 MNIST: for the order of things only."""
 
 
 def main() -> None:
