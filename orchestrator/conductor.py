@@ -84,6 +84,9 @@ class Conductor:
         if leg.confirm_seed is None:
             self._spool.append(events.reported(leg.trial, report))
             self._tell_provenance(leg.trial, report["provenance"])
+            if report["rewind"]:
+                tags = {f"gansweep.rewind.{report['images']}": "; ".join(report["health"]["reasons"])}
+                self._spool.append(events.tagged(leg.trial, tags))
         self._ledger.report(leg, report)
         self._last[order.prefix] = report["checkpoint"]
         self._progress.reported(leg, report)

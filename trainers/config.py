@@ -137,6 +137,10 @@ class Health(Settings):
         default="collapsed", description="collapsed: stop on either verdict; diverged: on that only"
     )
 
+    rewind: int = Field(
+        default=0, ge=0, le=10, description="times to go back to the last healthy state, with calmer settings, instead"
+    )
+
     def stops(self, verdict: str) -> bool:
         """Whether a training that earned ``verdict`` ends there."""
         return verdict in {"collapsed": ("collapsed", "diverged"), "diverged": ("diverged",), "never": ()}[self.stop]

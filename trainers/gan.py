@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from trainers.augment import ADA_INTERVAL, NOISE, adjusted, augment
 from trainers.check import data_problems
 from trainers.compiled import CompiledStep, Numbers, Signals
-from trainers.config import Config
+from trainers.config import Config, Train
 from trainers.data import Dataset
 from trainers.errors import refuse
 from trainers.losses import LOSSES, Loss
@@ -81,6 +81,11 @@ class GanTraining:
         if both and not self.compiled:
             signals |= self._generator_step(real, labels, number)
         self.tally.add(signals)
+
+    def retune(self, settings: Train) -> None:
+        """Goes on with other settings of training, the same networks and data."""
+        self.settings = settings
+        self.players.config = self.players.config.model_copy(update={"train": settings})
 
     def means(self) -> tuple[dict[str, float], dict[str, float]]:
         """Losses and signals since the last call, averaged over steps and ranks."""

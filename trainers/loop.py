@@ -23,6 +23,7 @@ from trainers.health import HealthMonitor
 from trainers.metrics import Evaluator
 from trainers.pictures import draw
 from trainers.report import Health, Report
+from trainers.rewind import Healthy, calmer, packed, told, unpacked
 from trainers.sample import sample
 from trainers.world import World
 
@@ -40,6 +41,8 @@ def train(config: Config, world: World, resume: Path | None = None, out: Path | 
         run.resume(resume)
     while run.training.images < config.train.images:
         report = run.to_next_report()
+        if report.health.verdict in ("collapsed", "diverged") and run.rewinds < config.health.rewind:
+            report = run.rewind(report)
         if out is not None and world.rank == 0:
             report = run.write(report, out)
         yield report
@@ -60,6 +63,8 @@ class Run:
         self.evaluate = Evaluator(config, self.data, world)
         self.monitor = HealthMonitor(config.health)
         self.seconds = 0.0
+        self.rewinds = 0
+        self.healthy = self._here()
 
     def resume(self, folder: Path) -> None:
         """Takes over a checkpoint's state."""
@@ -70,8 +75,13 @@ class Run:
             self.training.load(checkpoint.tensors, checkpoint.images)
         except (RuntimeError, ValueError) as error:
             raise CheckpointError(f"{folder}: does not fit the settings of this training: {error}") from error
-        self.monitor.load_state_dict(checkpoint.state["health"])
-        self.seconds = checkpoint.state["seconds"]
+        watchers = checkpoint.state
+        self.monitor.load_state_dict(watchers["health"])
+        self.seconds, self.rewinds = watchers["seconds"], watchers["rewinds"]
+        self.training.retune(calmer(self.config, self.rewinds))
+        self.healthy = self._here()
+        if older := unpacked(checkpoint.tensors):
+            self.healthy = Healthy(watchers["healthy"]["images"], older, watchers["healthy"]["monitor"])
 
     def to_next_report(self) -> Report:
         """Trains to the next multiple of ``evaluate.every_images`` or to the end, measures and judges.
@@ -98,6 +108,14 @@ class Run:
         metrics = self.evaluate(self.training.sampler)
         return self._judge(losses, signals, metrics, self.evaluate.failures)
 
+    def rewind(self, report: Report) -> Report:
+        """Goes back to the last healthy state with calmer settings; returns the report that says so."""
+        self.rewinds += 1
+        self.training.load(self.healthy.tensors, self.training.images)
+        self.training.retune(calmer(self.config, self.rewinds))
+        self.monitor.load_state_dict(self.healthy.monitor)
+        return told(report, self.healthy, self.rewinds, self.config.health.rewind)
+
     def write(self, report: Report, out: Path) -> Report:
         """Saves the picture, then the checkpoint of a report; returns the report that names them.
 
@@ -112,8 +130,17 @@ class Run:
         folder = out / "checkpoints" / str(images)
         report = replace(report, checkpoint=folder, samples=picture)
         watchers = {"health": self.monitor.state_dict(), "seconds": self.seconds, "report": report.as_dict()}
-        state.save(folder, state.Checkpoint(self.config, self.data.space, images, self.training.tensors(), watchers))
+        watchers |= {"rewinds": self.rewinds}
+        tensors = self.training.tensors()
+        if self.config.health.rewind and self.healthy.images < images:
+            watchers["healthy"] = {"images": self.healthy.images, "monitor": self.healthy.monitor}
+            tensors |= packed(self.healthy)
+        state.save(folder, state.Checkpoint(self.config, self.data.space, images, tensors, watchers))
         return report
+
+    def _here(self) -> Healthy:
+        tensors = self.training.tensors() if self.config.health.rewind else {}
+        return Healthy.copied(self.training.images, tensors, self.monitor.state_dict())
 
     def _judge(
         self, losses: dict[str, float], signals: dict[str, float], metrics: dict[str, float], failures: list[str]
@@ -121,5 +148,9 @@ class Run:
         """Every rank takes rank 0's numbers, so that none stops where another goes on."""
         losses, signals, metrics, seconds = self.world.agree([losses, signals, metrics, self.seconds])
         health: Health = self.monitor.observe(self.training.images, losses, signals, metrics)
+        if self.config.health.rewind:
+            health = replace(health, signals={**health.signals, "rewinds": self.rewinds})
+            if health.verdict == "healthy":
+                self.healthy = self._here()
         health = replace(health, reasons=(*health.reasons, *failures))
         return Report(self.training.images, seconds, losses, metrics, health, provenance=self.evaluate.provenance)

@@ -113,6 +113,7 @@ class Players:
         """
         settings = self.config.train
         penalised = max(settings.r1_gamma, settings.r2_gamma, settings.gp_lambda) > 0
+        penalised |= self.config.health.rewind > 0  # which brings one
         return penalised or self.config.model.discriminator_norm == "batch"
 
     def precision(self) -> torch.autocast:

@@ -24,7 +24,8 @@ class Report:
 
     ``images`` were shown to the discriminator so far; ``seconds`` is time spent training, over all resumes, without
     evaluation; ``losses`` are means since the report before; ``checkpoint`` and ``samples`` are local paths, or None
-    where nothing was written; ``provenance`` says under which conditions ``metrics`` hold.
+    where nothing was written; ``provenance`` says under which conditions ``metrics`` hold; ``rewind`` says in words how
+    the training has just gone back to an earlier state, where it has.
     """
 
     images: int
@@ -35,6 +36,7 @@ class Report:
     checkpoint: Path | None = None
     samples: Path | None = None
     provenance: dict[str, str | int | bool] = field(default_factory=dict)
+    rewind: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The report line of ``gansweep train --json``."""
@@ -50,4 +52,5 @@ class Report:
             },
             "checkpoint": str(self.checkpoint) if self.checkpoint else None,
             "provenance": self.provenance,
+            "rewind": self.rewind,
         }

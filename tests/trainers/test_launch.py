@@ -81,7 +81,7 @@ def test_it_reports_to_people_and_goes_on_where_it_stopped(file: Path, tmp_path:
 def test_json_is_a_line_per_report_and_nothing_else(file: Path, command: Command) -> None:
     _, text, _ = command(file, "--json", "--set", "train.images=160")
     (report,) = [json.loads(line) for line in text.splitlines()]
-    assert set(report) == {"images", "seconds", "losses", "metrics", "provenance", "health", "checkpoint"}
+    assert set(report) == {"images", "seconds", "losses", "metrics", "provenance", "health", "checkpoint", "rewind"}
     assert set(report["health"]) == {"verdict", "reasons", "signals"}
 
 
