@@ -101,3 +101,8 @@ def checkpoint_key(prefix: str, images: int) -> str:
 
 def samples_key(prefix: str, images: int) -> str:
     return f"{prefix}/samples/{images}.png"
+
+
+def statistics_key(name: str) -> str:
+    """Features of real data, which all sweeps of a store share."""
+    return f"statistics/{name}"

@@ -20,7 +20,7 @@ from trainers.data import Dataset, load
 from trainers.errors import CheckpointError, TrainerError
 from trainers.gan import GanTraining
 from trainers.health import HealthMonitor
-from trainers.metrics import Evaluator
+from trainers.metrics import Evaluator, Shelf
 from trainers.pictures import draw
 from trainers.report import Health, Report
 from trainers.rewind import Healthy, calmer, packed, told, unpacked
@@ -28,15 +28,18 @@ from trainers.sample import sample
 from trainers.world import World
 
 
-def train(config: Config, world: World, resume: Path | None = None, out: Path | None = None) -> Iterator[Report]:
+def train(
+    config: Config, world: World, resume: Path | None = None, out: Path | None = None, shelf: Shelf | None = None
+) -> Iterator[Report]:
     """Trains and yields a report, the same on every rank, at each ``evaluate.every_images`` and at the end.
 
     ``resume`` is a checkpoint folder. Rank 0 writes ``out/checkpoints/<images>/`` and ``out/samples/<images>.png``
     where ``out`` is given. Ends at ``train.images``, or after a verdict that ``health.stop`` names. The consumer may
     stop at any report and go on later from its checkpoint, with a result equal to the last bit.
+    ``shelf`` is where features of real data are shared with other machines.
     Raises DataError, UnusableSettingError, CheckpointError; TrainerError where the ranks have drifted apart.
     """
-    run = Run(config, world)
+    run = Run(config, world, shelf)
     if resume is not None:
         run.resume(resume)
     while run.training.images < config.train.images:
@@ -56,11 +59,11 @@ NOTICE = 50  # steps between looks at the count of broken gradients, which the d
 class Run:
     """A training together with what watches it."""
 
-    def __init__(self, config: Config, world: World) -> None:
+    def __init__(self, config: Config, world: World, shelf: Shelf | None = None) -> None:
         self.config, self.world = config, world
         self.data: Dataset = load(config.data)
         self.training = GanTraining(config, self.data, world)
-        self.evaluate = Evaluator(config, self.data, world)
+        self.evaluate = Evaluator(config, self.data, world, shelf)
         self.monitor = HealthMonitor(config.health)
         self.seconds = 0.0
         self.rewinds = 0

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import ray
@@ -25,12 +25,16 @@ from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from torch._C._distributed_c10d import TCPStore
 
-from orchestrator.errors import DamagedArtifactError
+from orchestrator.errors import DamagedArtifactError, StoreError
 from orchestrator.execution.order import GangSpec
+from orchestrator.paths import statistics_key
 from trainers.config import Config
 from trainers.loop import train
 from trainers.report import Report
 from trainers.world import World
+
+if TYPE_CHECKING:
+    from orchestrator.artifacts import Store
 
 HANG = timedelta(minutes=10)
 """A collective that takes longer has lost a rank without a word (a stopped process, a cut network): the leg fails."""
@@ -117,9 +121,8 @@ class Rank:
         assert self._world is not None
         self._end()
         resume = self._fetch(checkpoints)
-        self._reports = train(
-            Config.model_validate(config), self._world, resume, self.scratch if self._rank == 0 else None
-        )
+        out = self.scratch if self._rank == 0 else None
+        self._reports = train(Config.model_validate(config), self._world, resume, out, StatisticsShelf(self._store))
 
     def advance(self) -> Report | None:
         """The next report; only rank 0's leaves the process."""
@@ -151,6 +154,24 @@ class Rank:
             except DamagedArtifactError as damage:
                 print(f"gansweep: {damage}; going back one checkpoint", flush=True)  # noqa: T201  the worker's log is its standard output
         return None
+
+
+class StatisticsShelf:
+    """Features of real data in the artifact store, so that they are made once per sweep and not once per slot.
+
+    What cannot be fetched is made again, and what cannot be kept is missed by nobody but the next slot.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def fetch(self, name: str, folder: Path) -> None:
+        with contextlib.suppress(StoreError):
+            self._store.get(statistics_key(name), folder)
+
+    def keep(self, name: str, folder: Path) -> None:
+        with contextlib.suppress(StoreError):
+            self._store.put(folder, statistics_key(name))
 
 
 def _child(spec: GangSpec, rank: int, group: PlacementGroup) -> Any:

@@ -233,3 +233,13 @@ def everything(examples: Any) -> Any:
 
 def rows(examples: Any) -> set[bytes]:
     return {row.numpy().tobytes() for row in everything(examples).values}
+
+
+def test_streamed_rows_are_told_apart_without_reading_them(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards_module, "IN_MEMORY", 0)
+    before = load.__wrapped__(settings(shards)).fingerprint
+    monkeypatch.setattr(shards_module, "pixels", None)
+    assert load.__wrapped__(settings(shards)).fingerprint == before
+    images = [encoded(Image.new("L", (4, 4), number)) for number in range(45)]
+    pq.write_table(pa.table({"image": images[:44]}), shards / "1.parquet", row_group_size=10)
+    assert load.__wrapped__(settings(shards)).fingerprint != before

@@ -84,7 +84,7 @@ def test_a_damaged_newest_checkpoint_falls_back_loudly(
 
 
 def test_a_later_format_is_refused_in_words(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainers.state.FORMAT", 2)
+    monkeypatch.setattr("trainers.sealed.FORMAT", 2)
     checkpoint = load_later(trained, tmp_path)
     monkeypatch.undo()
     with pytest.raises(CheckpointError, match="format 2; this version reads format 1"):
@@ -96,10 +96,10 @@ def load_later(trained: Path, tmp_path: Path) -> Path:
         load(trained / "320")
     folder = shutil.copytree(trained / "320", tmp_path / "later")
     manifest = json.loads((folder / "manifest.json").read_text())
-    from trainers.state import _manifest_hash
+    from trainers.sealed import _own_hash
 
     manifest["format"] = 2
-    manifest["sha256"] = _manifest_hash(manifest)
+    manifest["sha256"] = _own_hash(manifest)
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
 

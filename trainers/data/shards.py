@@ -8,6 +8,7 @@ at hand. Every tenth row is held out for judging.
 
 from __future__ import annotations
 
+import hashlib
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -39,7 +40,8 @@ def parquet(settings: Data) -> Dataset:
         train, test = _decoded(shards, settings)
         return Dataset("parquet", space, train, test)
     streamed = Streamed(shards, settings, held_out=False)
-    return Dataset("parquet", space, streamed, Streamed(shards, settings, held_out=True), blocks=streamed.blocks())
+    held_out = Streamed(shards, settings, held_out=True)
+    return Dataset("parquet", space, streamed, held_out, streamed.blocks(), shards.digest())
 
 
 class Shards:
@@ -66,6 +68,11 @@ class Shards:
             return 0
         largest: int = max(max(g.to_table(columns=["label"])["label"].to_pylist()) for g in self.groups)
         return largest + 1
+
+    def digest(self) -> str:
+        """What the files' footers say of their row groups: names, sizes, extremes of labels."""
+        told = [(g.path.rsplit("/", 1)[-1], *_told(g.row_groups[0])) for g in self.groups]
+        return hashlib.sha256(repr(told).encode()).hexdigest()
 
     def rows(self, group: int) -> list[tuple[str, bytes, int | None]]:
         """Place, encoded image and label of every row of a group."""
@@ -142,6 +149,10 @@ class Streamed(Rows):
                 self._groups.popitem(last=False)
         self._groups.move_to_end(group)
         return self._groups[group]
+
+
+def _told(group: Any) -> tuple[int, int, Any]:
+    return group.num_rows, group.total_byte_size, group.statistics.get("label")
 
 
 def _decoded(shards: Shards, settings: Data) -> Iterator[Examples]:

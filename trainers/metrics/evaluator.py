@@ -9,16 +9,13 @@ import torch
 from torch import Tensor
 
 from trainers.config import Config
-from trainers.data import Dataset, Rows
+from trainers.data import Dataset
 from trainers.health import WATCHED
-from trainers.metrics.extractors import Extractor, build
+from trainers.metrics.real import AT_MOST, Shelf, real_side
 from trainers.metrics.table import METRICS, Comparison, Measure
-from trainers.randomness import normal, stream
+from trainers.randomness import normal
 from trainers.registry import lookup
 from trainers.world import World
-
-REAL_SAMPLES = 10_000
-"""Real images that generated ones are compared with, at most: the literature's smaller convention (10k against 10k)."""
 
 
 class Evaluator:
@@ -29,24 +26,24 @@ class Evaluator:
     conditions the values hold: those measured under different ones must not be compared.
     """
 
-    def __init__(self, config: Config, dataset: Dataset, world: World) -> None:
+    def __init__(self, config: Config, dataset: Dataset, world: World, shelf: Shelf | None = None) -> None:
         evaluate = config.evaluate
         wanted = (*evaluate.metrics, *WATCHED)
         self._measures: list[Measure] = list(
             dict.fromkeys(lookup(METRICS, name, "evaluate.metrics") for name in wanted)
         )
         self._world = world
-        self._extractor, self._real, self._held_out = _real_side(config, dataset, world)
+        self._real = real_side(config, dataset, world, shelf)
         self._space = dataset.space
         self._samples = evaluate.samples
         self._latents = _share(
             normal((evaluate.samples, config.model.latent_dim), config.train.seed, "evaluate"), world
         )
         self.failures: list[str] = []
-        self.extractor_id = self._extractor.id
+        self.extractor_id = self._real.extractor.id
         self.provenance: dict[str, str | int | bool] = {
             "extractor": self.extractor_id,
-            "n_real": len(self._real),
+            "n_real": min(len(dataset), AT_MOST),
             "n_fake": evaluate.samples,
             "split": "train",
             "resize": evaluate.resize or "none",
@@ -56,14 +53,14 @@ class Evaluator:
     @torch.no_grad()
     def __call__(self, generator: Callable[[Tensor], Tensor]) -> dict[str, float]:
         """The measures of a generator, a function from latents (n, latent_dim) to images that is in evaluation mode."""
-        parts = [self._extractor(generator(z.to(self._world.device))) for z in torch.split(self._latents, 512)]
+        parts = [self._real.extractor(generator(z.to(self._world.device))) for z in torch.split(self._latents, 512)]
         fake = self._world.all_gather(torch.cat(parts))[: self._samples].cpu()
         found = self._measure(fake) if self._world.rank == 0 else None
         metrics, self.failures = self._world.agree(found)
         return dict(metrics)
 
     def _measure(self, fake: Tensor) -> tuple[dict[str, float], list[str]]:
-        comparison = Comparison(self._real, fake, self._held_out, self._space, self._extractor.classify)
+        comparison = Comparison(self._real.train, fake, self._real.held_out, self._space, self._real.extractor.classify)
         metrics: dict[str, float] = {}
         failures: list[str] = []
         for measure in self._measures:
@@ -88,25 +85,3 @@ def _share(latents: Tensor, world: World) -> Tensor:
     """This rank's rows, equally many on each rank; what is over at the end of the last one is cut after gathering."""
     each = -(-len(latents) // world.size)
     return torch.cat([latents, latents[: each * world.size - len(latents)]])[each * world.rank :][:each]
-
-
-_prepared: dict[tuple[object, ...], tuple[Extractor, Tensor, Tensor]] = {}
-
-
-def _real_side(config: Config, dataset: Dataset, world: World) -> tuple[Extractor, Tensor, Tensor]:
-    """The extractor, features of training and of test data, made once per process: a warm gang goes from trial to trial
-    without a pause.
-    """
-    settings = config.evaluate
-    key = (config.data, settings.extractor, settings.extractor_sha256, settings.resize, world.device, world.size)
-    if key not in _prepared:
-        extractor = build(settings, dataset, world)
-        _prepared[key] = (extractor, _features(extractor, dataset.train), _features(extractor, dataset.test))
-    return _prepared[key]
-
-
-def _features(extractor: Extractor, rows: Rows) -> Tensor:
-    """Of a random choice in random order; read in the order of the rows, which is the order of a file."""
-    chosen, place = torch.randperm(len(rows), generator=stream("real"))[:REAL_SAMPLES].sort()
-    features = torch.cat([extractor(rows[part].floats()) for part in torch.split(chosen, 512)]).cpu()
-    return features[place.argsort()]

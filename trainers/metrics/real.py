@@ -1,0 +1,96 @@
+"""Features of real data: made once per data set, extractor and resize, kept in a sealed folder, shared by trainings.
+
+A training looks in this process, then in the cache folder, then on the shelf that whoever started it has given; what it
+had to make itself it leaves in all three.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from trainers.config import Config
+from trainers.data import Dataset, Rows
+from trainers.errors import CheckpointError
+from trainers.metrics.digits_cnn import cache_folder
+from trainers.metrics.extractors import Extractor, build
+from trainers.randomness import stream
+from trainers.sealed import content, facts, seal
+from trainers.world import World
+
+AT_MOST = 10_000
+"""Real images that generated ones are compared with: the literature's smaller convention (10k against 10k)."""
+FILE = "features.safetensors"
+
+
+class Shelf(Protocol):
+    """A place beyond this machine where sealed folders are kept under a name."""
+
+    def fetch(self, name: str, folder: Path) -> None:
+        """Brings ``name`` to ``folder``, where it is there."""
+
+    def keep(self, name: str, folder: Path) -> None:
+        """Stores ``folder`` under ``name``."""
+
+
+class Real(NamedTuple):
+    """The extractor, and on rank 0 features (n, d) of training and of held-out data (elsewhere empty)."""
+
+    extractor: Extractor
+    train: Tensor
+    held_out: Tensor
+
+
+_prepared: dict[tuple[object, ...], Real] = {}
+
+
+def real_side(config: Config, dataset: Dataset, world: World, shelf: Shelf | None) -> Real:
+    """What generated images are compared with. Call it on every rank."""
+    settings = config.evaluate
+    key = (config.data, settings.extractor, settings.extractor_sha256, settings.resize, world)
+    if key not in _prepared:
+        extractor = build(settings, dataset, world)
+        _prepared[key] = Real(extractor, *_features(extractor, dataset, settings.resize, world, shelf))
+    return _prepared[key]
+
+
+def _features(
+    extractor: Extractor, dataset: Dataset, resize: int | None, world: World, shelf: Shelf | None
+) -> tuple[Tensor, Tensor]:
+    folder, found = Path(), None
+    if world.rank == 0:
+        parts = (dataset.fingerprint, extractor.id, resize, AT_MOST)
+        folder = cache_folder() / f"real-{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"
+        if shelf is not None and not folder.exists():
+            shelf.fetch(folder.name, folder)
+        found = _read(folder)
+    if not world.agree(found is not None):
+        found = (_made(extractor, dataset.train, world), _made(extractor, dataset.test, world))
+        if world.rank == 0:
+            seal(folder, {FILE: save(dict(zip(("train", "held_out"), found, strict=True)))}, extractor=extractor.id)
+            if shelf is not None:
+                shelf.keep(folder.name, folder)
+    return found if found is not None and world.rank == 0 else (torch.empty(0), torch.empty(0))
+
+
+def _read(folder: Path) -> tuple[Tensor, Tensor] | None:
+    """None where it is not there, or damaged: it can be made again."""
+    try:
+        tensors = load(content(folder, FILE, facts(folder)))
+    except CheckpointError:
+        return None
+    return tensors["train"], tensors["held_out"]
+
+
+def _made(extractor: Extractor, rows: Rows, world: World) -> Tensor:
+    """Of a random choice in random order, each rank its share; read in the order of the rows, which is a file's."""
+    chosen, place = torch.randperm(len(rows), generator=stream("real"))[:AT_MOST].sort()
+    each = -(-len(chosen) // world.size)
+    mine = chosen.roll(-each * world.rank)[:each]
+    features = torch.cat([extractor(rows[part].floats()) for part in torch.split(mine, 512)])
+    return world.all_gather(features)[: len(chosen)].cpu()[place.argsort()]
