@@ -21,6 +21,7 @@ from orchestrator.search.trial import Leg, Trial
 from orchestrator.tracking import events
 from orchestrator.tracking.recorder import without_secrets
 from orchestrator.tracking.spool import Spool
+from trainers.provenance import IncomparableError
 
 log = logging.getLogger(__name__)
 
@@ -81,13 +82,18 @@ class Conductor:
     def heard(self, order: LegOrder, report: dict[str, Any]) -> None:
         leg = self._legs[order.prefix]
         self._dead_in_a_row = 0
+        try:
+            self._ledger.report(leg, report)
+        except IncomparableError as error:
+            way_out = "go on where the first trials were measured, or start a new sweep (--name)"
+            self.failure = WorkError(f"{error}; {way_out}")
+            return
         if leg.confirm_seed is None:
             self._spool.append(events.reported(leg.trial, report))
             self._tell_provenance(leg.trial, report["provenance"])
             if report["rewind"]:
                 tags = {f"gansweep.rewind.{report['images']}": "; ".join(report["health"]["reasons"])}
                 self._spool.append(events.tagged(leg.trial, tags))
-        self._ledger.report(leg, report)
         self._last[order.prefix] = report["checkpoint"]
         self._progress.reported(leg, report)
 

@@ -223,11 +223,15 @@ def _problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
 
 
 def _space_problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
-    known = [
-        f"{group}.{key}" for group in ("data", "model", "train") for key in type(getattr(sweep, group)).model_fields
-    ]
+    known = [f"{group}.{key}" for group in ("model", "train") for key in type(getattr(sweep, group)).model_fields]
     for name, dimension in sweep.search.space.items():
         where, path = f"search.space.{name}", ("search", "space", name)
+        if name.split(".")[0] in ("data", "evaluate"):
+            yield document.problem(where, "decides what trials are compared by, so it can't differ between them", path)
+            continue
+        if name == "train.ema_half_life" and dimension.holds(0) and len(dimension.corners) > 1:
+            message = "0 would rank plain generators with averaged ones, which can't be compared; leave it out"
+            yield document.problem(where, message, path)
         if name not in known:
             yield document.problem(where, f"no such setting{did_you_mean(name, known)}", path)
             continue

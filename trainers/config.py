@@ -120,7 +120,8 @@ class Evaluate(Settings):
     samples: int = Field(default=1_000, ge=16, description="generated images per evaluation")
     metrics: tuple[str, ...] = ("fid", "coverage")
     extractor: str = Field(
-        default="auto", description="what turns images into features; auto chooses by the data set; or torchscript:PATH"
+        default="auto",
+        description="what turns images into features; auto chooses by the data set; or torchscript:FILE, also from s3://",
     )
     extractor_sha256: str | None = Field(
         default=None, pattern="^[0-9a-f]{64}$", description="of a TorchScript file, which runs code when it is loaded"

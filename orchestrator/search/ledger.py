@@ -30,6 +30,7 @@ from orchestrator.search.journal import open_storage
 from orchestrator.search.space import distribution, suggest
 from orchestrator.search.trial import Confirmation, Leg, State, Trial
 from orchestrator.spec import Sweep
+from trainers.provenance import require_comparable
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -217,8 +218,9 @@ class Ledger:
 
     def report(self, leg: Leg, report: Mapping[str, Any]) -> None:
         """Write down one report of a leg (as ``Report.as_dict``, with the keys of the checkpoints ``stored`` so far and
-        the speed).
+        the speed). Raises IncomparableError where it was measured in another way than the reports before.
         """
+        self._require_comparable(leg, report["provenance"])
         images, metrics, health = report["images"], report["metrics"], report["health"]
         stored = tuple(report["stored"])
         if leg.confirm_seed is not None:
@@ -246,6 +248,13 @@ class Ledger:
                 images_per_second=round(report["images_per_second"], 1),
             )
         )
+
+    def _require_comparable(self, leg: Leg, provenance: dict[str, Any]) -> None:
+        known = self._study_attrs().get("gansweep.provenance")
+        if known is None:
+            self._storage.set_study_user_attr(self._study, "gansweep.provenance", provenance)
+        else:
+            require_comparable({"this sweep so far": known, f"trial {leg.trial} now": provenance})
 
     def stored_late(self, leg: Leg, checkpoint: str) -> None:
         """A checkpoint whose upload ended after the leg's last report."""

@@ -14,8 +14,8 @@ from trainers.config import Config
 from trainers.data import load
 from trainers.errors import TrainerError
 from trainers.metrics import METRICS, Evaluator
-from trainers.metrics.provenance import IncomparableError, require_comparable
 from trainers.metrics.table import Comparison
+from trainers.provenance import IncomparableError, require_comparable
 from trainers.world import World
 
 RING = Config.model_validate(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import boto3
 import numpy as np
 import pytest
 import torch
@@ -14,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from tests.conftest import S3
 from trainers.config import Data, Evaluate
 from trainers.data import Dataset, Examples, Space, load
 from trainers.data.digits import split_digits
@@ -129,6 +131,9 @@ def test_auto_looks_at_the_data():
     assert build(Evaluate(), pictures, World.single()).id.startswith("random-conv@")
 
 
+DIGITS = load(Data(name="digits"))
+
+
 class Means(torch.nn.Module):
     def forward(self, images: Tensor, return_features: bool = False) -> Tensor:
         assert images.dtype == torch.uint8
@@ -157,6 +162,35 @@ def test_a_torchscript_file_that_was_not_promised_is_not_loaded(script: Path, mo
     settings = Evaluate(extractor=f"torchscript:{script}", extractor_sha256="0" * 64)
     with pytest.raises(UnusableSettingError, match=r"means\.pt has [0-9a-f]{64}, the settings say 0000"):
         build(settings, load(Data(name="digits")), World.single())
+
+
+@pytest.mark.s3
+def test_a_torchscript_file_may_lie_in_object_storage(script: Path, s3: S3, digits: Digits):
+    boto3.Session().client("s3").upload_file(str(script), s3.bucket, "nets/means.pt")
+    digest = hashlib.sha256(script.read_bytes()).hexdigest()
+    here, there = (
+        build(Evaluate(extractor=f"torchscript:{place}", extractor_sha256=digest), DIGITS, World.single())
+        for place in (script, f"{s3.url}/nets/means.pt")
+    )
+    assert here.id == there.id
+    assert torch.equal(here(digits.test.values), there(digits.test.values))
+
+
+@pytest.mark.parametrize("place", ["nowhere/means.pt", "s3://no-such-bucket/means.pt"])
+def test_a_file_that_cannot_be_read_is_named(place: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    settings = Evaluate(extractor=f"torchscript:{place}", extractor_sha256="0" * 64)
+    with pytest.raises(UnusableSettingError, match=f"{place} cannot be read"):
+        build(settings, DIGITS, World.single())
+
+
+def test_a_file_that_is_no_torchscript_is_refused(tmp_path: Path):
+    path = tmp_path / "text.pt"
+    path.write_text("no network")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    with pytest.raises(UnusableSettingError, match=r"text\.pt is no TorchScript file"):
+        build(Evaluate(extractor=f"torchscript:{path}", extractor_sha256=digest), DIGITS, World.single())
 
 
 def test_a_torchscript_file_of_another_shape_is_refused(tmp_path: Path):

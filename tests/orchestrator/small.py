@@ -58,7 +58,8 @@ def report(
         "timestamp": 1_700_000_000.0 + images,
         "checkpoint": stored[-1] if stored else None,
         "samples": None,
-        "provenance": {},
+        "provenance": {"extractor": "digits-cnn@1", "n_fake": 1000},
+        "rewind": None,
     }
 
 

@@ -9,8 +9,10 @@ nothing of the file is read as code before that agrees.
 from __future__ import annotations
 
 import hashlib
+import io
 from pathlib import Path
 
+import pyarrow.fs as fs
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -25,9 +27,9 @@ PREFIX = "torchscript:"
 class TorchScriptExtractor(nn.Module):
     """The loaded file, behind the conversion from images (n, c, h, w) in [-1, 1]."""
 
-    def __init__(self, path: Path, resize: int | None) -> None:
+    def __init__(self, data: bytes, resize: int | None) -> None:
         super().__init__()
-        self.script = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
+        self.script = torch.jit.load(io.BytesIO(data), map_location="cpu")  # type: ignore[no-untyped-call]
         self.resize = resize
         self.keywords = {"return_features": True} if "return_features" in str(self.script.forward.schema) else {}
 
@@ -46,17 +48,32 @@ def load_torchscript(settings: Evaluate, space: Space) -> tuple[nn.Module, str]:
 
     Raises UnusableSettingError where the file is missing, is not the one promised, or gives something else than (n, d).
     """
-    path = Path(settings.extractor.removeprefix(PREFIX))
-    if not path.is_file():
-        raise UnusableSettingError(f"evaluate.extractor: no file {str(path)!r}")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    place = settings.extractor.removeprefix(PREFIX)
+    data = _read(place)
+    digest = hashlib.sha256(data).hexdigest()
     if settings.extractor_sha256 != digest:
         raise UnusableSettingError(
-            f"evaluate.extractor_sha256: {path.name} has {digest}, the settings say "
+            f"evaluate.extractor_sha256: {place} has {digest}, the settings say "
             f"{settings.extractor_sha256 or 'nothing'}; loading it runs its code, so set this only if you trust it"
         )
-    net = TorchScriptExtractor(path, settings.resize).eval()
-    shape = tuple(net(torch.zeros(2, *space.shape)).shape)
+    try:
+        net = TorchScriptExtractor(data, settings.resize).eval()
+        shape = tuple(net(torch.zeros(2, *space.shape)).shape)
+    except RuntimeError as error:
+        message = f"{place} is no TorchScript file, or refuses 2 images of shape {space.shape}: {error}"
+        raise UnusableSettingError(f"evaluate.extractor: {message}") from error
     if len(shape) != 2 or shape[0] != 2:
-        raise UnusableSettingError(f"evaluate.extractor: {path.name} gave {shape} for 2 images; expected (2, features)")
+        raise UnusableSettingError(f"evaluate.extractor: {place} gave {shape} for 2 images; expected (2, features)")
     return net, digest
+
+
+def _read(place: str) -> bytes:
+    """A file here, or an object under ``s3://`` (endpoint and keys from the environment)."""
+    try:
+        if not place.startswith("s3://"):
+            return Path(place).read_bytes()
+        files, path = fs.FileSystem.from_uri(place)
+        with files.open_input_file(path) as file:
+            return bytes(file.read())
+    except OSError as error:
+        raise UnusableSettingError(f"evaluate.extractor: {place} cannot be read: {error}") from error

@@ -1,0 +1,62 @@
+"""What passes between a leg's reports, the ledger and the spool."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.artifacts import open_store
+from orchestrator.conductor import Conductor
+from orchestrator.errors import WorkError
+from orchestrator.execution.order import LegOrder
+from orchestrator.search.ledger import Ledger
+from orchestrator.search.trial import Leg, Trial
+from orchestrator.tracking.spool import Spool
+from tests.orchestrator.small import report, sweep
+
+
+class Silent:
+    """Shows nothing."""
+
+    def note(self, text: str) -> None: ...
+    def searching(self, ledger: Ledger, slots: int) -> None: ...
+    def reported(self, leg: Leg, report: dict[str, Any]) -> None: ...
+    def ended(self, leg: Leg, trial: Trial | None) -> None: ...
+
+
+@pytest.fixture
+def conductor(tmp_path: Path) -> Conductor:
+    ledger = Ledger.open(sweep(), tmp_path / "ledger.journal")
+    store = open_store("auto", tmp_path / "store")
+    return Conductor(ledger, Spool(tmp_path / "spool.jsonl"), store, tmp_path / "stop", Silent())
+
+
+def order(conductor: Conductor) -> LegOrder:
+    leg = conductor.next_leg()
+    assert isinstance(leg, tuple)
+    return leg[1]
+
+
+def test_values_measured_otherwise_stop_the_sweep_and_say_what_differs(conductor: Conductor) -> None:
+    first, second = order(conductor), order(conductor)
+    conductor.heard(first, report(10))
+    other = report(10) | {"provenance": {"extractor": "digits-cnn@2", "n_fake": 1000}}
+    conductor.heard(second, other)
+    assert isinstance(conductor.failure, WorkError)
+    assert "extractor is digits-cnn@1 (this sweep so far), digits-cnn@2 (trial 1 now)" in str(conductor.failure)
+    assert conductor.stopping()
+    assert conductor._ledger.trial(1).reports == {}, "it is not ranked"
+
+
+def test_a_rewind_is_an_event_of_its_own(conductor: Conductor) -> None:
+    leg = order(conductor)
+    told = report(10, verdict="suspect") | {"rewind": "back to the state after 0 images"}
+    told["health"] = {"verdict": "suspect", "reasons": ["diversity fell", told["rewind"]], "signals": {"rewinds": 1}}
+    conductor.heard(leg, told)
+    events = [event for event, _ in conductor._spool.pending()]
+    (tags,) = [e["tags"] for e in events if e["kind"] == "tags" and "gansweep.rewind.10" in e["tags"]]
+    assert tags["gansweep.rewind.10"] == "diversity fell; back to the state after 0 images"
+    (seen,) = [e for e in events if e["kind"] == "report"]
+    assert seen["metrics"]["health/rewinds"] == 1
