@@ -35,7 +35,8 @@ NAMES = {
     "model.discriminator": ("mlp", "maxout", "dcgan", "resnet", "r3gan"),
     "evaluate.metrics": (
         *("fid", "misfit", "kid", "fid_infinity", "mind", "precision", "recall", "density", "coverage", "diversity"),
-        *("ndb", "missing_bins", "memorised", "copies", "modes", "strict_modes", "high_quality", "reverse_kl"),
+        *("duplicates", "ndb", "missing_bins", "memorised", "copies"),
+        *("modes", "strict_modes", "high_quality", "reverse_kl", "mode_diversity"),
     ),
     "train.loss": ("minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic"),
 }

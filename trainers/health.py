@@ -16,6 +16,9 @@ from trainers.report import Health, Verdict
 WATCHED = ("coverage", "diversity", "misfit")
 """The measures that every evaluation takes, whatever else it was asked for."""
 
+MODES = "mode_diversity"
+"""The measure that stands for diversity where the modes are known: blur makes pictures alike without losing a mode."""
+
 THRESHOLDS = {
     # Diversity follows the share of modes that are left (tests/metrics/test_diversity.py): half is what "collapsed"
     # means in tests/benchmarks/collapse/judge.py.
@@ -75,7 +78,7 @@ class HealthMonitor:
             reasons += _not_diverse(metrics, memory.last) + _off_the_mark(metrics, memory.last)
             reasons += self._stalled(metrics)
         memory.bad_in_a_row = memory.bad_in_a_row + 1 if reasons else 0
-        for name in set(WATCHED) & set(metrics):
+        for name in {*WATCHED, MODES} & set(metrics):
             memory.last[name] = metrics[name]
             better = min if name == "misfit" else max
             memory.best[name] = better(metrics[name], memory.best.get(name, metrics[name]))
@@ -119,9 +122,10 @@ def _broken(losses: Mapping[str, float], signals: Mapping[str, float]) -> list[s
 
 def _not_diverse(metrics: Mapping[str, float], last: Mapping[str, float]) -> list[str]:
     """A generator that makes few different things, and does not learn to make more."""
-    now, before = metrics.get("diversity", math.inf), last.get("diversity", 0.0)
+    name, words = (MODES, "the number of modes") if MODES in metrics else ("diversity", "diversity")
+    now, before = metrics.get(name, math.inf), last.get(name, 0.0)
     if now < THRESHOLDS["diversity floor"] and now < THRESHOLDS["growth"] * before:
-        return [f"diversity is {now:.2g} of the real data's and does not grow ({before:.2g} at the report before)"]
+        return [f"{words} is {now:.2g} of the real data's and does not grow ({before:.2g} at the report before)"]
     return []
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainers.metrics.diversity import effective_number, relative_diversity
+from trainers.metrics.diversity import duplicates, effective_number, relative_diversity
 from trainers.randomness import normal
 
 
@@ -31,3 +31,10 @@ def test_lost_modes_of_the_ring(ring_centers: Tensor, kept: int):
 
 def test_the_order_of_samples_does_not_matter(real: Tensor, fake: Tensor):
     assert relative_diversity(real[:500].flip(0), fake.flip(0)) == pytest.approx(relative_diversity(real[:500], fake))
+
+
+def test_duplicates_are_counted_against_how_near_reals_come(real: Tensor):
+    half = torch.cat([real[:300], real[:300] + 1e-9])
+    assert duplicates(real, half) == 1
+    assert duplicates(real[:300], real[300:]) < 0.05
+    assert duplicates(real, torch.cat([real[:1].expand(300, -1), 10 * real[:300]])) == pytest.approx(0.5, abs=0.02)

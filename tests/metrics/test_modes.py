@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trainers.metrics.features import FeatureError
-from trainers.metrics.modes import class_report, mode_report
+from trainers.metrics.modes import class_report, mode_report, relative_mode_diversity
 from trainers.randomness import normal, stream
 
 N = 20_000
@@ -67,3 +67,10 @@ def test_samples_of_another_space_are_refused(ring_centers: Tensor):
 def _mixture(centers: Tensor) -> Tensor:
     chosen = torch.arange(N) % len(centers)
     return centers[chosen] + 0.01 * normal((N, 2), "mixture")
+
+
+@pytest.mark.parametrize(("count", "kept"), [(8, 8), (8, 2), (1000, 1000), (1000, 500), (1000, 1)])
+def test_the_relative_number_of_modes_from_a_thousand_samples(count: int, kept: int):
+    generator = torch.Generator().manual_seed(0)
+    reals, fakes = (torch.randint(n, (1000,), generator=generator) for n in (count, kept))
+    assert relative_mode_diversity(reals, fakes) == pytest.approx(kept / count, rel=0.15)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from trainers.metrics.features import Features, blocks, distances, pair
+from trainers.metrics.features import Features, blocks, distances, neighbour_radii, pair
 
 
 def relative_diversity(real: Features, fake: Features) -> float:
@@ -22,6 +22,16 @@ def relative_diversity(real: Features, fake: Features) -> float:
     n = min(len(x), len(y))
     width = kernel_width(x[:n])
     return effective_number(y[:n], width) / effective_number(x[:n], width)
+
+
+def duplicates(real: Features, fake: Features) -> float:
+    """Share of fakes (m, d) whose nearest other fake is nearer than 99 % of reals (n, d) have another real.
+
+    0.01 for equal distributions, 1 for a constant generator. Raises FeatureError.
+    """
+    x, y = pair(real, fake)
+    n = min(len(x), len(y))
+    return float((neighbour_radii(y[:n], 1) <= neighbour_radii(x[:n], 1).quantile(0.01)).double().mean())
 
 
 def effective_number(x: Tensor, width: float) -> float:

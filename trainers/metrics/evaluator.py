@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trainers.config import Config
 from trainers.data import Dataset
-from trainers.health import WATCHED
+from trainers.health import MODES, WATCHED
 from trainers.metrics.real import AT_MOST, Shelf, real_side
 from trainers.metrics.table import METRICS, Comparison, Measure
 from trainers.randomness import normal
@@ -28,12 +28,13 @@ class Evaluator:
 
     def __init__(self, config: Config, dataset: Dataset, world: World, shelf: Shelf | None = None) -> None:
         evaluate = config.evaluate
-        wanted = (*evaluate.metrics, *WATCHED)
+        self._real = real_side(config, dataset, world, shelf)
+        modes_known = bool(dataset.space.centers) or self._real.extractor.classify is not None
+        wanted = (*evaluate.metrics, *WATCHED, *((MODES,) if modes_known else ()))
         self._measures: list[Measure] = list(
             dict.fromkeys(lookup(METRICS, name, "evaluate.metrics") for name in wanted)
         )
         self._world = world
-        self._real = real_side(config, dataset, world, shelf)
         self._space = dataset.space
         self._samples = evaluate.samples
         self._latents = _share(

@@ -33,6 +33,20 @@ def class_report(classes: Tensor, count: int) -> dict[str, float]:
     return _spread(torch.bincount(classes, minlength=count), len(classes))
 
 
+def relative_mode_diversity(real: Tensor, fake: Tensor) -> float:
+    """Effective number of modes among fakes over that among reals; modes as numbers, int64 (m,) and (n,).
+
+    The effective number is 1 over the probability that two different samples share a mode (Simpson 1949; Hill number of
+    order 2), which needs far fewer samples than modes: 1,000 of 1,000 tell a half from a whole.
+    """
+    return _effective_modes(fake) / _effective_modes(real)
+
+
+def _effective_modes(modes: Tensor) -> float:
+    counts = torch.bincount(modes).double()
+    return len(modes) * (len(modes) - 1) / max(float((counts * (counts - 1)).sum()), 1.0)
+
+
 def _spread(counts: Tensor, samples: int) -> dict[str, float]:
     share = counts.double() / counts.sum().clamp(min=1)
     return {

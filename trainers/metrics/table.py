@@ -10,14 +10,14 @@ from torch import Tensor
 
 from trainers.data import Space
 from trainers.metrics.bins import missing_bins
-from trainers.metrics.diversity import relative_diversity
+from trainers.metrics.diversity import duplicates, relative_diversity
 from trainers.metrics.extrapolated import frechet_distance_infinity
-from trainers.metrics.features import FeatureError
+from trainers.metrics.features import FeatureError, distances
 from trainers.metrics.frechet import frechet_distance
 from trainers.metrics.kernel import kernel_distance
 from trainers.metrics.memory import memorisation
 from trainers.metrics.mind import sliced_distance
-from trainers.metrics.modes import class_report, mode_report
+from trainers.metrics.modes import class_report, mode_report, relative_mode_diversity
 from trainers.metrics.prdc import prdc
 
 
@@ -70,6 +70,10 @@ def _diversity(c: Comparison) -> dict[str, float]:
     return {"diversity": relative_diversity(c.real_sample, c.fake)}
 
 
+def _duplicates(c: Comparison) -> dict[str, float]:
+    return {"duplicates": duplicates(c.real_sample, c.fake)}
+
+
 def _bins(c: Comparison) -> dict[str, float]:
     return missing_bins(c.real, c.fake)
 
@@ -81,8 +85,19 @@ def _memory(c: Comparison) -> dict[str, float]:
 def _modes(c: Comparison) -> dict[str, float]:
     if c.space.centers:
         return mode_report(c.fake, torch.tensor(c.space.centers), c.space.std)
+    return class_report(_modes_of(c, c.fake), c.space.classes)
+
+
+def _mode_diversity(c: Comparison) -> dict[str, float]:
+    return {"mode_diversity": relative_mode_diversity(_modes_of(c, c.real_sample), _modes_of(c, c.fake))}
+
+
+def _modes_of(c: Comparison, features: Tensor) -> Tensor:
+    """The class of each row, or its nearest centre."""
+    if c.space.centers:
+        return distances(features.double(), torch.tensor(c.space.centers, dtype=torch.float64)).argmin(1)
     if c.classify is not None:
-        return class_report(c.classify(c.fake), c.space.classes)
+        return c.classify(features)
     raise FeatureError("modes are known only for data with centres (ring, grid) or digits under digits-cnn")
 
 
@@ -97,6 +112,7 @@ METRICS: dict[str, Measure] = {
     "density": _prdc,
     "coverage": _prdc,
     "diversity": _diversity,
+    "duplicates": _duplicates,
     "ndb": _bins,
     "missing_bins": _bins,
     "memorised": _memory,
@@ -105,4 +121,5 @@ METRICS: dict[str, Measure] = {
     "strict_modes": _modes,
     "high_quality": _modes,
     "reverse_kl": _modes,
+    "mode_diversity": _mode_diversity,
 }
