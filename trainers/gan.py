@@ -23,6 +23,9 @@ from trainers.step import Penalties, discriminator_step, generator_step, penalis
 from trainers.tally import Tally
 from trainers.world import World
 
+# Losses and signals are looked at every so many steps, and in the first after a report: looking at every step of a
+# small network costs a twentieth of it. A prime, so that lazy penalties do not always fall between.
+WATCHED_STEPS = 23
 LOSS_NAMES = ("generator", "discriminator")
 
 
@@ -71,16 +74,18 @@ class GanTraining:
         number = self.images // self.settings.batch_size
         real, labels = self._real(number)
         both = (number + 1) % self.settings.n_dis == 0
+        watched = {"discriminator": self._watched("discriminator", number, since=1)}
+        watched["generator"] = both and self._watched("generator", number, since=self.settings.n_dis)
+        before = {name: self.players.weights(name) for name, looked in watched.items() if looked}
         if self.compiled:
             signals = self._compiled_step(self.compiled, real, labels, number, both)
         else:
-            signals = self._discriminator_step(real, labels, number)
+            signals = self._discriminator_step(real, labels, number, watched["discriminator"])
         self.images += self.settings.batch_size
-        if self.settings.ada_target is not None:
-            signals["ada_probability"] = self._adjusted(signals["real_sign"], number)
         if both and not self.compiled:
-            signals |= self._generator_step(real, labels, number)
-        self.tally.add(signals)
+            signals |= self._generator_step(real, labels, number, watched["generator"])
+        if before:
+            self.tally.add(signals | self.players.movement(before))
 
     def retune(self, settings: Train) -> None:
         """Goes on with other settings of training, the same networks and data."""
@@ -111,6 +116,10 @@ class GanTraining:
         self.players.load(tensors)
         self.images = images
 
+    def _watched(self, player: str, number: int, since: int) -> bool:
+        """Whether this move of a player, ``since`` steps after its last one, is looked at."""
+        return number // WATCHED_STEPS != (number - since) // WATCHED_STEPS or player not in self.tally
+
     def _compiled_step(
         self, run: CompiledStep, real: Tensor, labels: Tensor | None, number: int, both: bool
     ) -> Signals:
@@ -121,7 +130,7 @@ class GanTraining:
         with self.players.precision():
             return run(real, labels, (self._latents(number, "for discriminator"), more_latents), numbers)
 
-    def _discriminator_step(self, real: Tensor, labels: Tensor | None, number: int) -> Signals:
+    def _discriminator_step(self, real: Tensor, labels: Tensor | None, number: int, watched: bool) -> Signals:
         with torch.no_grad(), self.players.precision():
             fake = self.players.generator(self._latents(number, "for discriminator"), labels).float()
         views = self._view(number, "real"), self._view(number, "fake")
@@ -132,24 +141,26 @@ class GanTraining:
             else:
                 critic = self.players.wrapped_discriminator
                 judgement = discriminator_step(critic, views[0](real), views[1](fake), labels, self.loss)
-        return judgement.signals(self.players.discriminator_update(self.images))
+        norm = self.players.discriminator_update(self.images, watched)
+        if self.settings.ada_target is not None and (number + 1) % ADA_INTERVAL == 0:
+            self._adjust(judgement.real_logits, self.settings.ada_target)
+        if norm is None:
+            return {}
+        ada = {} if self.settings.ada_target is None else {"ada_probability": self.players.ada}
+        return judgement.signals(norm) | ada
 
-    def _generator_step(self, real: Tensor, labels: Tensor | None, number: int) -> Signals:
+    def _generator_step(self, real: Tensor, labels: Tensor | None, number: int, watched: bool) -> Signals:
         latents, view = self._latents(number, "for generator"), self._view(number, "generator")
         real = self._view(number, "real again")(real) if self.loss.paired else real
         generator, critic = self.players.wrapped_generator, self.players.discriminator
         with self.players.precision():
             value = generator_step(generator, critic, latents, real, labels, self.loss, view)
-        return {"generator": value, "generator_gradient_norm": self.players.generator_update(self.images)}
+        norm = self.players.generator_update(self.images, watched)
+        return {} if norm is None else {"generator": value, "generator_gradient_norm": norm}
 
-    def _adjusted(self, real_sign: Tensor, number: int) -> Tensor:
-        """ADA's p, moved where it is time."""
-        settings, players = self.settings, self.players
-        if settings.ada_target is not None and (number + 1) % ADA_INTERVAL == 0:
-            players.ada = adjusted(
-                players.ada, self.world.mean(real_sign.clone()), settings.ada_target, settings.batch_size
-            )
-        return players.ada
+    def _adjust(self, real_logits: Tensor, target: float) -> None:
+        sign = self.world.mean(real_logits.sign().mean())
+        self.players.ada = adjusted(self.players.ada, sign, target, self.settings.batch_size)
 
     def _real(self, number: int) -> tuple[Tensor, Tensor | None]:
         batch = self.examples[self.order.rows(number, self.world).to(self.world.device)]

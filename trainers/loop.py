@@ -18,7 +18,7 @@ from trainers import state
 from trainers.config import Config
 from trainers.data import Dataset, load
 from trainers.errors import CheckpointError, TrainerError
-from trainers.gan import GanTraining
+from trainers.gan import WATCHED_STEPS, GanTraining
 from trainers.health import HealthMonitor
 from trainers.metrics import Evaluator, Shelf
 from trainers.pictures import draw
@@ -53,7 +53,7 @@ def train(
             return
 
 
-NOTICE = 50  # steps between looks at the count of broken gradients, which the device otherwise keeps to itself
+NOTICE = WATCHED_STEPS  # between looks at the count of broken steps, which the device otherwise keeps to itself
 
 
 class Run:

@@ -5,6 +5,7 @@ changes.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -35,11 +36,10 @@ class Updater:
         self.values = {name: parameter.detach() for name, parameter in network.named_parameters()}
         self.states: list[dict[str, Tensor]] = [self.optimiser.state[p] for p in self.parameters]
 
-    def update(self, rate: float) -> Tensor:
-        """One step of Adam; returns the norm of the gradient, NaN or infinite where it was so."""
+    def update(self, rate: float, watched: bool) -> Tensor | None:
+        """One step of Adam; returns the norm of the gradient, NaN or infinite where it was so, if it is ``watched``."""
         self.world.reduce_gradients(self.wrapped)
-        gradients = [p.grad for p in self.parameters if p.grad is not None]
-        norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        norm = _norm([p.grad for p in self.parameters if p.grad is not None]) if watched else None
         self.optimiser.param_groups[0]["lr"] = rate
         self.optimiser.step()
         for parameter in self.parameters:
@@ -120,18 +120,30 @@ class Players:
         """The context in which networks run forward."""
         return torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.config.train.precision == "bf16")
 
-    def discriminator_update(self, images: int) -> Tensor:
-        """Moves the discriminator along its gradient; returns the gradient's norm."""
-        return self.updaters["discriminator"].update(self.rates(images)[1])
+    def discriminator_update(self, images: int, watched: bool) -> Tensor | None:
+        """Moves the discriminator along its gradient; returns the gradient's norm where it is ``watched``."""
+        return self.updaters["discriminator"].update(self.rates(images)[1], watched)
 
-    def generator_update(self, images: int) -> Tensor:
+    def generator_update(self, images: int, watched: bool) -> Tensor | None:
         """The same for the generator; its average follows. Its buffers (batch statistics) are copied."""
         updater = self.updaters["generator"]
-        norm = updater.update(self.rates(images)[0])
+        norm = updater.update(self.rates(images)[0], watched)
         ema.update(self.averaged, updater.parameters, self.keep(images))
         if self._buffers[0]:
             torch._foreach_copy_(*self._buffers)
         return norm
+
+    def weights(self, player: str) -> list[Tensor]:
+        """Copies of a player's parameters."""
+        return [value.clone() for value in self.updaters[player].values.values()]
+
+    def movement(self, before: dict[str, list[Tensor]]) -> dict[str, Tensor]:
+        """How far players are from what they were ``before``, over the norm of their weights."""
+        moved = {}
+        for name, earlier in before.items():
+            now = list(self.updaters[name].values.values())
+            moved[f"{name}_update_ratio"] = _norm(torch._foreach_sub(now, earlier)) / _norm(now)
+        return moved
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """All state as named tensors, a group per file of a checkpoint."""
@@ -163,6 +175,11 @@ class Players:
         train = self.config.train
         left = share(train.lr_schedule, train.lr_final, images / train.images)
         return train.generator_lr * left, train.discriminator_lr * left
+
+
+def _norm(tensors: Sequence[Tensor]) -> Tensor:
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tuple(tensors))))
+    return norm
 
 
 def _synchronised(network: nn.Module, world: World) -> nn.Module:

@@ -19,6 +19,9 @@ class Tally:
         self._steps: dict[tuple[str, ...], int] = {}
         self._broken: Tensor | None = None
 
+    def __contains__(self, name: str) -> bool:
+        return any(name in names for names in self._sums)
+
     def add(self, values: dict[str, Tensor]) -> None:
         """One step's values; not every step need bring the same names."""
         names, row = tuple(values), torch.stack(list(values.values()))

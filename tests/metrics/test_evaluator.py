@@ -124,3 +124,14 @@ def _measure_on_rank(rank: int, port: int, results: SimpleQueue[dict[str, float]
     torch.set_num_threads(1)
     results.put(evaluator(World(rank, 2, torch.device("cpu")))(circle))
     torch.distributed.destroy_process_group()
+
+
+def test_more_fakes_than_reals_are_compared_in_equal_numbers():
+    few = Config.model_validate({"data": {"name": "digits"}, "evaluate": {"samples": 2000, "metrics": ["diversity"]}})
+    data = load(few.data)
+    pool = data.train[torch.arange(1437)].floats()
+    evaluate = Evaluator(few, data, World.single())
+    found = evaluate(lambda z: pool[torch.arange(len(z)) % len(pool)])
+    assert found["diversity"] < 0.6, "512 different pictures, shown again and again"
+    every = iter(torch.split(torch.cat([pool, pool]), 512))
+    assert evaluate(lambda z: next(every)[: len(z)])["diversity"] == pytest.approx(1)

@@ -6,22 +6,40 @@ is the Vendi score of order 2 (Pasarkar and Dieng, arXiv 2310.12952), which need
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import torch
 from torch import Tensor
 
-from trainers.metrics.features import Features, blocks, distances, neighbour_radii, pair
+from trainers.metrics.features import Features, blocks, neighbour_radii, one, pair
 
 
 def relative_diversity(real: Features, fake: Features) -> float:
     """Effective number of different fakes (m, d) over that of as many reals (n, d).
 
     About 1 for equal distributions, near 0 for a constant generator, above 1 for one that scatters more than the real
-    data. The kernel's width is taken from the real data alone, so that a fake cannot choose its own ruler. Raises
-    FeatureError.
+    data. Raises FeatureError.
     """
     x, y = pair(real, fake)
     n = min(len(x), len(y))
-    width = kernel_width(x[:n])
-    return effective_number(y[:n], width) / effective_number(x[:n], width)
+    return Diversity.of(x[:n]).relative(y[:n])
+
+
+class Diversity(NamedTuple):
+    """The real data's effective number, and the kernel's width, which they alone decide: no fake chooses its ruler."""
+
+    number: float
+    width: float
+
+    @classmethod
+    def of(cls, real: Features) -> Diversity:
+        """The ruler that reals (n, d) give."""
+        x = one(real, "real")
+        return cls(effective_number(x, kernel_width(x)), kernel_width(x))
+
+    def relative(self, fake: Features) -> float:
+        """``relative_diversity`` of fakes (n, d)."""
+        return effective_number(one(fake, "fake"), self.width) / self.number
 
 
 def duplicates(real: Features, fake: Features) -> float:
@@ -37,7 +55,12 @@ def duplicates(real: Features, fake: Features) -> float:
 def effective_number(x: Tensor, width: float) -> float:
     """``1 / mean(k(xi, xj)^2)`` for the Gaussian kernel of that width: 1 for one repeated point, n for n points far
     apart."""
-    total = sum(float((-(distances(x[rows], x) / width).square()).exp().sum()) for rows in blocks(x, len(x)))
+    scaled = (x - x.mean(0)) / width
+    squares = scaled.square().sum(1)
+    total = 0.0
+    for rows in blocks(x, len(x)):  # in place, since this is most of an evaluation's time: 2 xy - yy - xx is -|x - y|^2
+        exponents = torch.addmm(squares, scaled[rows], scaled.T, beta=-1, alpha=2)
+        total += float(exponents.sub_(squares[rows, None]).exp_().sum())
     return len(x) ** 2 / total
 
 

@@ -12,7 +12,7 @@ from trainers.config import Config
 from trainers.data import Dataset
 from trainers.health import MODES, WATCHED
 from trainers.metrics.real import AT_MOST, Shelf, real_side
-from trainers.metrics.table import METRICS, Comparison, Measure
+from trainers.metrics.table import METRICS, Comparison, Measure, Reals
 from trainers.randomness import normal
 from trainers.registry import lookup
 from trainers.world import World
@@ -35,7 +35,8 @@ class Evaluator:
             dict.fromkeys(lookup(METRICS, name, "evaluate.metrics") for name in wanted)
         )
         self._world = world
-        self._space = dataset.space
+        extractor, train, held_out = self._real
+        self._reals = Reals(train, held_out, dataset.space, extractor.classify, evaluate.samples)
         self._samples = evaluate.samples
         self._latents = _share(
             normal((evaluate.samples, config.model.latent_dim), config.train.seed, "evaluate"), world
@@ -61,7 +62,7 @@ class Evaluator:
         return dict(metrics)
 
     def _measure(self, fake: Tensor) -> tuple[dict[str, float], list[str]]:
-        comparison = Comparison(self._real.train, fake, self._real.held_out, self._space, self._real.extractor.classify)
+        comparison = Comparison(self._reals, fake)
         metrics: dict[str, float] = {}
         failures: list[str] = []
         for measure in self._measures:

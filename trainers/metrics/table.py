@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from trainers.data import Space
 from trainers.metrics.bins import missing_bins
-from trainers.metrics.diversity import duplicates, relative_diversity
+from trainers.metrics.diversity import Diversity, duplicates
 from trainers.metrics.extrapolated import frechet_distance_infinity
 from trainers.metrics.features import FeatureError, distances
 from trainers.metrics.frechet import frechet_distance
@@ -18,27 +20,57 @@ from trainers.metrics.kernel import kernel_distance
 from trainers.metrics.memory import memorisation
 from trainers.metrics.mind import sliced_distance
 from trainers.metrics.modes import class_report, mode_report, relative_mode_diversity
-from trainers.metrics.prdc import prdc
+from trainers.metrics.prdc import prdc, real_radii
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """What a measure may look at: features (n, d) of training data, (m, d) of generated samples, (h, d) of test data.
+@dataclass(frozen=True, eq=False)
+class Reals:
+    """The real half of every comparison: features (n, d) of training data, (h, d) of held-out data.
 
     ``space`` knows the centres where the real distribution is a known mixture of Gaussians; ``classify`` gives classes
-    (n,) of features where the extractor is a classifier of such data.
+    (n,) of features where the extractor is a classifier of such data. What depends on nothing else is computed once.
     """
 
-    real: Tensor
-    fake: Tensor
+    train: Tensor
     held_out: Tensor
     space: Space
-    classify: Callable[[Tensor], Tensor] | None = None
+    classify: Callable[[Tensor], Tensor] | None
+    fakes: int
 
     @property
-    def real_sample(self) -> Tensor:
+    def sample(self) -> Tensor:
         """As many reals as fakes where there are enough: neighbourhoods compare only between sets of one size."""
-        return self.real[: len(self.fake)]
+        return self.train[: self.fakes]
+
+    @cached_property
+    def radii(self) -> Tensor:
+        """Of the balls to each fifth neighbour, for ``prdc``."""
+        return real_radii(self.sample)
+
+    @cached_property
+    def diversity(self) -> Diversity:
+        """The ruler for ``relative_diversity``."""
+        return Diversity.of(self.sample)
+
+    @cached_property
+    def modes(self) -> Tensor:
+        """Class or nearest centre of each of the sample."""
+        return self.modes_of(self.sample)
+
+    def modes_of(self, features: Tensor) -> Tensor:
+        """The class of each row, or its nearest centre."""
+        if self.space.centers:
+            return distances(features.double(), torch.tensor(self.space.centers, dtype=torch.float64)).argmin(1)
+        if self.classify is not None:
+            return self.classify(features)
+        raise FeatureError("modes are known only for data with centres (ring, grid) or digits under digits-cnn")
+
+
+class Comparison(NamedTuple):
+    """What a measure may look at: the reals, and features (m, d) of generated samples."""
+
+    real: Reals
+    fake: Tensor
 
 
 Measure = Callable[[Comparison], dict[str, float]]
@@ -46,59 +78,51 @@ Measure = Callable[[Comparison], dict[str, float]]
 
 def _fid(c: Comparison) -> dict[str, float]:
     """``misfit`` is the distance over that between the data and one average picture: 1 is bad, whatever the scale."""
-    fid = frechet_distance(c.real, c.fake)
-    return {"fid": fid, "misfit": fid / float(c.real.double().var(0).sum())}
+    fid = frechet_distance(c.real.train, c.fake)
+    return {"fid": fid, "misfit": fid / float(c.real.train.double().var(0).sum())}
 
 
 def _kid(c: Comparison) -> dict[str, float]:
-    return {"kid": kernel_distance(c.real_sample, c.fake)}
+    return {"kid": kernel_distance(c.real.sample, c.fake)}
 
 
 def _fid_infinity(c: Comparison) -> dict[str, float]:
-    return {"fid_infinity": frechet_distance_infinity(c.real, c.fake)}
+    return {"fid_infinity": frechet_distance_infinity(c.real.train, c.fake)}
 
 
 def _mind(c: Comparison) -> dict[str, float]:
-    return {"mind": sliced_distance(c.real_sample, c.fake)}
+    return {"mind": sliced_distance(c.real.sample, c.fake)}
 
 
 def _prdc(c: Comparison) -> dict[str, float]:
-    return prdc(c.real_sample, c.fake)
+    return prdc(c.real.sample, c.fake, radii=c.real.radii)
 
 
 def _diversity(c: Comparison) -> dict[str, float]:
-    return {"diversity": relative_diversity(c.real_sample, c.fake)}
+    return {"diversity": c.real.diversity.relative(c.fake[: len(c.real.sample)])}
 
 
 def _duplicates(c: Comparison) -> dict[str, float]:
-    return {"duplicates": duplicates(c.real_sample, c.fake)}
+    return {"duplicates": duplicates(c.real.sample, c.fake)}
 
 
 def _bins(c: Comparison) -> dict[str, float]:
-    return missing_bins(c.real, c.fake)
+    return missing_bins(c.real.train, c.fake)
 
 
 def _memory(c: Comparison) -> dict[str, float]:
-    return memorisation(c.real, c.held_out, c.fake)
+    return memorisation(c.real.train, c.real.held_out, c.fake)
 
 
 def _modes(c: Comparison) -> dict[str, float]:
-    if c.space.centers:
-        return mode_report(c.fake, torch.tensor(c.space.centers), c.space.std)
-    return class_report(_modes_of(c, c.fake), c.space.classes)
+    space = c.real.space
+    if space.centers:
+        return mode_report(c.fake, torch.tensor(space.centers), space.std)
+    return class_report(c.real.modes_of(c.fake), space.classes)
 
 
 def _mode_diversity(c: Comparison) -> dict[str, float]:
-    return {"mode_diversity": relative_mode_diversity(_modes_of(c, c.real_sample), _modes_of(c, c.fake))}
-
-
-def _modes_of(c: Comparison, features: Tensor) -> Tensor:
-    """The class of each row, or its nearest centre."""
-    if c.space.centers:
-        return distances(features.double(), torch.tensor(c.space.centers, dtype=torch.float64)).argmin(1)
-    if c.classify is not None:
-        return c.classify(features)
-    raise FeatureError("modes are known only for data with centres (ring, grid) or digits under digits-cnn")
+    return {"mode_diversity": relative_mode_diversity(c.real.modes, c.real.modes_of(c.fake))}
 
 
 METRICS: dict[str, Measure] = {
