@@ -25,7 +25,7 @@ from trainers.world import World
 
 # Losses and signals are looked at every so many steps, and in the first after a report: looking at every step of a
 # small network costs a twentieth of it. A prime, so that lazy penalties do not always fall between.
-WATCHED_STEPS = 23
+WATCHED_STEPS = 47
 LOSS_NAMES = ("generator", "discriminator")
 
 

@@ -131,7 +131,7 @@ def test_more_fakes_than_reals_are_compared_in_equal_numbers():
     data = load(few.data)
     pool = data.train[torch.arange(1437)].floats()
     evaluate = Evaluator(few, data, World.single())
-    found = evaluate(lambda z: pool[torch.arange(len(z)) % len(pool)])
-    assert found["diversity"] < 0.6, "512 different pictures, shown again and again"
+    found = evaluate(lambda z: pool[torch.arange(len(z)) % 10])
+    assert found["diversity"] < 0.3, "ten different pictures, shown again and again"
     every = iter(torch.split(torch.cat([pool, pool]), 512))
     assert evaluate(lambda z: next(every)[: len(z)])["diversity"] == pytest.approx(1)
