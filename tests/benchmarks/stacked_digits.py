@@ -24,7 +24,6 @@ SEEDS = Seeds("stacked-digits", ("modes", "strict_modes", "reverse_kl"))
 BASELINE = (
     *("train.loss=non_saturating", "train.r1_gamma=0", "train.r2_gamma=0", "train.beta1=0.5", "train.ema_half_life=0"),
     *("train.generator_lr=1.0e-4", "train.discriminator_lr=2.0e-4", "train.lr_schedule=constant"),
-    "model.generator_norm=batch",
 )
 RECIPES = {
     "dcgan": (*BASELINE, "model.discriminator_norm=batch"),
