@@ -98,7 +98,9 @@ class Run:
         watch, broken = not self.monitor.diverged, False
         while self.training.images < until and not broken:
             self.training.step()
-            look = watch and self.training.images // self.config.train.batch_size % NOTICE == 0
+            look = (
+                watch and self.training.images // self.config.train.batch_size % NOTICE == 1
+            )  # right after a watched step
             broken = look and self.training.broken()
         losses, signals = self.training.means()
         self.seconds += time.perf_counter() - start
