@@ -15,7 +15,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -242,7 +242,8 @@ def _interruptible(conductor: Conductor, progress: Progress) -> Iterator[None]:
         if conductor.interrupted:
             raise KeyboardInterrupt
         conductor.interrupted = True
-        progress.note("interrupted: finishing the current reports (again to stop at once)")
+        with suppress(RuntimeError):  # the signal may come in the middle of a line that is being printed
+            progress.note("interrupted: finishing the current reports (again to stop at once)")
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
