@@ -23,7 +23,7 @@ from trainers.config import Config
 from trainers.errors import TrainerError
 from trainers.loop import train
 from trainers.report import Report
-from trainers.settings import SettingsError, build, read
+from trainers.settings import Document, SettingsError, build, read
 from trainers.world import World
 
 # What else a sweep file holds; one training has no use for it.
@@ -61,14 +61,20 @@ def _arguments() -> argparse.Namespace:
 
 
 def _config(file: Path, overrides: list[str], ranks: int) -> Config:
-    document = read(file, overrides)
-    for name in OF_A_SWEEP:
-        document.values.pop(name, None)
+    document = read_training(file, overrides)
     config = build(Config, document)
     found = [document.problem(where, message) for where, message in problems(config, ranks, torch.cuda.is_available())]
     if found:
         raise SettingsError(str(file), found)
     return config
+
+
+def read_training(file: Path, overrides: list[str]) -> Document:
+    """What a file, which may be a sweep's, says of one training."""
+    document = read(file, overrides)
+    for name in OF_A_SWEEP:
+        document.values.pop(name, None)
+    return document
 
 
 def _ranks(arguments: argparse.Namespace) -> int:

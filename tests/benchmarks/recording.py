@@ -11,9 +11,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
-import os
-import platform
 import statistics
 import tempfile
 from pathlib import Path
@@ -27,6 +24,7 @@ from orchestrator.search.trial import Leg
 from orchestrator.show import Quiet
 from orchestrator.spec import load
 from orchestrator.tracking.spool import Spool
+from tests.benchmarks.results import tell
 
 ONE_TRIAL = ("search.trials=1", "rungs=null", "confirm.top=0", "train.images=300_000")
 
@@ -73,11 +71,8 @@ def main() -> None:
         "with_recording_s": [round(s, 2) for s in with_],
         "without_s": [round(s, 2) for s in without],
         "median_ratio": round(statistics.median(ratios), 4),
-        "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f} at the end",
     }
-    print(json.dumps(result, indent=2))
-    if chosen.out:
-        chosen.out.write_text(json.dumps(result, indent=2) + "\n")
+    tell(result, chosen.out)
 
 
 if __name__ == "__main__":

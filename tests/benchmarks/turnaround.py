@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import tempfile
 import time
@@ -25,6 +24,7 @@ from typing import Any, Literal
 from orchestrator.artifacts import open_store
 from orchestrator.execution.environment import prepare
 from orchestrator.execution.order import GangSpec, LegOrder
+from tests.benchmarks.results import tell
 from trainers.config import Config
 
 CONFIG = Config.model_validate(
@@ -147,11 +147,8 @@ def main() -> None:
         "peer_median_s": round(statistics.median(theirs), 2),
         "peer_turns": len(theirs),
         "ratio": round(statistics.median(theirs) / statistics.median(mine), 1),
-        "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f} at the end",
     }
-    print(json.dumps(result, indent=2))
-    if chosen.out:
-        chosen.out.write_text(json.dumps(result, indent=2) + "\n")
+    tell(result, chosen.out)
 
 
 if __name__ == "__main__":

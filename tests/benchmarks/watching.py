@@ -20,15 +20,15 @@ from unittest import mock
 import torch
 
 from tests.benchmarks.throughput import stretch
+from trainers.__main__ import read_training
 from trainers.config import Config
 from trainers.data import load
 from trainers.gan import GanTraining
 from trainers.metrics import Evaluator
-from trainers.settings import build, read
+from trainers.settings import build
 from trainers.world import World
 
 ROOT = Path(__file__).parents[2]
-OF_A_SWEEP = ("name", "search", "objective", "rungs", "confirm", "resources", "tracking", "artifacts")
 HEADER = """# What watching costs
 
 Written by `python -m tests.benchmarks.watching`: one thread of a 2-core virtual machine (AMD EPYC). Free signals:
@@ -46,10 +46,7 @@ def main() -> None:
     torch.set_num_threads(1)
     lines = ["| configuration | ms a step | free signals | ms an evaluation | share of time |", "|---|---|---|---|---|"]
     for file in sorted((ROOT / "configs").rglob("*.yaml")):
-        document = read(file, [])
-        for name in OF_A_SWEEP:
-            document.values.pop(name, None)
-        config = build(Config, document)
+        config = build(Config, read_training(file, []))
         lines.append(f"| {file.relative_to(ROOT)} | {measured(config, seconds)} |")
         print(lines[-1], flush=True)
     (ROOT / "infra" / "results" / "watching.md").write_text(HEADER + "\n".join(lines) + "\n")
