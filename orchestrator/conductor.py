@@ -196,7 +196,7 @@ class Conductor:
             self._spool.append(events.tagged(trial.id, tags))
 
     def _tell_confirmation(self, leg: Leg) -> None:
-        runs = [c for c in self._ledger.confirmations() if c.trial == leg.trial]
+        runs = self._ledger.confirmations.of(leg.trial)
         number = next(i for i, run in enumerate(runs) if run.seed == leg.confirm_seed)
         score = runs[number].score
         if score is not None:

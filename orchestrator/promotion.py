@@ -90,7 +90,7 @@ def _why_none(trials: list[Trial]) -> str:
 
 
 def _candidate(ledger: Ledger, trial: Trial) -> Candidate:
-    confirmed = next((c for c in ledger.confirmed() if c["trial"] == trial.id), None)
+    confirmed = next((c for c in ledger.confirmations.summaries() if c["trial"] == trial.id), None)
     return Candidate(
         trial.id,
         trial.state,
@@ -102,7 +102,7 @@ def _candidate(ledger: Ledger, trial: Trial) -> Candidate:
         trial.metrics,
         trial.violations,
         confirmed,
-        [c.seed for c in ledger.confirmations() if c.trial == trial.id and c.failed],
+        [c.seed for c in ledger.confirmations.of(trial.id) if c.failed],
     )
 
 

@@ -22,7 +22,7 @@ def describe(ledger: Ledger, paths: SweepPaths) -> dict[str, Any]:
         "state": state(ledger, paths),
         "trials": rows(ledger),
         "best": {"id": best.id, "score": best.score, "params": best.params} if best else None,
-        "confirmed": ledger.confirmed(),
+        "confirmed": ledger.confirmations.summaries(),
     }
 
 

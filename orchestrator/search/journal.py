@@ -10,6 +10,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from orchestrator.errors import UserError
+from orchestrator.lines import cut_torn_line
 
 
 def open_storage(url: str, journal: Path) -> BaseStorage:
@@ -42,19 +43,8 @@ class _FileLock(JournalFileOpenLock):
         """Waits for the lock."""
         self._held = os.open(f"{self._journal}.lock", os.O_CREAT | os.O_RDWR, 0o600)
         fcntl.flock(self._held, fcntl.LOCK_EX)
-        _cut_torn_line(self._journal)
+        cut_torn_line(self._journal)
         return True
 
     def release(self) -> None:
         os.close(self._held)
-
-
-def _cut_torn_line(journal: Path) -> None:
-    with journal.open("rb+") as file:
-        size = file.seek(0, os.SEEK_END)
-        if size == 0:
-            return
-        file.seek(-1, os.SEEK_END)
-        if file.read(1) != b"\n":
-            file.seek(0)
-            file.truncate(file.read().rfind(b"\n") + 1)

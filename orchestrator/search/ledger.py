@@ -11,9 +11,9 @@ from __future__ import annotations
 import json
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,16 +26,14 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from orchestrator.errors import UserError
 from orchestrator.search import objective, rungs
+from orchestrator.search.confirmation import Confirmations
 from orchestrator.search.journal import open_storage
 from orchestrator.search.space import distribution, suggest
-from orchestrator.search.trial import Confirmation, Leg, State, Trial
+from orchestrator.search.trial import RETRIES, Leg, State, Trial, with_newest
 from orchestrator.spec import Sweep
 from trainers.provenance import require_comparable
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
-
-RETRIES = 2
-"""A leg that crashed is tried this many times more from its last checkpoint; then the trial counts as crashed."""
 
 SweepState = Literal["running", "finished", "stopped", "interrupted", "failed"]
 
@@ -66,8 +64,8 @@ class Ledger:
 
     def __init__(self, storage: BaseStorage, study_id: int, sweep: Sweep) -> None:
         self._storage, self._study, self.sweep = storage, study_id, sweep
+        self.confirmations = Confirmations(storage, study_id, sweep)
         self._in_flight: set[int] = set()
-        self._confirming: set[tuple[int, int]] = set()
         self._lock = threading.RLock()
 
     # -- opening ---------------------------------------------------------------------------------------------------
@@ -129,9 +127,9 @@ class Ledger:
         """The finished, healthy trial with the best score that keeps every constraint. Confirmed medians count before
         single scores, and a trial that failed on a fresh seed does not count at all.
         """
-        failed = {c.trial for c in self.confirmations() if c.failed}
+        failed = {c.trial for c in self.confirmations.all() if c.failed}
         good = [t for t in self.trials() if t.promotable and t.id not in failed]
-        medians = {c["trial"]: c["median"] for c in self.confirmed() if c["median"] is not None}
+        medians = self.confirmations.medians()
         if any(t.id in medians for t in good):
             good = [t for t in good if t.id in medians]
         return min(
@@ -163,7 +161,7 @@ class Ledger:
                 trial = replace(decision.trial, state="running", target=decision.until)
                 self._write(trial)
             elif decision == "done":
-                return self._next_confirmation(trials)
+                return self.confirmations.next_leg(trials)
             else:
                 return "wait"
             self._in_flight.add(trial.id)
@@ -172,8 +170,7 @@ class Ledger:
     def is_over(self) -> bool:
         """Whether neither search nor confirmation has a leg left."""
         trials = self.trials()
-        searched = rungs.decide(trials, frozenset(), self._rules()) == "done"
-        return searched and next(self._unconfirmed(trials), None) is None
+        return rungs.decide(trials, frozenset(), self._rules()) == "done" and self.confirmations.are_done(trials)
 
     def _rules(self) -> rungs.Rules:
         sweep = self.sweep
@@ -224,9 +221,7 @@ class Ledger:
         images, metrics, health = report["images"], report["metrics"], report["health"]
         stored = tuple(report["stored"])
         if leg.confirm_seed is not None:
-            run = self._confirmation(leg)
-            reports = {**run.reports, images: metrics}
-            self._write_confirmation(replace(run, reports=reports, verdict=health["verdict"], checkpoints=stored))
+            self.confirmations.report(leg, images, metrics, health["verdict"], stored)
             return
         trial, frozen = self._read_one(leg.trial)
         if trial.ended:
@@ -258,18 +253,17 @@ class Ledger:
 
     def stored_late(self, leg: Leg, checkpoint: str) -> None:
         """A checkpoint whose upload ended after the leg's last report."""
-        if leg.confirm_seed is None:
-            trial = self.trial(leg.trial)
-            self._write(replace(trial, checkpoints=_with(trial.checkpoints, checkpoint)))
-        else:
-            run = self._confirmation(leg)
-            self._write_confirmation(replace(run, checkpoints=_with(run.checkpoints, checkpoint)))
+        if leg.confirm_seed is not None:
+            self.confirmations.stored_late(leg, checkpoint)
+            return
+        trial = self.trial(leg.trial)
+        self._write(replace(trial, checkpoints=with_newest(trial.checkpoints, checkpoint)))
 
     def end_leg(self, leg: Leg) -> Trial | None:
         """A leg came to its end: the trial waits at a rung, or has ended. None for a confirmation."""
         with self._lock:
             if leg.confirm_seed is not None:
-                self._end_confirmation(leg)
+                self.confirmations.end_leg(leg)
                 return None
             self._in_flight.discard(leg.trial)
             trial, frozen = self._read_one(leg.trial)
@@ -294,7 +288,7 @@ class Ledger:
         """
         with self._lock:
             if leg.confirm_seed is not None:
-                self._fail_confirmation(leg, blame)
+                self.confirmations.fail_leg(leg, blame)
                 return None
             self._in_flight.discard(leg.trial)
             trial, frozen = self._read_one(leg.trial)
@@ -309,7 +303,7 @@ class Ledger:
     def release(self) -> None:
         """Forget which legs are in flight (their executor is gone); they will be handed out again."""
         self._in_flight.clear()
-        self._confirming.clear()
+        self.confirmations.release()
 
     def close(self) -> list[Trial]:
         """The search is over: trials still waiting at a rung end as pruned. Returns them."""
@@ -329,62 +323,6 @@ class Ledger:
     def runs(self) -> dict[int | None, str]:
         attrs = self._study_attrs()
         return {None if k == "run:sweep" else int(k[4:]): v for k, v in attrs.items() if k.startswith("run:")}
-
-    # -- confirmation on fresh seeds -------------------------------------------------------------------------------
-
-    def confirmations(self) -> list[Confirmation]:
-        found = [_confirmation(v) for k, v in self._study_attrs().items() if k.startswith("confirm:")]
-        return sorted(found, key=lambda c: (c.trial, c.seed))
-
-    def confirmed(self) -> list[dict[str, Any]]:
-        """Per confirmed trial: its fresh seeds, their scores, the median and the worst (None while a seed is missing or
-        failed).
-        """
-        by_trial: dict[int, list[Confirmation]] = {}
-        for c in self.confirmations():
-            by_trial.setdefault(c.trial, []).append(c)
-        return [_summary(self.sweep, trial, runs) for trial, runs in by_trial.items()]
-
-    def _next_confirmation(self, trials: list[Trial]) -> Leg | Literal["wait", "done"]:
-        for trial, run in self._unconfirmed(trials):
-            if (run.trial, run.seed) not in self._confirming:
-                self._write_confirmation(run)
-                self._confirming.add((run.trial, run.seed))
-                return Leg(trial.id, trial.params, self.sweep.train.images, run.checkpoints, run.seed)
-        return "wait" if self._confirming else "done"
-
-    def _unconfirmed(self, trials: list[Trial]) -> Iterator[tuple[Trial, Confirmation]]:
-        """Once the search is done: the best finished trials, each on seeds the search has not used."""
-        known = {(c.trial, c.seed): c for c in self.confirmations()}
-        good = [t for t in trials if t.promotable]
-        for trial in sorted(good, key=lambda t: objective.cost(self.sweep.objective, t.score or 0.0))[
-            : self.sweep.confirm.top
-        ]:
-            for i in range(self.sweep.confirm.seeds):
-                seed = self.sweep.train.seed + 1_000 + i
-                run = known.get((trial.id, seed), Confirmation(trial.id, seed))
-                if not run.done:
-                    yield trial, run
-
-    def _end_confirmation(self, leg: Leg) -> None:
-        run = self._confirmation(leg)
-        bad = self.sweep.health.stops(run.verdict)
-        if max(run.reports, default=0) >= leg.until or bad:
-            score = None if bad else objective.score(self.sweep.objective, run.reports)
-            self._write_confirmation(replace(run, done=True, score=score))
-        self._confirming.discard((leg.trial, run.seed))
-
-    def _fail_confirmation(self, leg: Leg, blame: bool) -> None:
-        run = self._confirmation(leg)
-        attempts = run.attempts + blame
-        self._write_confirmation(replace(run, attempts=attempts, done=attempts > RETRIES))
-        self._confirming.discard((leg.trial, run.seed))
-
-    def _confirmation(self, leg: Leg) -> Confirmation:
-        return _confirmation(self._study_attrs()[f"confirm:{leg.trial}:{leg.confirm_seed}"])
-
-    def _write_confirmation(self, run: Confirmation) -> None:
-        self._storage.set_study_user_attr(self._study, f"confirm:{run.trial}:{run.seed}", asdict(run))
 
     # -- Optuna ----------------------------------------------------------------------------------------------------
 
@@ -427,11 +365,6 @@ class Ledger:
         return objective.worst(self.sweep.objective, seen)
 
 
-def _with(checkpoints: tuple[str, ...], newest: str) -> tuple[str, ...]:
-    """The last two, each once: the one before is there to fall back to."""
-    return (*(key for key in checkpoints if key != newest), newest)[-2:]
-
-
 def _standing(storage: BaseStorage, sweep: Sweep) -> int | None:
     """The study of this name. One that never got a trial (its data was missing, say) makes way for other settings."""
     try:
@@ -464,21 +397,3 @@ def _trial(frozen: FrozenTrial, sweep: Sweep, runs: Mapping[int | None, str]) ->
 
 def _record(trial: Trial) -> dict[str, Any]:
     return {key: getattr(trial, key) for key in _RECORD}
-
-
-def _confirmation(values: dict[str, Any]) -> Confirmation:
-    reports = {int(images): metrics for images, metrics in values["reports"].items()}
-    return Confirmation(**{**values, "reports": reports, "checkpoints": tuple(values["checkpoints"])})
-
-
-def _summary(sweep: Sweep, trial: int, runs: list[Confirmation]) -> dict[str, Any]:
-    scores = [run.score for run in runs]
-    known = sorted((s for s in scores if s is not None), reverse=sweep.objective.direction == "maximize")
-    complete = len(known) == sweep.confirm.seeds
-    return {
-        "trial": trial,
-        "seeds": [run.seed for run in runs],
-        "scores": scores,
-        "median": known[len(known) // 2] if complete else None,
-        "worst": known[-1] if complete else None,
-    }

@@ -9,6 +9,9 @@ State = Literal["running", "waiting", "finished", "pruned", "collapsed", "diverg
 ENDED = frozenset(get_args(State)) - {"running", "waiting"}
 BAD = frozenset({"collapsed", "diverged", "crashed"})
 
+RETRIES = 2
+"""A leg that crashed is tried this many times more from its last checkpoint; then the trial counts as crashed."""
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -69,20 +72,6 @@ class Leg:
     confirm_seed: int | None = None
 
 
-@dataclass(frozen=True)
-class Confirmation:
-    """One training of a finished trial on a fresh seed; ``score`` is None until it ended, or if it failed."""
-
-    trial: int
-    seed: int
-    done: bool = False
-    score: float | None = None
-    verdict: str = "healthy"
-    attempts: int = 0
-    checkpoints: tuple[str, ...] = ()
-    reports: dict[int, dict[str, float]] = field(default_factory=dict)
-
-    @property
-    def failed(self) -> bool:
-        """It ended without a score: collapsed, diverged, or dead after its retries."""
-        return self.done and self.score is None
+def with_newest(checkpoints: tuple[str, ...], newest: str) -> tuple[str, ...]:
+    """The last two, each once: the one before is there to fall back to."""
+    return (*(key for key in checkpoints if key != newest), newest)[-2:]

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from orchestrator.lines import cut_torn_line
+
 Event = dict[str, Any]
 
 
@@ -23,7 +25,7 @@ class Spool:
         self._path, self._mark = path, path.with_name(path.name + ".sent")
         self._lock = threading.Lock()
         path.touch()
-        self._cut_torn_line()
+        cut_torn_line(path)
         with path.open(encoding="utf-8") as file:
             self._ids = {event["id"] for event in map(json.loads, file) if "id" in event}
         self.sent = int(self._mark.read_text() or 0) if self._mark.exists() else 0
@@ -58,10 +60,3 @@ class Spool:
     @property
     def empty(self) -> bool:
         return self._path.stat().st_size <= self.sent
-
-    def _cut_torn_line(self) -> None:
-        """A writer killed in the middle of a line leaves a tail that the next append would glue to."""
-        content = self._path.read_bytes()
-        if content and not content.endswith(b"\n"):
-            with self._path.open("rb+") as file:
-                file.truncate(content.rfind(b"\n") + 1)

@@ -22,8 +22,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.errors import UserError
 from orchestrator.search import journal as journal_module
-from orchestrator.search.ledger import RETRIES, Ledger
-from orchestrator.search.trial import Leg
+from orchestrator.search.ledger import Ledger
+from orchestrator.search.trial import RETRIES, Leg
 from orchestrator.spec import Sweep
 from tests.orchestrator.small import next_leg, report, run, steady, sweep, train
 
@@ -131,7 +131,7 @@ def test_whatever_the_moment_of_death_the_sweep_is_the_undisturbed_one(tmp_path:
         ledger = Ledger.open(DEADLY, journal)
         assert deaths >= 3
         assert [(t.params, t.state, t.images, t.score, t.rung) for t in ledger.trials()] == expected, f"seed {seed}"
-        assert ledger.confirmed() == undisturbed.confirmed()
+        assert ledger.confirmations.summaries() == undisturbed.confirmations.summaries()
         assert all(trial.state.is_finished() for trial in as_optuna_sees(journal))
 
 
@@ -459,13 +459,16 @@ def test_the_best_are_trained_again_on_fresh_seeds_and_the_confirmed_median_wins
     assert [(leg.trial, leg.confirm_seed) for leg in again] == [(t, s) for t in (0, 1) for s in (1040, 1041, 1042)]
     assert all(leg.until == 90 and leg.params == ledger.trial(leg.trial).params for leg in again)
     assert played.index(again[0]) == len(played) - 6, "after the search"
-    assert ledger.confirmed() == [
+    assert ledger.confirmations.summaries() == [
         {"trial": 0, "seeds": [1040, 1041, 1042], "scores": [50.0, 9.0, 20.0], "median": 20.0, "worst": 50.0},
         {"trial": 1, "seeds": [1040, 1041, 1042], "scores": [6.0, 8.0, 7.0], "median": 7.0, "worst": 8.0},
     ]
     best = ledger.best()
     assert best and best.id == 1
-    assert ledger.is_over() and Ledger.open(CONFIRMED, journal).confirmed() == ledger.confirmed()
+    assert (
+        ledger.is_over()
+        and Ledger.open(CONFIRMED, journal).confirmations.summaries() == ledger.confirmations.summaries()
+    )
 
 
 def test_maximizing_turns_worst_round(journal: Path):
@@ -474,7 +477,7 @@ def test_maximizing_turns_worst_round(journal: Path):
     )
     ledger = Ledger.open(asked, journal)
     run(ledger, lambda leg, images: {"coverage": 0.5 + leg.trial / 10 + ((leg.confirm_seed or 0) - 1000) / 100})
-    (summary,) = ledger.confirmed()
+    (summary,) = ledger.confirmations.summaries()
     assert summary["trial"] == 2
     assert (summary["median"], summary["worst"]) == pytest.approx((0.71, 0.70))
 
@@ -499,10 +502,10 @@ def test_a_fresh_seed_that_collapses_or_crashes_leaves_the_median_open(journal: 
             ledger.fail_leg(leg, "killed")
         else:
             train(ledger, leg, script)
-    one, two = ledger.confirmed()
+    one, two = ledger.confirmations.summaries()
     assert (one["scores"], one["median"], one["worst"]) == ([50.0, None, 20.0], None, None)
     assert (two["scores"], two["median"]) == ([6.0, None, None], None)
-    assert next(c for c in ledger.confirmations() if (c.trial, c.seed) == (1, 1042)).attempts == RETRIES + 1
+    assert next(c for c in ledger.confirmations.all() if (c.trial, c.seed) == (1, 1042)).attempts == RETRIES + 1
 
 
 # -- the best ----------------------------------------------------------------------------------------------------------

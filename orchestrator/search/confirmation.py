@@ -1,0 +1,146 @@
+"""Once the search is done, the best trials are trained again on seeds it has not used: was their score luck?
+
+A confirmation is one JSON attribute of the study, written before anything acts on it. It never touches the trial that
+it confirms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from optuna.storages import BaseStorage
+
+from orchestrator.search import objective
+from orchestrator.search.trial import RETRIES, Leg, Trial, with_newest
+from orchestrator.spec import Sweep
+
+FIRST_SEED = 1_000
+"""Fresh seeds start so far above the sweep's own."""
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """One training of a finished trial on a fresh seed; ``score`` is None until it ended, or if it failed."""
+
+    trial: int
+    seed: int
+    done: bool = False
+    score: float | None = None
+    verdict: str = "healthy"
+    attempts: int = 0
+    checkpoints: tuple[str, ...] = ()
+    reports: dict[int, dict[str, float]] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> bool:
+        """It ended without a score: collapsed, diverged, or dead after its retries."""
+        return self.done and self.score is None
+
+
+class Confirmations:
+    """All reads and writes of a study's confirmations."""
+
+    def __init__(self, storage: BaseStorage, study: int, sweep: Sweep) -> None:
+        self._storage, self._study, self._sweep = storage, study, sweep
+        self._in_flight: set[tuple[int, int]] = set()
+
+    def all(self) -> list[Confirmation]:
+        """By trial and seed."""
+        attrs = self._storage.get_study_user_attrs(self._study)
+        found = [_read(value) for key, value in attrs.items() if key.startswith("confirm:")]
+        return sorted(found, key=lambda run: (run.trial, run.seed))
+
+    def of(self, trial: int) -> list[Confirmation]:
+        """Those of one trial."""
+        return [run for run in self.all() if run.trial == trial]
+
+    def summaries(self) -> list[dict[str, Any]]:
+        """Per confirmed trial: its fresh seeds, their scores, the median and the worst (None while a seed is missing or
+        failed).
+        """
+        return [self._summary(trial) for trial in dict.fromkeys(run.trial for run in self.all())]
+
+    def medians(self) -> dict[int, float]:
+        """The median score of every trial whose fresh seeds all came to a score."""
+        return {s["trial"]: s["median"] for s in self.summaries() if s["median"] is not None}
+
+    def next_leg(self, trials: Sequence[Trial]) -> Leg | Literal["wait", "done"]:
+        """The next one to train of a searched sweep with these trials, already written down."""
+        for trial, run in self._left(trials):
+            if (run.trial, run.seed) not in self._in_flight:
+                self._write(run)
+                self._in_flight.add((run.trial, run.seed))
+                return Leg(trial.id, trial.params, self._sweep.train.images, run.checkpoints, run.seed)
+        return "wait" if self._in_flight else "done"
+
+    def are_done(self, trials: Sequence[Trial]) -> bool:
+        """Whether no leg is left."""
+        return next(self._left(trials), None) is None
+
+    def report(self, leg: Leg, images: int, metrics: dict[str, float], verdict: str, stored: tuple[str, ...]) -> None:
+        """Write down one report of a leg."""
+        run = self._of(leg)
+        self._write(replace(run, reports={**run.reports, images: metrics}, verdict=verdict, checkpoints=stored))
+
+    def stored_late(self, leg: Leg, checkpoint: str) -> None:
+        """A checkpoint whose upload ended after the leg's last report."""
+        run = self._of(leg)
+        self._write(replace(run, checkpoints=with_newest(run.checkpoints, checkpoint)))
+
+    def end_leg(self, leg: Leg) -> None:
+        """A leg came to its end: the confirmation has its score, or its bad end, or was interrupted."""
+        run = self._of(leg)
+        bad = self._sweep.health.stops(run.verdict)
+        if max(run.reports, default=0) >= leg.until or bad:
+            score = None if bad else objective.score(self._sweep.objective, run.reports)
+            self._write(replace(run, done=True, score=score))
+        self._in_flight.discard((run.trial, run.seed))
+
+    def fail_leg(self, leg: Leg, blame: bool) -> None:
+        """A leg died; it is handed out again until its retries are used up."""
+        run = self._of(leg)
+        attempts = run.attempts + blame
+        self._write(replace(run, attempts=attempts, done=attempts > RETRIES))
+        self._in_flight.discard((run.trial, run.seed))
+
+    def release(self) -> None:
+        """Forget which legs are in flight."""
+        self._in_flight.clear()
+
+    def _left(self, trials: Sequence[Trial]) -> Iterator[tuple[Trial, Confirmation]]:
+        """The best finished trials, each on every fresh seed that has not come to its end."""
+        known = {(run.trial, run.seed): run for run in self.all()}
+        good = [t for t in trials if t.promotable]
+        ranked = sorted(good, key=lambda t: objective.cost(self._sweep.objective, t.score or 0.0))
+        for trial in ranked[: self._sweep.confirm.top]:
+            for i in range(self._sweep.confirm.seeds):
+                seed = self._sweep.train.seed + FIRST_SEED + i
+                run = known.get((trial.id, seed), Confirmation(trial.id, seed))
+                if not run.done:
+                    yield trial, run
+
+    def _summary(self, trial: int) -> dict[str, Any]:
+        runs = self.of(trial)
+        worse_later = self._sweep.objective.direction == "maximize"
+        known = sorted((run.score for run in runs if run.score is not None), reverse=worse_later)
+        complete = len(known) == self._sweep.confirm.seeds
+        return {
+            "trial": trial,
+            "seeds": [run.seed for run in runs],
+            "scores": [run.score for run in runs],
+            "median": known[len(known) // 2] if complete else None,
+            "worst": known[-1] if complete else None,
+        }
+
+    def _of(self, leg: Leg) -> Confirmation:
+        return _read(self._storage.get_study_user_attrs(self._study)[f"confirm:{leg.trial}:{leg.confirm_seed}"])
+
+    def _write(self, run: Confirmation) -> None:
+        self._storage.set_study_user_attr(self._study, f"confirm:{run.trial}:{run.seed}", asdict(run))
+
+
+def _read(values: Mapping[str, Any]) -> Confirmation:
+    reports = {int(images): metrics for images, metrics in values["reports"].items()}
+    return Confirmation(**{**values, "reports": reports, "checkpoints": tuple(values["checkpoints"])})
