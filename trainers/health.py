@@ -74,7 +74,7 @@ class HealthMonitor:
             memory.diverged = True
             return Health("diverged", tuple(broken) or ("it diverged earlier",), dict(signals))
         reasons = _fallen(metrics, memory.best)
-        if images >= THRESHOLDS["patience"]:
+        if self.knows(images):
             reasons += _not_diverse(metrics, memory.last) + _off_the_mark(metrics, memory.last)
             reasons += self._stalled(metrics)
         memory.bad_in_a_row = memory.bad_in_a_row + 1 if reasons else 0
@@ -84,6 +84,10 @@ class HealthMonitor:
             memory.best[name] = better(metrics[name], memory.best.get(name, metrics[name]))
         verdict: Verdict = "collapsed" if memory.bad_in_a_row >= CONFIRM else "suspect" if reasons else "healthy"
         return Health(verdict, tuple(reasons), dict(signals))
+
+    def knows(self, images: int) -> bool:
+        """Whether it is late enough to tell a generator that learns from one that never will."""
+        return images >= THRESHOLDS["patience"]
 
     @property
     def diverged(self) -> bool:

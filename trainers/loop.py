@@ -44,8 +44,6 @@ def train(
         run.resume(resume)
     while run.training.images < config.train.images:
         report = run.to_next_report()
-        if report.health.verdict in ("collapsed", "diverged") and run.rewinds < config.health.rewind:
-            report = run.rewind(report)
         if out is not None and world.rank == 0:
             report = run.write(report, out)
         yield report
@@ -87,7 +85,8 @@ class Run:
             self.healthy = Healthy(watchers["healthy"]["images"], older, watchers["healthy"]["monitor"])
 
     def to_next_report(self) -> Report:
-        """Trains to the next multiple of ``evaluate.every_images`` or to the end, measures and judges.
+        """Trains to the next multiple of ``evaluate.every_images`` or to the end, measures and judges; goes back to the
+        last healthy state where that is called for.
 
         A training whose numbers have broken is not worth the way there, nor the measuring: it reports within NOTICE
         steps.
@@ -108,13 +107,13 @@ class Run:
             raise TrainerError(
                 f"after {self.training.images} images the ranks hold different parameters; resume from a checkpoint"
             )
-        if broken:
-            return self._judge(losses, signals, {}, [])
-        metrics = self.evaluate(self.training.sampler)
-        return self._judge(losses, signals, metrics, self.evaluate.failures)
+        metrics = {} if broken else self.evaluate(self.training.sampler)
+        report = self._judge(losses, signals, metrics, [] if broken else self.evaluate.failures)
+        lost = report.health.verdict in ("collapsed", "diverged")
+        return self._rewind(report) if lost and self.rewinds < self.config.health.rewind else report
 
-    def rewind(self, report: Report) -> Report:
-        """Goes back to the last healthy state with calmer settings; returns the report that says so."""
+    def _rewind(self, report: Report) -> Report:
+        """With calmer settings; returns the report that says so."""
         self.rewinds += 1
         self.training.load(self.healthy.tensors, self.training.images)
         self.training.retune(calmer(self.config, self.rewinds))
@@ -155,7 +154,7 @@ class Run:
         health: Health = self.monitor.observe(self.training.images, losses, signals, metrics)
         if self.config.health.rewind:
             health = replace(health, signals={**health.signals, "rewinds": self.rewinds})
-            if health.verdict == "healthy":
+            if health.verdict == "healthy" and self.monitor.knows(self.training.images):
                 self.healthy = self._here()
         health = replace(health, reasons=(*health.reasons, *failures))
         return Report(self.training.images, seconds, losses, metrics, health, provenance=self.evaluate.provenance)

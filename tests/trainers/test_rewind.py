@@ -13,7 +13,7 @@ import torch
 
 from tests.trainers.small import config
 from trainers.config import Config
-from trainers.health import HealthMonitor
+from trainers.health import THRESHOLDS, HealthMonitor
 from trainers.loop import Run, train
 from trainers.report import Health, Report, Verdict
 from trainers.rewind import calmer
@@ -25,13 +25,14 @@ TWICE = {"health": {"rewind": 2}, "train": {"images": 960}}
 
 @pytest.fixture
 def verdicts(monkeypatch: pytest.MonkeyPatch) -> list[Verdict]:
-    """What the monitor says, report after report of 160 images; to be filled by the test."""
+    """What the monitor says, report after report of 160 images, and knows from the start; to be filled by the test."""
     said: list[Verdict] = []
 
     def observe(self: HealthMonitor, images: int, *_: Any) -> Health:
         return Health(said[images // 160 - 1], ("because",))
 
     monkeypatch.setattr(HealthMonitor, "observe", observe)
+    monkeypatch.setitem(THRESHOLDS, "patience", 0)
     return said
 
 
@@ -58,6 +59,16 @@ def test_a_collapse_goes_back_and_says_so(verdicts: list[Verdict], tmp_path: Pat
     assert torch.equal(healthy["generator"]["layers.0.weight"], rewound["generator"]["layers.0.weight"])
 
 
+def test_a_state_from_before_the_verdict_knows_anything_is_no_place_to_go_back_to(
+    verdicts: list[Verdict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(THRESHOLDS, "patience", 400)
+    verdicts += ["healthy", "healthy", "collapsed", "healthy", "healthy", "collapsed"]
+    reports = list(train(config(**TWICE), World.single()))
+    assert "back to the state after 0 images" in reports[2].health.reasons[-1]
+    assert "back to the state after 800 images" in reports[5].health.reasons[-1]
+
+
 def test_when_no_rewind_is_left_the_verdict_stands(verdicts: list[Verdict]) -> None:
     verdicts += ["collapsed", "diverged", "collapsed"]
     settings = config(health={"rewind": 2, "stop": "collapsed"}, train={"images": 960})
@@ -82,10 +93,9 @@ def test_a_broken_training_is_whole_again_after_a_rewind() -> None:
     run.to_next_report()
     hook = next(run.training.players.generator.parameters()).register_hook(lambda g: g * torch.nan)  # type: ignore[no-untyped-call]
     broken = run.to_next_report()
-    assert broken.health.verdict == "diverged"
-    assert not all(p.isfinite().all() for p in run.training.parameters())
     hook.remove()
-    assert "diverged; back to the state after 160 images" in run.rewind(broken).health.reasons[-1]
+    assert "diverged; back to the state after 0 images" in broken.health.reasons[-1]
+    assert all(p.isfinite().all() for p in run.training.parameters())
     after = run.to_next_report()
     assert after.health.verdict == "healthy" and after.health.signals["nonfinite"] == 0
     assert all(p.isfinite().all() for p in run.training.parameters())

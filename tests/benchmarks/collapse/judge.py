@@ -1,8 +1,9 @@
 """How often the verdict is right: replays trainers/health.py over the recorded signals of the labelled set.
 
-    python -m tests.benchmarks.collapse.judge infra/results/collapse.parquet > infra/results/collapse.md
+    python -m tests.benchmarks.collapse.judge infra/results/collapse.parquet [infra/results/rewound.parquet]
 
-A few seconds. What a run is comes from its truth columns at the end; what the detector says, from the others.
+A few seconds; writes collapse.md and collapse.png beside the first. The second holds the same runs with health.rewind.
+What a run is comes from its truth columns at the end; what the detector says, from the others.
 """
 
 from __future__ import annotations
@@ -14,13 +15,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import matplotlib.pyplot as plt
 import pyarrow.parquet as pq
 
+from tests.benchmarks.seeds import table
 from trainers import config
 from trainers.health import HealthMonitor
 
 Row = dict[str, Any]
 Detector = Callable[[list[Row]], int | None]
+LABELS = ("healthy", "collapsed", "diverged", "unclear")
+MARKS = (0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
+HEADER = """# How often the verdict on collapse is right
+
+Written by `python -m tests.benchmarks.collapse.judge`. A run is healthy where its last samples keep three quarters of
+the modes or classes, collapsed where they keep half or fewer, unclear in between (these count on no side), and
+diverged where numbers are no longer finite. Rules and thresholds were chosen on the first group and committed before
+any run of the held-out group was made. "Failing part": from the cause (the start, or the moment of a late one) to the
+end."""
 LAST = 3
 """Reports at the end whose median says what became of a run, so that an oscillation is not judged by one moment."""
 
@@ -36,25 +48,32 @@ class Run(NamedTuple):
         """Its cause."""
         return str(self.rows[0]["cause"])
 
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """Tells it from all others."""
+        first = self.rows[0]
+        return first["data"], first["cause"], first["seed"]
+
 
 def main() -> None:
-    """Prints the tables as Markdown."""
-    parser = argparse.ArgumentParser()
+    """Writes the tables as Markdown, and the curve."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("signals", type=Path)
-    runs = load_runs(parser.parse_args().signals)
-    print("# How often the verdict on collapse is right\n")
-    print(
-        f"{len(runs)} runs: " + ", ".join(f"{count} {label}" for label, count in Counter(r.label for r in runs).items())
-    )
-    print(
-        "By data set: " + ", ".join(f"{n} {d}" for d, n in Counter(str(r.rows[0]["data"]) for r in runs).items()) + "."
-    )
-    print("\nUnclear runs (between half and three quarters of modes or classes kept) count on no side.\n")
+    parser.add_argument("rewound", type=Path, nargs="?")
+    arguments = parser.parse_args()
+    runs = load_runs(arguments.signals)
+    labels = Counter(run.label for run in runs)
+    data = Counter(str(run.rows[0]["data"]) for run in runs)
+    parts = [HEADER, f"{len(runs)} runs: {_counts(labels)}. By data set: {_counts(data)}."]
     for group in ("dev", "held-out"):
         chosen = [run for run in runs if run.rows[0]["group"] == group]
-        compare(f"Group: {group}", chosen)
-        lead(chosen)
-        by_cause(chosen)
+        parts += [f"## Group: {group}", confusion(chosen), compare(chosen), lead(chosen), by_cause(chosen)]
+    if arguments.rewound:
+        parts += ["## What health.rewind saves", rescued(runs, load_runs(arguments.rewound))]
+    text = "\n\n".join(parts)
+    arguments.signals.with_suffix(".md").write_text(text + "\n")
+    print(text)
+    draw([run for run in runs if run.rows[0]["group"] == "held-out"], arguments.signals.with_suffix(".png"))
 
 
 def load_runs(file: Path) -> list[Run]:
@@ -109,19 +128,33 @@ DETECTORS: dict[str, Detector] = {
 }
 
 
-def compare(title: str, runs: list[Run]) -> None:
+def confusion(runs: list[Run]) -> str:
+    """What runs became, against the last word of trainers/health.py on them."""
+    said = [(run.label, "alarm" if verdict(run.rows) is not None else "none") for run in runs]
+    counts = Counter(said)
+    lines = [(label, counts[label, "alarm"], counts[label, "none"]) for label in LABELS]
+    return table(("became", "called collapsed or diverged", "not called"), lines)
+
+
+def compare(runs: list[Run]) -> str:
     """Recall, false alarms and lead of every detector."""
-    print(f"## {title}\n\n| detector | found | recall | false alarms | rate | median share of the failing part spent |")
-    print("|---|---|---|---|---|---|")
-    bad = [run for run in runs if run.label in ("collapsed", "diverged")]
-    good = [run for run in runs if run.label == "healthy"]
+    bad, good = failing(runs), [run for run in runs if run.label == "healthy"]
+    lines = []
     for name, detector in DETECTORS.items():
         found = [(run, at) for run in bad if (at := detector(run.rows)) is not None]
         alarms = sum(detector(run.rows) is not None for run in good)
-        lead = statistics.median(spent(run, at) for run, at in found) if found else float("nan")
-        print(f"| {name} | {len(found)}/{len(bad)} | {len(found) / max(len(bad), 1):.2f} | {alarms}/{len(good)} | "
-              f"{alarms / max(len(good), 1):.2f} | {lead:.2f} |")  # fmt: skip
-    print()
+        recall, rate = len(found) / max(len(bad), 1), alarms / max(len(good), 1)
+        median = f"{statistics.median(spent(run, at) for run, at in found):.2f}" if found else ""
+        lines.append(
+            (name, f"{len(found)}/{len(bad)}", f"{recall:.3f}", f"{alarms}/{len(good)}", f"{rate:.3f}", median)
+        )
+    head = ("detector", "found", "recall", "false alarms", "rate", "median share of the failing part spent")
+    return table(head, lines)
+
+
+def failing(runs: list[Run]) -> list[Run]:
+    """Those that a detector should call."""
+    return [run for run in runs if run.label in ("collapsed", "diverged")]
 
 
 def spent(run: Run, at: int) -> float:
@@ -131,24 +164,57 @@ def spent(run: Run, at: int) -> float:
     return float(max(row["images"] - start, 0) / (first["budget"] - start))
 
 
-def lead(runs: list[Run]) -> None:
+def lead(runs: list[Run]) -> str:
     """How many failing runs are called by the time that a share of what they still had to spend is spent."""
-    marks = (0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
-    bad = [run for run in runs if run.label in ("collapsed", "diverged")]
-    at = [spent(run, number) for run in bad if (number := verdict(run.rows)) is not None]
-    print("| called by | " + " | ".join(f"{mark:.0%}" for mark in marks) + " |\n|" + "---|" * (len(marks) + 1))
-    shares = [sum(value <= mark for value in at) / max(len(bad), 1) for mark in marks]
-    print("| share of failing runs | " + " | ".join(f"{share:.2f}" for share in shares) + " |\n")
+    shares = [f"{called(runs, verdict, mark):.2f}" for mark in MARKS]
+    return table(("called by", *(f"{mark:.0%}" for mark in MARKS)), [("share of failing runs", *shares)])
 
 
-def by_cause(runs: list[Run]) -> None:
+def called(runs: list[Run], detector: Detector, mark: float) -> float:
+    """The share of failing runs that a detector has called by then."""
+    bad = failing(runs)
+    at = [(run, detector(run.rows)) for run in bad]
+    return sum(number is not None and spent(run, number) <= mark for run, number in at) / max(len(bad), 1)
+
+
+def by_cause(runs: list[Run]) -> str:
     """One row per cause: what became of its runs, and what was said of them."""
-    print("| cause | became | called collapsed or diverged |\n|---|---|---|")
-    for name in dict.fromkeys(run.name for run in runs):
+    lines = []
+    for name in sorted({run.name for run in runs}):
         mine = [run for run in runs if run.name == name]
-        became = ", ".join(f"{count} {label}" for label, count in Counter(run.label for run in mine).items())
-        print(f"| {name} | {became} | {sum(verdict(run.rows) is not None for run in mine)}/{len(mine)} |")
-    print()
+        became, alarms = Counter(run.label for run in mine), sum(verdict(run.rows) is not None for run in mine)
+        lines.append((name, _counts(became), f"{alarms}/{len(mine)}"))
+    return table(("cause", "became", "called collapsed or diverged"), lines)
+
+
+def rescued(runs: list[Run], rewound: list[Run]) -> str:
+    """Of the runs that failed, what became of the same settings and seed with rewinds allowed."""
+    after = {run.key: run for run in rewound}
+    pairs = [(run, after[run.key]) for run in failing(runs) if run.key in after]
+    lines = []
+    for name in [*sorted({run.name for run, _ in pairs}), "all"]:
+        mine = [end for run, end in pairs if name in (run.name, "all")]
+        times = [max(row["signal.rewinds"] for row in end.rows) for end in mine]
+        lines.append((name, len(mine), _counts(Counter(end.label for end in mine)), f"{statistics.mean(times):.1f}"))
+    return table(("cause", "failed without", "became with rewinds", "rewinds a run"), lines)
+
+
+def draw(runs: list[Run], file: Path) -> None:
+    """The curve of every detector: how many failing runs it has called, by the share of their failing part spent."""
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    marks = [i / 100 for i in range(101)]
+    for name, detector in DETECTORS.items():
+        alarms = sum(detector(run.rows) is not None for run in runs if run.label == "healthy")
+        label = f"{name} ({alarms} false alarms)"
+        axes.step(marks, [called(runs, detector, mark) for mark in marks], where="post", label=label)
+    axes.set(xlabel="share of the failing part spent", ylabel="share of failing runs called", ylim=(0, 1.02))
+    axes.legend(fontsize="small")
+    axes.grid(alpha=0.3)
+    figure.savefig(file, dpi=120)
+
+
+def _counts(counted: Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counted.most_common())
 
 
 def _part(row: Row, kind: str) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Makes the labelled set: one JSON file per run, then one table. The same command goes on where it was stopped.
 
     nice -n 10 env OMP_NUM_THREADS=1 python -m tests.benchmarks.collapse.make OUT [--group dev] [--seeds 2]
+    ... --rewind 3      the runs that bad settings make fail, once more with health.rewind
 
 A run takes 10 to 30 seconds of one core. ``OUT/signals.parquet`` has a row per report of each run: what the detector
 may see (``loss.``, ``signal.``, ``metric.``) and what is true (``truth.``).
@@ -36,13 +37,16 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--group", choices=("dev", "held-out"), help="one group of causes only")
+    parser.add_argument("--rewind", type=int, default=0, metavar="N", help="health.rewind; settings' failures only")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     for data, cause, seed in planned(arguments.group, arguments.seeds):
+        if arguments.rewind and (cause in HEALTHY or RECIPES[cause].act):
+            continue
         file = arguments.out / f"{data}--{cause.replace(' ', '_').replace(':', '')}--{seed}.json"
         if not file.exists():
             start = time.perf_counter()
-            text = json.dumps(list(rows(data, cause, RECIPES[cause], seed)))
+            text = json.dumps(list(rows(data, cause, RECIPES[cause], seed, arguments.rewind)))
             file.with_suffix(".new").write_text(text)
             file.with_suffix(".new").replace(file)
             print(f"{file.stem} {time.perf_counter() - start:.0f} s", flush=True)
@@ -62,9 +66,9 @@ def planned(group: str | None, seeds: int) -> Iterator[tuple[str, str, int]]:
         yield from random.Random(seed).sample(runs, len(runs))
 
 
-def rows(data: str, cause: str, recipe: Recipe, seed: int) -> Iterator[Row]:
+def rows(data: str, cause: str, recipe: Recipe, seed: int, rewind: int) -> Iterator[Row]:
     """Trains one run to its end, whatever becomes of it."""
-    config = configuration(data, recipe, seed)
+    config = configuration(data, recipe, seed, rewind)
     run = Run(config, World.single())
     acted = recipe.act is None
     while run.training.images < config.train.images:

@@ -188,7 +188,7 @@ FAILING = {
 RECIPES = HEALTHY | FAILING
 
 
-def configuration(data: str, recipe: Recipe, seed: int) -> Config:
+def configuration(data: str, recipe: Recipe, seed: int, rewind: int = 0) -> Config:
     """The settings of one run; rates vary by half to twice with the seed, so that no two runs are the same."""
     jitter = random.Random(f"{data} {recipe.train} {seed}")
     base = {"generator_lr": RATE[data], "discriminator_lr": RATE[data], "beta1": 0.0, "beta2": 0.99}
@@ -204,6 +204,6 @@ def configuration(data: str, recipe: Recipe, seed: int) -> Config:
             "model": model,
             "train": train,
             "evaluate": {"every_images": images // REPORTS, "samples": 1000, "metrics": MEASURES},
-            "health": {"stop": "never"},
+            "health": {"stop": "never", "rewind": rewind},
         }
     )
