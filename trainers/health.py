@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from statistics import median
 from typing import Any
 
 from trainers import config
@@ -38,6 +39,11 @@ THRESHOLDS = {
     "stale": 4,
     "coverage fall": 0.25,  # share of the run's best; swings by half are ordinary between evaluations
     "learned": 0.3,  # only coverage that was once this good can fall: it stays near 0 until pictures are sharp
+    # The rest explains a suspicion and is never the ground for one: healthy trainings pass through each for a while.
+    "certain": 0.01,  # loss of a discriminator that has nothing left to learn
+    "faint": 0.01,  # gradient norm over the run's median: vanishing (Arjovsky 2017, section 2.1), or exploding
+    "violent": 100.0,
+    "hasty": 0.05,  # of its weights in one step: .001 is usual, healthy runs of the development group keep under .035
 }
 """Every number the verdict depends on, with its source; set on the development group of the labelled set."""
 
@@ -55,6 +61,8 @@ class _Memory:
     gained_at: float | None = None
     last: dict[str, float] = field(default_factory=dict)
     best: dict[str, float] = field(default_factory=dict)
+    certain_since: int | None = None
+    norms: dict[str, list[float]] = field(default_factory=dict)
 
 
 class HealthMonitor:
@@ -77,13 +85,14 @@ class HealthMonitor:
         if self.knows(images):
             reasons += _not_diverse(metrics, memory.last) + _off_the_mark(metrics, memory.last)
             reasons += self._stalled(metrics)
+        symptoms = self._symptoms(images, losses, signals)
         memory.bad_in_a_row = memory.bad_in_a_row + 1 if reasons else 0
         for name in {*WATCHED, MODES} & set(metrics):
             memory.last[name] = metrics[name]
             better = min if name == "misfit" else max
             memory.best[name] = better(metrics[name], memory.best.get(name, metrics[name]))
         verdict: Verdict = "collapsed" if memory.bad_in_a_row >= CONFIRM else "suspect" if reasons else "healthy"
-        return Health(verdict, tuple(reasons), dict(signals))
+        return Health(verdict, (*reasons, *symptoms) if reasons else (), dict(signals))
 
     def knows(self, images: int) -> bool:
         """Whether it is late enough to tell a generator that learns from one that never will."""
@@ -115,6 +124,34 @@ class HealthMonitor:
             share = f"{now:.2g} of what one average picture has"
             return [f"the distance to the data is {share}, no gain in {memory.stale} reports"]
         return []
+
+    def _symptoms(self, images: int, losses: Mapping[str, float], signals: Mapping[str, float]) -> list[str]:
+        """What losses, gradients and steps say about why a training fails."""
+        memory, found = self._memory, []
+        if abs(losses.get("discriminator", math.inf)) >= THRESHOLDS["certain"]:
+            memory.certain_since = None
+        elif memory.certain_since is None:
+            memory.certain_since = images
+        elif images > memory.certain_since:
+            found.append(
+                f"the discriminator's loss has been under {THRESHOLDS['certain']} for {images - memory.certain_since} "
+                "images: it is too strong"
+            )
+        for player in ("generator", "discriminator"):
+            found += self._of_step(player, signals)
+        return found
+
+    def _of_step(self, player: str, signals: Mapping[str, float]) -> list[str]:
+        found = []
+        if (norm := signals.get(f"{player}_gradient_norm")) is not None:
+            norms = self._memory.norms.setdefault(player, [])
+            norms.append(norm)
+            usual = median(norms)
+            if not THRESHOLDS["faint"] * usual <= norm <= THRESHOLDS["violent"] * usual:
+                found.append(f"the {player}'s gradient norm is {norm:.2g}, where {usual:.2g} is usual")
+        if (moved := signals.get(f"{player}_update_ratio", 0.0)) > THRESHOLDS["hasty"]:
+            found.append(f"the {player} moves by {moved:.1%} of its weights in one step: its learning rate is too high")
+        return found
 
 
 def _broken(losses: Mapping[str, float], signals: Mapping[str, float]) -> list[str]:

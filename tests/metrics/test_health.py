@@ -117,6 +117,35 @@ def test_coverage_that_never_was_good_cannot_fall():
     assert {health.verdict for health in judge((1.0, 0.08), (1.0, 0.01), (1.0, 0.01))} == {"healthy"}
 
 
+def test_a_suspicion_is_explained_by_losses_gradients_and_steps():
+    monitor = HealthMonitor(config.Health())
+    usual = {"generator_gradient_norm": 1.0, "generator_update_ratio": 0.002}
+    strong = {"generator": 9.0, "discriminator": 0.001}
+    monitor.observe(20_000, FINE, usual, {"diversity": 0.9})
+    monitor.observe(40_000, FINE, usual, {"diversity": 0.9})
+    monitor.observe(60_000, strong, usual, {"diversity": 0.9})
+    state = json.loads(json.dumps(monitor.state_dict()))
+    monitor = HealthMonitor(config.Health())
+    monitor.load_state_dict(state)
+    health = monitor.observe(80_000, strong, {"generator_gradient_norm": 0.001}, {"diversity": 0.1})
+    assert health.verdict == "suspect"
+    assert health.reasons[1:] == (
+        "the discriminator's loss has been under 0.01 for 20000 images: it is too strong",
+        "the generator's gradient norm is 0.001, where 1 is usual",
+    )
+    health = monitor.observe(100_000, FINE, {"generator_update_ratio": 0.3}, {"diversity": 0.1})
+    assert health.reasons[1:] == (
+        "the generator moves by 30.0% of its weights in one step: its learning rate is too high",
+    )
+
+
+def test_symptoms_alone_accuse_nobody():
+    monitor = HealthMonitor(config.Health())
+    signs = {"generator_gradient_norm": 1e9, "discriminator_update_ratio": 0.5}
+    health = [monitor.observe(i * 50_000, {"discriminator": 0.0}, signs, {"diversity": 0.9}) for i in range(4)]
+    assert {(h.verdict, h.reasons) for h in health} == {("healthy", ())}
+
+
 def test_missing_measures_accuse_nobody():
     monitor = HealthMonitor(config.Health())
     assert [monitor.observe(i, FINE, {}, {}).verdict for i in range(3)] == ["healthy"] * 3
