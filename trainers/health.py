@@ -56,6 +56,7 @@ class _Memory:
     """All that the verdict remembers; JSON-able."""
 
     diverged: bool = False
+    undone: int = 0  # images that rewinds threw away
     bad_in_a_row: int = 0
     stale: int = 0
     gained_at: float | None = None
@@ -96,7 +97,7 @@ class HealthMonitor:
 
     def knows(self, images: int) -> bool:
         """Whether it is late enough to tell a generator that learns from one that never will."""
-        return images >= THRESHOLDS["patience"]
+        return images - self._memory.undone >= THRESHOLDS["patience"]
 
     @property
     def diverged(self) -> bool:
@@ -124,6 +125,11 @@ class HealthMonitor:
             share = f"{now:.2g} of what one average picture has"
             return [f"the distance to the data is {share}, no gain in {memory.stale} reports"]
         return []
+
+    def go_back(self, state: Mapping[str, Any], then: int, now: int) -> None:
+        """After ``now`` images the training goes on from what it was after ``then``, with this ``state_dict``."""
+        self.load_state_dict(state)
+        self._memory.undone += now - then
 
     def _symptoms(self, images: int, losses: Mapping[str, float], signals: Mapping[str, float]) -> list[str]:
         """What losses, gradients and steps say about why a training fails."""

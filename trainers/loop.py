@@ -117,7 +117,7 @@ class Run:
         self.rewinds += 1
         self.training.load(self.healthy.tensors, self.training.images)
         self.training.retune(calmer(self.config, self.rewinds))
-        self.monitor.load_state_dict(self.healthy.monitor)
+        self.monitor.go_back(self.healthy.monitor, self.healthy.images, self.training.images)
         return told(report, self.healthy, self.rewinds, self.config.health.rewind)
 
     def write(self, report: Report, out: Path) -> Report:

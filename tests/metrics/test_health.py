@@ -139,6 +139,25 @@ def test_a_suspicion_is_explained_by_losses_gradients_and_steps():
     )
 
 
+def test_after_a_rewind_the_generator_is_as_young_as_it_was():
+    monitor = HealthMonitor(config.Health())
+    start = monitor.state_dict()
+    poor = {"diversity": 0.1}
+    assert [monitor.observe(i * 20_000, FINE, {}, poor).verdict for i in (1, 2, 3)] == [
+        "healthy",
+        "suspect",
+        "collapsed",
+    ]
+    monitor.go_back(start, 0, 60_000)
+    again = [monitor.observe(60_000 + i * 20_000, FINE, {}, poor).verdict for i in (1, 2, 3)]
+    assert again == ["healthy", "suspect", "collapsed"]
+    monitor.go_back(start, 0, 120_000)
+    assert not monitor.knows(140_000) and monitor.knows(150_000)
+    at_150 = monitor.state_dict()
+    monitor.go_back(at_150, 150_000, 200_000)
+    assert monitor.knows(200_000), "its 30,000 images are not lost"
+
+
 def test_symptoms_alone_accuse_nobody():
     monitor = HealthMonitor(config.Health())
     signs = {"generator_gradient_norm": 1e9, "discriminator_update_ratio": 0.5}

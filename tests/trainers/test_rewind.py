@@ -62,11 +62,11 @@ def test_a_collapse_goes_back_and_says_so(verdicts: list[Verdict], tmp_path: Pat
 def test_a_state_from_before_the_verdict_knows_anything_is_no_place_to_go_back_to(
     verdicts: list[Verdict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(THRESHOLDS, "patience", 400)
-    verdicts += ["healthy", "healthy", "collapsed", "healthy", "healthy", "collapsed"]
+    monkeypatch.setitem(THRESHOLDS, "patience", 300)
+    verdicts += ["healthy", "collapsed", "healthy", "healthy", "collapsed", "healthy"]
     reports = list(train(config(**TWICE), World.single()))
-    assert "back to the state after 0 images" in reports[2].health.reasons[-1]
-    assert "back to the state after 800 images" in reports[5].health.reasons[-1]
+    assert "back to the state after 0 images" in reports[1].health.reasons[-1]
+    assert "back to the state after 640 images" in reports[4].health.reasons[-1]
 
 
 def test_when_no_rewind_is_left_the_verdict_stands(verdicts: list[Verdict]) -> None:
