@@ -185,9 +185,12 @@ class GanTraining:
             return Penalties()
         progress = self.images / settings.images
         factor = settings.penalty_interval * share(settings.penalty_schedule, settings.penalty_final, progress)
-        factor *= self.scale**2  # gradients in units of the data's spread: one gamma means the same on any 2-D set
+        # Gradients are taken in units of the data's spread: one weight means the same on any 2-D set.
+        squared = factor * self.scale**2
         mix = self._mix(number, real) if settings.gp_lambda > 0 else None
-        return Penalties(settings.r1_gamma * factor, settings.r2_gamma * factor, settings.gp_lambda * factor, mix)
+        return Penalties(
+            settings.r1_gamma * squared, settings.r2_gamma * squared, settings.gp_lambda * factor, mix, self.scale
+        )
 
     def _mix(self, number: int, real: Tensor) -> Tensor:
         """The share of the real example, uniform; one for all examples of a pack, which the critic takes for one

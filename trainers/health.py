@@ -5,6 +5,7 @@ No setting per data set is needed: every signal is relative to the real data or 
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -110,7 +111,7 @@ class HealthMonitor:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on from a ``state_dict``."""
-        self._memory = _Memory(**state)
+        self._memory = _Memory(**copy.deepcopy(dict(state)))
 
     def _stalled(self, metrics: Mapping[str, float]) -> list[str]:
         """A generator that stays far from the data, whatever the variety of what it makes."""

@@ -22,9 +22,12 @@ def squared_gradient_norm(logits: Tensor, inputs: Tensor) -> Tensor:
     return gradients.reshape(len(logits), -1).square().sum(1)
 
 
-def unit_gradient(critic: Callable[[Tensor], Tensor], between: Tensor) -> Tensor:
-    """(|d logit / d x| - 1)^2 per logit at points x between real and generated ones (WGAN-GP, Gulrajani 2017, eq.
-    3).
+def unit_gradient(critic: Callable[[Tensor], Tensor], between: Tensor, unit: float = 1.0) -> Tensor:
+    """(unit |d logit / d x| - 1)^2 per logit at points x between real and generated ones (WGAN-GP, Gulrajani 2017, eq.
+    3). Where the gradient is zero, so is the penalty's own: the norm has no slope there.
     """
     between = between.requires_grad_()
-    return (squared_gradient_norm(critic(between), between).sqrt() - 1).square()
+    logits = critic(between)
+    (gradients,) = torch.autograd.grad(logits.sum(), between, create_graph=True)
+    norms = torch.linalg.vector_norm(gradients.reshape(len(logits), -1), dim=1)
+    return (unit * norms - 1).square()

@@ -22,12 +22,15 @@ View = Callable[[Tensor], Tensor]
 
 
 class Penalties(NamedTuple):
-    """Weights of the gradient penalties due in this step; ``mix`` says where WGAN-GP looks (see ``unit_gradient``)."""
+    """Weights of the gradient penalties due in this step; ``mix`` says where WGAN-GP looks, ``unit`` is the distance
+    over which it wants the logit to change by one (see ``unit_gradient``).
+    """
 
     r1_gamma: float = 0.0
     r2_gamma: float = 0.0
     gp_lambda: float = 0.0
     mix: Tensor | None = None
+    unit: float = 1.0
 
 
 class Judgement(NamedTuple):
@@ -88,9 +91,8 @@ def penalised_discriminator_step(
         total = total + penalties.r2_gamma / 2 * squared_gradient_norm(fake_logits, fake).mean()
     if penalties.mix is not None:
         between = (penalties.mix * real + (1 - penalties.mix) * fake).detach()
-        total = (
-            total + penalties.gp_lambda * unit_gradient(lambda x: discriminator(real_view(x), labels), between).mean()
-        )
+        slopes = unit_gradient(lambda x: discriminator(real_view(x), labels), between, penalties.unit)
+        total = total + penalties.gp_lambda * slopes.mean()
     torch.autograd.backward(
         total, inputs=list(discriminator.parameters()) if isinstance(discriminator, nn.Module) else None
     )

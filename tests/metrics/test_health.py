@@ -151,6 +151,7 @@ def test_after_a_rewind_the_generator_is_as_young_as_it_was():
     monitor.go_back(start, 0, 60_000)
     again = [monitor.observe(60_000 + i * 20_000, FINE, {}, poor).verdict for i in (1, 2, 3)]
     assert again == ["healthy", "suspect", "collapsed"]
+    assert start == HealthMonitor(config.Health()).state_dict(), "what it goes back to stays as it was"
     monitor.go_back(start, 0, 120_000)
     assert not monitor.knows(140_000) and monitor.knows(150_000)
     at_150 = monitor.state_dict()

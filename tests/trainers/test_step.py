@@ -96,7 +96,17 @@ def test_a_penalty_weighs_half_gamma(name: str) -> None:
     assert gradients[1] - gradients[0] == pytest.approx(3.0 * 0.7)  # d/dw (gamma / 2 * w^2)
 
 
-def test_wgan_gp_looks_between_real_and_generated() -> None:
+def test_a_flat_critic_gets_no_nan_from_wgan_gp() -> None:
+    linear = nn.Linear(3, 1)
+    nn.init.zeros_(linear.weight)
+    torch.autograd.backward(unit_gradient(linear, torch.randn(4, 3)).mean())
+    assert linear.weight.grad is not None and torch.equal(linear.weight.grad, torch.zeros(1, 3))
+
+
+@pytest.mark.parametrize(("mix", "expected"), [(0.25, -4.0), (0.5, -4.0 + 10 * 2 * (2 - 1) * 2)])
+def test_wgan_gp_looks_between_real_and_generated(mix: float, expected: float) -> None:
+    """The critic w x^2 has slope 2 w x: 1 a quarter of the way to 2, where the penalty is least, and 2 half-way."""
+
     class Square(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -107,12 +117,10 @@ def test_wgan_gp_looks_between_real_and_generated() -> None:
 
     critic, identity = Square(), lambda x: x
     real, fake = torch.full((1, 1), 2.0), torch.zeros(1, 1)
-    penalties = Penalties(gp_lambda=10.0, mix=torch.full((1, 1), 0.25))  # at 0.5, where the slope is 2 * w * 0.5 = w
+    penalties = Penalties(gp_lambda=10.0, mix=torch.full((1, 1), mix))
     penalised_discriminator_step(critic, real, fake, None, LOSSES["wasserstein"], penalties, identity, identity)
     assert critic.w.grad is not None
-    assert critic.w.grad.item() == pytest.approx(
-        -4.0
-    )  # the loss alone: the penalty is at its minimum where |slope| = 1
+    assert critic.w.grad.item() == pytest.approx(expected)
 
 
 def test_one_forward_and_two_forwards_find_the_same_gradients() -> None:
