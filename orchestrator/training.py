@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from pathlib import Path
 
 from orchestrator.spec import Sweep
@@ -14,15 +14,20 @@ def train(sweep: Sweep, out: Path, as_json: bool) -> str:
 
     Returns the last verdict.
     """
-    from trainers.launch import run
+    from trainers.launch import last_verdict, run
+    from trainers.report import line
 
-    verdict = "healthy"
+    reports = 0
     for report in run(sweep.trial_config({}), sweep.resources.workers_per_trial, out):
-        verdict = report.health.verdict
-        line = report.as_dict()
+        reports += 1
         if as_json:
-            print(json.dumps(line), flush=True)
+            print(line(report.as_dict()), flush=True)
         else:
             metrics = "  ".join(f"{name} {value:.4g}" for name, value in report.metrics.items())
-            print(f"{report.images:>10,} images  {report.seconds:7.1f} s  {verdict}  {metrics}", flush=True)
+            print(
+                f"{report.images:>10,} images  {report.seconds:7.1f} s  {report.health.verdict}  {metrics}", flush=True
+            )
+    verdict = last_verdict(out)
+    if not reports:
+        print(f"{out}: ended before ({verdict}); give another --out to train anew", file=sys.stderr)
     return verdict

@@ -9,7 +9,6 @@ The same command again goes on from the newest checkpoint in ``--out``.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,9 +19,9 @@ import torch.distributed as dist
 from trainers import launch
 from trainers.check import problems
 from trainers.config import Config
-from trainers.errors import TrainerError
+from trainers.errors import DataError, TrainerError, UnusableSettingError
 from trainers.loop import train
-from trainers.report import Report
+from trainers.report import Report, line
 from trainers.settings import Document, SettingsError, build, read
 from trainers.world import World
 
@@ -39,6 +38,9 @@ def main() -> int:
             sys.stdout.write(_line(report, arguments.json) + "\n")
             sys.stdout.flush()
     except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    except (UnusableSettingError, DataError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     except TrainerError as error:
@@ -106,7 +108,7 @@ def _under_torchrun(config: Config, out: Path | None) -> Iterator[Report]:
 
 def _line(report: Report, as_json: bool) -> str:
     if as_json:
-        return json.dumps(report.as_dict())
+        return line(report.as_dict())
     numbers = {**{f"loss/{name}": value for name, value in report.losses.items()}, **report.metrics}
     told = "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())
     return f"{report.images} images  {report.seconds:.1f} s  {told}  {report.health.verdict}"

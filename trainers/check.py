@@ -28,6 +28,7 @@ BUILT_IN = {
     "grid": BuiltIn(100_000, 0, False),
 }
 CONVOLUTIONAL = ("dcgan", "resnet", "r3gan")
+WITHOUT = {"generator": ("r3gan",), "discriminator": ("maxout", "r3gan")}  # normalisation
 RESOLUTIONS = (8, 16, 32, 64, 128, 256)
 NAMES = {
     "data.name": (*BUILT_IN, "images", "parquet"),
@@ -123,6 +124,10 @@ def _networks(config: Config, ranks: int, on_gpu: bool) -> Problems:
         if ranks > 1 and not on_gpu and getattr(model, f"{player}_norm") == "batch":
             message = f"batch norm over {ranks} ranks is exact on GPUs only; use {way_out}, or one rank"
             found.append((f"model.{player}_norm", message))
+    for player, norms in WITHOUT.items():
+        network, norm = getattr(model, player), getattr(model, f"{player}_norm")
+        if network in norms and norm != "none":
+            found.append((f"model.{player}_norm", f"{network!r} has no normalisation; use 'none'"))
     for name in ("r1_gamma", "r2_gamma", "gp_lambda"):
         if getattr(train, name) > 0 and model.discriminator_norm == "batch":
             message = (
@@ -139,6 +144,8 @@ def _views(config: Config) -> Problems:
         found.append(("train.packing", "a pack holds several classes, and a conditional model judges by one; use 1"))
     if train.augment and known and not known.side:
         found.append(("train.augment", f"is for images, and {config.data.name!r} is points; leave it empty"))
+    if len(set(train.augment)) < len(train.augment):
+        found.append(("train.augment", "names a policy twice; name each once"))
     if train.compile and (
         train.augment or train.gp_lambda or {model.generator_norm, model.discriminator_norm} != {"none"}
     ):

@@ -9,9 +9,9 @@ import json
 import socket
 from collections.abc import Iterator
 from datetime import timedelta
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
@@ -20,7 +20,7 @@ from torch import multiprocessing
 from trainers.config import Config
 from trainers.errors import TrainerError
 from trainers.loop import train
-from trainers.report import Report
+from trainers.report import Report, line
 from trainers.state import load, newest
 from trainers.world import World
 
@@ -44,6 +44,13 @@ def run(config: Config, ranks: int, out: Path | None = None, backend: Backend | 
         yield report
 
 
+def last_verdict(out: Path) -> str:
+    """Of the newest report in ``out``; healthy where there is none."""
+    file = out / "reports.jsonl"
+    lines = file.read_text().splitlines() if file.exists() else []
+    return str(json.loads(lines[-1])["health"]["verdict"]) if lines else "healthy"
+
+
 def resume_point(out: Path) -> Path | None:
     """The newest whole checkpoint in ``out``, with ``reports.jsonl`` brought in line with it.
 
@@ -53,9 +60,9 @@ def resume_point(out: Path) -> Path | None:
     folder, file = newest(out / "checkpoints"), out / "reports.jsonl"
     lines = file.read_text().splitlines(keepends=True) if file.exists() else []
     images = int(folder.name) if folder else 0
-    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["images"] <= images]
+    kept = [text for text in lines if text.endswith("\n") and json.loads(text)["images"] <= images]
     if folder and (not kept or json.loads(kept[-1])["images"] < images):
-        kept.append(json.dumps(load(folder).state["report"]) + "\n")
+        kept.append(line(load(folder).state["report"]) + "\n")
     if kept != lines:
         beside = file.with_suffix(".new")
         beside.write_text("".join(kept))
@@ -67,7 +74,7 @@ def append(file: Path, report: Report) -> None:
     """Adds a report line to ``reports.jsonl``."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a") as lines:
-        lines.write(json.dumps(report.as_dict()) + "\n")
+        lines.write(line(report.as_dict()) + "\n")
 
 
 def _spawn(
@@ -76,18 +83,19 @@ def _spawn(
     context = multiprocessing.get_context("spawn")
     chosen = backend or ("nccl" if torch.cuda.device_count() >= ranks else "gloo")
     threads = max(1, torch.get_num_threads() // ranks)
-    port, (reader, writer) = _free_port(), context.Pipe(duplex=False)
+    port, pipes = _free_port(), [context.Pipe(duplex=False) for _ in range(ranks)]
     processes = [
         context.Process(
             target=_rank, args=(rank, ranks, port, chosen, threads, config, resume, out, writer), daemon=True
         )
-        for rank in range(ranks)
+        for rank, (_, writer) in enumerate(pipes)
     ]
     try:
         for process in processes:
             process.start()
-        writer.close()
-        yield from _received(reader)
+        for _, writer in pipes:
+            writer.close()
+        yield from _received([reader for reader, _ in pipes])
         for process in processes:
             process.join()
     finally:
@@ -95,19 +103,33 @@ def _spawn(
             process.kill()
 
 
-def _received(reader: Connection) -> Iterator[Report]:
-    while True:
-        try:
-            message = reader.recv()
-        except EOFError:
+def _received(readers: list[Connection]) -> Iterator[Report]:
+    """Rank 0's reports until every rank has said None. Where one fails, the others do too, in words of their own: what
+    the user can mend comes first.
+    """
+    while readers:
+        ready = [reader for reader in wait(readers) if isinstance(reader, Connection)]
+        messages = [_message(reader) for reader in ready]
+        failures = [m for m in messages if isinstance(m, Exception)]
+        for failure in sorted(failures, key=lambda f: not isinstance(f, TrainerError)):
+            if isinstance(failure, TrainerError):
+                raise failure
+            why = "" if isinstance(failure, EOFError) else f" ({type(failure).__name__}: {failure})"
             raise TrainerError(
-                "a rank of the training died; the same command again goes on from its checkpoint"
-            ) from None
-        if message is None:
-            return
-        if isinstance(message, Exception):
-            raise message
-        yield message
+                f"a rank of the training died{why}; the same command again goes on from its checkpoint"
+            ) from failure
+        for reader, message in zip(ready, messages, strict=True):
+            if message is None:
+                readers.remove(reader)
+            else:
+                yield message
+
+
+def _message(reader: Connection) -> Any:
+    try:
+        return reader.recv()
+    except EOFError as error:
+        return error
 
 
 def _rank(
@@ -129,8 +151,7 @@ def _rank(
         for report in train(config, world, resume, out):
             if rank == 0:
                 writer.send(report)
-        if rank == 0:
-            writer.send(None)
+        writer.send(None)
     except Exception as error:
         writer.send(error)
         raise

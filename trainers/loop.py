@@ -40,8 +40,8 @@ def train(
     Raises DataError, UnusableSettingError, CheckpointError; TrainerError where the ranks have drifted apart.
     """
     run = Run(config, world, shelf)
-    if resume is not None:
-        run.resume(resume)
+    if resume is not None and config.health.stops(run.resume(resume)):
+        return
     while run.training.images < config.train.images:
         report = run.to_next_report()
         if out is not None and world.rank == 0:
@@ -65,10 +65,10 @@ class Run:
         self.monitor = HealthMonitor(config.health)
         self.seconds = 0.0
         self.rewinds = 0
-        self.healthy = self._here()
+        self.healthy = self._here({})
 
-    def resume(self, folder: Path) -> None:
-        """Takes over a checkpoint's state."""
+    def resume(self, folder: Path) -> str:
+        """Takes over a checkpoint's state; returns the verdict of its report."""
         checkpoint = state.load(folder)
         if checkpoint.space != self.data.space:
             raise CheckpointError(f"{folder}: trained on {checkpoint.space}, the data is {self.data.space}")
@@ -80,9 +80,10 @@ class Run:
         self.monitor.load_state_dict(watchers["health"])
         self.seconds, self.rewinds = watchers["seconds"], watchers["rewinds"]
         self.training.retune(calmer(self.config, self.rewinds))
-        self.healthy = self._here()
+        self.healthy = self._here(watchers["report"]["metrics"])
         if older := unpacked(checkpoint.tensors):
-            self.healthy = Healthy(watchers["healthy"]["images"], older, watchers["healthy"]["monitor"])
+            self.healthy = Healthy(tensors=older, **watchers["healthy"])
+        return str(watchers["report"]["health"]["verdict"])
 
     def to_next_report(self) -> Report:
         """Trains to the next multiple of ``evaluate.every_images`` or to the end, measures and judges; goes back to the
@@ -137,14 +138,14 @@ class Run:
         watchers |= {"rewinds": self.rewinds}
         tensors = self.training.tensors()
         if self.config.health.rewind and self.healthy.images < images:
-            watchers["healthy"] = {"images": self.healthy.images, "monitor": self.healthy.monitor}
+            watchers["healthy"] = self.healthy.described()
             tensors |= packed(self.healthy)
         state.save(folder, state.Checkpoint(self.config, self.data.space, images, tensors, watchers))
         return report
 
-    def _here(self) -> Healthy:
+    def _here(self, metrics: dict[str, float]) -> Healthy:
         tensors = self.training.tensors() if self.config.health.rewind else {}
-        return Healthy.copied(self.training.images, tensors, self.monitor.state_dict())
+        return Healthy.copied(self.training.images, tensors, self.monitor.state_dict(), metrics)
 
     def _judge(
         self, losses: dict[str, float], signals: dict[str, float], metrics: dict[str, float], failures: list[str]
@@ -155,6 +156,6 @@ class Run:
         if self.config.health.rewind:
             health = replace(health, signals={**health.signals, "rewinds": self.rewinds})
             if health.verdict == "healthy" and self.monitor.knows(self.training.images):
-                self.healthy = self._here()
+                self.healthy = self._here(metrics)
         health = replace(health, reasons=(*health.reasons, *failures))
         return Report(self.training.images, seconds, losses, metrics, health, provenance=self.evaluate.provenance)

@@ -30,4 +30,5 @@ def unit_gradient(critic: Callable[[Tensor], Tensor], between: Tensor, unit: flo
     logits = critic(between)
     (gradients,) = torch.autograd.grad(logits.sum(), between, create_graph=True)
     norms = torch.linalg.vector_norm(gradients.reshape(len(logits), -1), dim=1)
-    return (unit * norms - 1).square()
+    distances: Tensor = (unit * norms - 1).square()
+    return distances

@@ -85,7 +85,7 @@ class Players:
         self.config, self.world, train = config, world, config.train
         self.generator = build_generator(config.model, space, train.seed).to(world.device)
         self.discriminator = build_discriminator(config.model, space.packed(train.packing), train.seed).to(world.device)
-        if ":" in config.model.generator + config.model.discriminator:
+        if ":" in config.model.generator + config.model.discriminator + config.data.name:
             probe(config, self.generator.cpu(), self.discriminator.cpu(), space)
             self.generator.to(world.device).zero_grad()
             self.discriminator.to(world.device).zero_grad()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -54,3 +56,14 @@ class Report:
             "provenance": self.provenance,
             "rewind": self.rewind,
         }
+
+
+def line(report: dict[str, Any]) -> str:
+    """``Report.as_dict`` as one line of JSON, where a number that is not finite stands as null."""
+    return json.dumps(_finite(report))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

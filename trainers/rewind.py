@@ -27,17 +27,22 @@ Tensors = dict[str, dict[str, Tensor]]
 
 @dataclass(frozen=True)
 class Healthy:
-    """A state to go back to: after ``images``, with what the verdict remembered then."""
+    """A state to go back to: after ``images``, with its measures and what the verdict remembered then."""
 
     images: int
     tensors: Tensors
     monitor: dict[str, Any]
+    metrics: dict[str, float]
 
     @classmethod
-    def copied(cls, images: int, tensors: Tensors, monitor: dict[str, Any]) -> Healthy:
+    def copied(cls, images: int, tensors: Tensors, monitor: dict[str, Any], metrics: dict[str, float]) -> Healthy:
         """One that stays as it is while the training goes on."""
         copies = {name: {key: value.clone() for key, value in group.items()} for name, group in tensors.items()}
-        return cls(images, copies, monitor)
+        return cls(images, copies, monitor, metrics)
+
+    def described(self) -> dict[str, Any]:
+        """All but the tensors, JSON-able."""
+        return {"images": self.images, "monitor": self.monitor, "metrics": self.metrics}
 
 
 def calmer(config: Config, times: int) -> Train:
@@ -53,7 +58,9 @@ def calmer(config: Config, times: int) -> Train:
 
 
 def told(report: Report, healthy: Healthy, times: int, allowed: int) -> Report:
-    """The report of a training that has just gone back: no longer collapsed, not yet above suspicion."""
+    """The report of a training that has just gone back: no longer collapsed, not yet above suspicion. Its measures are
+    those of the state it saves.
+    """
     health = report.health
     words = (
         f"{health.verdict}; back to the state after {healthy.images} images, learning rates x {RATES**times:g}, "
@@ -61,7 +68,7 @@ def told(report: Report, healthy: Healthy, times: int, allowed: int) -> Report:
     )
     signals = {**health.signals, "rewinds": times}
     health = replace(health, verdict="suspect", reasons=(*health.reasons, words), signals=signals)
-    return replace(report, health=health, rewind=words)
+    return replace(report, metrics=healthy.metrics, health=health, rewind=words)
 
 
 def packed(healthy: Healthy) -> Tensors:

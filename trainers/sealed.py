@@ -67,7 +67,7 @@ def content(folder: Path, name: str, manifest: Mapping[str, Any]) -> bytes:
 
 def _move_in(beside: Path, folder: Path) -> None:
     """os.replace cannot put a folder over a full one, so an older one steps aside first."""
-    old = folder.with_name(f".{folder.name}.old")
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         folder.replace(old)

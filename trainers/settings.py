@@ -89,6 +89,9 @@ def parse(text: str, source: str) -> Document:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise SettingsError(source, [Problem("", f"not valid YAML: {error.problem}", line)]) from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # control characters, impossible dates, loops
+        reason = str(error).splitlines()[0]
+        raise SettingsError(source, [Problem("", f"not valid YAML: {reason}")]) from None
     return document
 
 

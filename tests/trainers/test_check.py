@@ -50,6 +50,13 @@ def test_the_defaults_can_train_on_one_and_two_ranks() -> None:
         ({"model": {"generator_norm": "batch"}}, 2, "model.generator_norm", "exact on GPUs only"),
         ({"model": {"discriminator_norm": "batch"}, "train": {"r1_gamma": 1}}, 1, "train.r1_gamma", "batch norm"),
         ({"model": {"conditional": True}, "train": {"packing": 2}}, 1, "train.packing", "use 1"),
+        (
+            {"model": {"discriminator": "maxout", "discriminator_norm": "spectral"}},
+            1,
+            "model.discriminator_norm",
+            "none",
+        ),
+        ({"train": {"augment": ["flip", "flip"]}}, 1, "train.augment", "twice"),
         ({"train": {"ada_target": 0.6}}, 1, "train.ada_target", "nothing to control"),
         ({"data": {"name": "ring"}, "train": {"augment": ["flip"]}}, 1, "train.augment", "is for images"),
     ],
@@ -130,6 +137,8 @@ def test_networks_from_outside_are_tried_before_training() -> None:
         start(config(model={"discriminator": f"{here}Wide"}))
     with pytest.raises(UnusableSettingError, match=r"makes examples of shape \(2,\), the data has \(1, 8, 8\)"):
         start(config(model={"generator": f"{here}Wide"}))
+    with pytest.raises(UnusableSettingError, match=r"(?s)Rough' can't be differentiated twice.*health.rewind"):
+        start(config(model={"discriminator": f"{here}Rough"}, health={"rewind": 1}))
     start(config(model={"discriminator": f"{here}Rough"}))
 
 

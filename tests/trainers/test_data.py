@@ -145,6 +145,7 @@ def test_broken_pictures_are_named_counted_and_skipped_up_to_a_limit(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (folder / "odd" / "bad.png").write_bytes(b"no picture")
+    (folder / "odd" / "folder.png").mkdir()
     cut = (folder / "odd" / "001.png").read_bytes()[:-30]
     (folder / "odd" / "001.png").write_bytes(cut)
     few = Data(name="images", path=str(folder), resolution=4, channels=1, max_broken=0.05)
@@ -210,6 +211,32 @@ def test_a_broken_row_is_told_with_file_and_row(shards: Path, monkeypatch: pytes
     monkeypatch.setattr(shards_module, "IN_MEMORY", 0)
     data = load.__wrapped__(settings(shards, max_broken=0.1))
     assert int(data.train[torch.tensor([81])].values.max()) == 0, "the next readable row stands in"
+
+
+def test_a_broken_row_counts_once_and_never_lets_a_held_out_one_in(
+    shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = [encoded(Image.new("L", (4, 4), number)) for number in range(100, 120)]
+    images[8] = b"broken"
+    pq.write_table(pa.table({"image": images}), shards / "2.parquet")  # rows 90 to 109; 99 and 109 are held out
+    monkeypatch.setattr(shards_module, "IN_MEMORY", 0)
+    data = load.__wrapped__(settings(shards, max_broken=0.01))
+    order = data.order(batch_size=99, seed=0)
+    for epoch in range(3):
+        shown = data.train[order.rows(epoch, World.single())].values
+        assert not {109, 119} & {int(v.max()) for v in shown}
+    assert int(data.train[torch.tensor([89])].values.max()) == 110, "row 98 is broken, 99 is held out"
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [(["a"] * 10, "holds string"), ([1.0] * 10, "holds double"), ([-1] * 10, "negative"), ([None, *[1] * 9], "empty")],
+)
+def test_labels_that_are_no_classes_are_refused(tmp_path: Path, labels: list[Any], says: str) -> None:
+    image = encoded(Image.new("L", (4, 4)))
+    pq.write_table(pa.table({"image": [image] * 10, "label": labels}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=f"column 'label' .*{says}"):
+        load.__wrapped__(settings(tmp_path))
 
 
 def test_data_that_is_no_data_is_refused(tmp_path: Path) -> None:

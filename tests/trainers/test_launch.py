@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import multiprocessing
 import os
 import random
 import signal
@@ -20,6 +22,7 @@ from tests.trainers.small import config
 from trainers import launch
 from trainers.__main__ import main
 from trainers.errors import TrainerError
+from trainers.report import line
 from trainers.state import load
 
 ROOT = Path(__file__).parents[2]
@@ -90,6 +93,7 @@ def test_json_is_a_line_per_report_and_nothing_else(file: Path, command: Command
     [
         (("--set", "model.widht=3"), "model.widht: unknown setting; did you mean 'width'?"),
         (("--ranks", "3"), "train.batch_size: 16 can't be shared by 3 ranks; 18 can"),
+        (("--set", "data={name: images, path: /no/where}"), "data.path: '/no/where' is not a folder"),
     ],
 )
 def test_wrong_input_is_status_two_and_names_the_way_out(
@@ -112,6 +116,23 @@ def test_two_ranks_are_spawned_and_agree_with_one(file: Path, tmp_path: Path) ->
 def test_what_goes_wrong_on_a_rank_is_told_to_the_caller() -> None:
     with pytest.raises(TrainerError, match=r"train\.batch_size: 1500 is more than the 1437 training examples"):
         list(launch.run(config(train={"batch_size": 1500, "images": 3000}), 2))
+
+
+def test_a_rank_that_is_killed_is_told_with_the_way_on(tmp_path: Path) -> None:
+    reports = launch.run(config(train={"images": 10**6}), 2, tmp_path)
+    next(reports)
+    multiprocessing.active_children()[-1].kill()
+    with pytest.raises(TrainerError, match=r"a rank of the training died.*the same command again goes on"):
+        list(reports)
+
+
+def test_a_training_that_its_verdict_ended_stays_ended(file: Path, tmp_path: Path, command: Command) -> None:
+    words = ("--out", tmp_path, "--json", "--set", "train.generator_lr=1e30", "--set", "health.stop=diverged")
+    _, first, _ = command(file, *words)
+    report = json.loads(first, parse_constant=pytest.fail)
+    assert report["health"]["verdict"] == "diverged" == launch.last_verdict(tmp_path)
+    assert line({"losses": {"generator": math.nan}}) == '{"losses": {"generator": null}}', "strict readers know no NaN"
+    assert command(file, *words) == (0, "", "")
 
 
 def test_report_lines_after_the_last_whole_checkpoint_are_forgotten(tmp_path: Path) -> None:

@@ -57,6 +57,14 @@ def test_a_second_process_reads_what_the_first_made(made: list[int], tmp_path: P
     assert len(cached(tmp_path)) == 2, "other data, other features"
 
 
+def test_a_cache_that_cannot_be_written_stops_nobody(
+    made: list[int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("GANSWEEP_CACHE", "/proc/nowhere")
+    assert len(look(DIGITS).train) == 1437
+    assert "GANSWEEP_CACHE" in caplog.text
+
+
 def test_a_damaged_cache_is_made_again(made: list[int], tmp_path: Path) -> None:
     first = look(DIGITS)
     (folder,) = cached(tmp_path)

@@ -55,6 +55,7 @@ def test_a_collapse_goes_back_and_says_so(verdicts: list[Verdict], tmp_path: Pat
     assert [r.images for r in reports] == [160, 320, 480, 640, 800, 960], "the clock does not go back"
     said = "because; collapsed; back to the state after 160 images, learning rates x 0.5, penalties x 2 (rewind 1 of 2)"
     assert "; ".join(reports[2].health.reasons) == said
+    assert reports[2].metrics == reports[0].metrics, "measured on the network that it saves"
     healthy, rewound = (load(reports[i].checkpoint).tensors for i in (0, 2))  # type: ignore[arg-type]
     assert torch.equal(healthy["generator"]["layers.0.weight"], rewound["generator"]["layers.0.weight"])
 

@@ -43,6 +43,10 @@ class Rows(Protocol):
 
     def __len__(self) -> int: ...
 
+    @property
+    def label_counts(self) -> Tensor | None:
+        """How many examples each class has, int64 (classes,); None without labels."""
+
     def __getitem__(self, index: Tensor) -> Examples:
         """The examples with these numbers, int64 (n,)."""
 
@@ -61,6 +65,11 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    @property
+    def label_counts(self) -> Tensor | None:
+        """How many examples each class has, from 0 to the largest label."""
+        return None if self.labels is None else torch.bincount(self.labels)
 
     def __getitem__(self, index: Tensor) -> Examples:
         return Examples(self.values[index], None if self.labels is None else self.labels[index])

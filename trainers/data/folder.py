@@ -37,7 +37,7 @@ def image_files(path: str | None) -> tuple[list[Path], list[str]]:
     root = Path(path or "")
     if not path or not root.is_dir():
         raise DataError(f"data.path: {path!r} is not a folder; give the folder that holds the images")
-    files = sorted(f for f in root.rglob("*") if f.suffix.lower() in SUFFIXES)
+    files = sorted(f for f in root.rglob("*") if f.suffix.lower() in SUFFIXES and f.is_file())
     if not files:
         raise DataError(f"data.path: no image files below {path!r} ({', '.join(sorted(SUFFIXES))})")
     names = sorted({f.relative_to(root).parts[0] for f in files if f.parent != root})

@@ -58,7 +58,7 @@ def _pack(folder: Path, target: str, max_broken: float) -> Packed:
         pq.write_table(pa.table(table, schema=pa.schema(columns)), name, row_group_size=GROUP_ROWS, compression="none")
         shards.append(name)
         images += len(shard)
-    return Packed(tuple(shards), images, skipped.count, tuple(names))
+    return Packed(tuple(shards), images, len(skipped.places), tuple(names))
 
 
 def _shards_in(target: str) -> int:

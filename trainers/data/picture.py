@@ -48,17 +48,22 @@ class Skipped:
 
     def __init__(self, settings: Data, total: int) -> None:
         self.limit = int(settings.max_broken * total)
-        self.count = 0
+        self.places: set[str] = set()
 
     def add(self, place: str, error: DataError) -> None:
-        """Passes over the image at ``place``. Raises DataError beyond ``data.max_broken`` of all images."""
-        self.count += 1
-        if self.count > self.limit:
+        """Passes over the image at ``place``, which counts once however often it is met. Raises DataError beyond
+        ``data.max_broken`` of all images.
+        """
+        if place in self.places:
+            return
+        self.places.add(place)
+        count = len(self.places)
+        if count > self.limit:
             raise DataError(
-                f"{place}: {error}; {self.count} broken images are more than data.max_broken allows ({self.limit}): "
+                f"{place}: {error}; {count} broken images are more than data.max_broken allows ({self.limit}): "
                 "mend or remove them, or raise data.max_broken"
             ) from error
-        log.warning("%s: %s; skipped (%d so far, %d allowed)", place, error, self.count, self.limit)
+        log.warning("%s: %s; skipped (%d so far, %d allowed)", place, error, count, self.limit)
 
 
 def readable(images: Iterable[tuple[str, bytes, Any]], settings: Data, total: int) -> Iterator[tuple[Pixels, Any]]:

@@ -12,11 +12,13 @@ import hashlib
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as arrow
 import torch
 from torch import Tensor
@@ -35,7 +37,9 @@ def parquet(settings: Data) -> Dataset:
     shards = Shards(settings)
     if len(shards) < TEST_SHARE:
         raise DataError(f"data.path: {settings.path!r} holds {len(shards)} rows; at least {TEST_SHARE} are needed")
-    space = Space((settings.channels, settings.resolution, settings.resolution), shards.classes())
+    counts = shards.label_counts
+    classes = 0 if counts is None else len(counts)
+    space = Space((settings.channels, settings.resolution, settings.resolution), classes)
     if len(shards) * np.prod(space.shape) <= IN_MEMORY:
         train, test = _decoded(shards, settings)
         return Dataset("parquet", space, train, test)
@@ -57,21 +61,28 @@ class Shards:
         if "image" not in source.schema.names:
             raise DataError(f"data.path: no column 'image' in {settings.path!r} (columns: {source.schema.names})")
         self.labelled = "label" in source.schema.names
+        if self.labelled and not pa.types.is_integer(source.schema.field("label").type):
+            kind = source.schema.field("label").type
+            raise DataError(f"data.path: column 'label' of {settings.path!r} holds {kind}; classes are integers from 0")
         self.ends: list[int] = list(accumulate(g.row_groups[0].num_rows for g in self.groups))
 
     def __len__(self) -> int:
         return self.ends[-1] if self.ends else 0
 
-    def classes(self) -> int:
-        """The number of classes: the largest label and one, 0 without labels."""
+    @cached_property
+    def label_counts(self) -> Tensor | None:
+        """How many rows each class has, int64 (classes,), from 0 to the largest label; None without labels."""
         if not self.labelled:
-            return 0
-        largest: int = max(max(g.to_table(columns=["label"])["label"].to_pylist()) for g in self.groups)
-        return largest + 1
+            return None
+        labels = [g.to_table(columns=["label"])["label"] for g in self.groups]
+        column = pa.chunked_array([chunk for part in labels for chunk in part.chunks])
+        if column.null_count or pc.min(column).as_py() < 0:
+            raise DataError(f"data.path: column 'label' of {self.settings.path!r} has rows that are empty or negative")
+        return torch.from_numpy(np.bincount(column.to_numpy()))
 
     def digest(self) -> str:
-        """What the files' footers say of their row groups: names, sizes, extremes of labels."""
-        told = [(g.path.rsplit("/", 1)[-1], *_told(g.row_groups[0])) for g in self.groups]
+        """What the files' footers say of their row groups: names, rows, and every column's sizes and extremes."""
+        told = [(g.path.rsplit("/", 1)[-1], *_told(g)) for g in self.groups]
         return hashlib.sha256(repr(told).encode()).hexdigest()
 
     def rows(self, group: int) -> list[tuple[str, bytes, int | None]]:
@@ -103,6 +114,11 @@ class Streamed(Rows):
         held = len(self.shards) // TEST_SHARE
         return held if self.held_out else len(self.shards) - held
 
+    @property
+    def label_counts(self) -> Tensor | None:
+        """Of both splits together, which differ by chance only."""
+        return self.shards.label_counts
+
     def __getitem__(self, index: Tensor) -> Examples:
         order = index.cpu().argsort()  # group by group
         read = [self._example(self._row(int(i))) for i in index.cpu()[order]]
@@ -127,15 +143,17 @@ class Streamed(Rows):
         return held if self.held_out else row - held
 
     def _row(self, index: int) -> int:
-        """Every tenth row is held out: 9, 19, 29, ..."""
         return index * TEST_SHARE + TEST_SHARE - 1 if self.held_out else index + index // (TEST_SHARE - 1)
 
     def _example(self, row: int) -> tuple[Any, int | None]:
-        """The row's picture; where it is broken, the next row's that is not, so that every rank counts alike."""
+        """The row's picture; where it is broken, the next row's of this split, so that every rank counts alike."""
         group, start = self.shards.find(row)
         rows = self._group(group)
         for offset in range(len(rows)):
-            place, data, label = rows[(start + offset) % len(rows)]
+            other = (start + offset) % len(rows)
+            if _is_held_out(row - start + other) != self.held_out:
+                continue
+            place, data, label = rows[other]
             try:
                 return pixels(data, self.settings), label
             except DataError as error:
@@ -151,15 +169,24 @@ class Streamed(Rows):
         return self._groups[group]
 
 
-def _told(group: Any) -> tuple[int, int, Any]:
-    return group.num_rows, group.total_byte_size, group.statistics.get("label")
+def _is_held_out(row: int) -> bool:
+    """Every tenth row: 9, 19, 29, ..."""
+    return row % TEST_SHARE == TEST_SHARE - 1
+
+
+def _told(group: Any) -> tuple[Any, ...]:
+    footer = group.metadata.row_group(group.row_groups[0].id)
+    columns = [footer.column(i) for i in range(footer.num_columns)]
+    sizes = [(c.path_in_schema, c.total_compressed_size, c.total_uncompressed_size) for c in columns]
+    extremes = [(c.statistics.min, c.statistics.max) for c in columns if c.statistics and c.statistics.has_min_max]
+    return footer.num_rows, sizes, extremes
 
 
 def _decoded(shards: Shards, settings: Data) -> Iterator[Examples]:
     """The training and the test examples."""
     every = [row for group in range(len(shards.groups)) for row in shards.rows(group)]
     for held_out in (False, True):
-        chosen = [row for number, row in enumerate(every) if (number % TEST_SHARE == TEST_SHARE - 1) == held_out]
+        chosen = [row for number, row in enumerate(every) if _is_held_out(number) == held_out]
         read = list(readable(chosen, settings, len(every)))
         labels = torch.tensor([label for _, label in read]) if shards.labelled else None
         yield Examples(torch.from_numpy(np.stack([p for p, _ in read])), labels)

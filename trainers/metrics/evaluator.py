@@ -13,7 +13,7 @@ from trainers.data import Dataset
 from trainers.health import MODES, WATCHED
 from trainers.metrics.real import AT_MOST, Shelf, real_side
 from trainers.metrics.table import METRICS, Comparison, Measure, Reals
-from trainers.randomness import normal
+from trainers.randomness import normal, stream
 from trainers.registry import lookup
 from trainers.world import World
 
@@ -36,11 +36,15 @@ class Evaluator:
         )
         self._world = world
         extractor, train, held_out = self._real
-        self._reals = Reals(train, held_out, dataset.space, extractor.classify, evaluate.samples)
+        complete = len(dataset) <= AT_MOST
+        self._reals = Reals(train, held_out, dataset.space, extractor.classify, evaluate.samples, complete)
         self._samples = evaluate.samples
         self._latents = _share(
             normal((evaluate.samples, config.model.latent_dim), config.train.seed, "evaluate"), world
         )
+        self._labels = None
+        if config.model.conditional:
+            self._labels = _share(_classes(dataset, evaluate.samples, config.train.seed), world)
         self.failures: list[str] = []
         self.extractor_id = self._real.extractor.id
         self.provenance: dict[str, str | int | bool] = {
@@ -53,9 +57,13 @@ class Evaluator:
         }
 
     @torch.no_grad()
-    def __call__(self, generator: Callable[[Tensor], Tensor]) -> dict[str, float]:
-        """The measures of a generator, a function from latents (n, latent_dim) to images that is in evaluation mode."""
-        parts = [self._real.extractor(generator(z.to(self._world.device))) for z in torch.split(self._latents, 512)]
+    def __call__(self, generator: Callable[..., Tensor]) -> dict[str, float]:
+        """The measures of a generator in evaluation mode, a function from latents (n, latent_dim), and classes (n,) if
+        it is conditional, to images. Classes are as frequent as in the training data.
+        """
+        inputs = [self._latents] if self._labels is None else [self._latents, self._labels]
+        batches = zip(*(torch.split(rows, 512) for rows in inputs), strict=True)
+        parts = [self._real.extractor(generator(*(rows.to(self._world.device) for rows in b))) for b in batches]
         fake = self._world.all_gather(torch.cat(parts))[: self._samples].cpu()
         found = self._measure(fake) if self._world.rank == 0 else None
         metrics, self.failures = self._world.agree(found)
@@ -67,7 +75,7 @@ class Evaluator:
         failures: list[str] = []
         for measure in self._measures:
             try:
-                values = measure(comparison)
+                values = {name: float(value) for name, value in measure(comparison).items()}
             except Exception as error:  # whatever it is, the training is worth more than the number
                 failures.append(f"no {_names(measure)}: {error}")
                 continue
@@ -81,6 +89,12 @@ class Evaluator:
 
 def _names(measure: Measure) -> str:
     return ", ".join(name for name, m in METRICS.items() if m is measure) or getattr(measure, "__name__", repr(measure))
+
+
+def _classes(dataset: Dataset, count: int, seed: int) -> Tensor:
+    counts = dataset.train.label_counts
+    assert counts is not None  # trainers.check refuses conditional models without labels
+    return torch.multinomial(counts.double(), count, replacement=True, generator=stream(seed, "evaluate labels"))
 
 
 def _share(latents: Tensor, world: World) -> Tensor:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -112,7 +113,10 @@ EXTRACTORS: dict[str, Callable[[Dataset, World], nn.Module]] = {
 
 
 def _content_hash(net: nn.Module) -> str:
+    """Of structure, code and weights."""
     digest = hashlib.sha256(repr(net).encode())
+    if not type(net).__module__.startswith(("torch.", "trainers.")):
+        digest.update(inspect.getsource(type(net)).encode())
     for name, values in net.state_dict().items():
         digest.update(name.encode())
         digest.update(values.cpu().contiguous().numpy().tobytes())

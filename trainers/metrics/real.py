@@ -7,6 +7,7 @@ had to make itself it leaves in all three.
 from __future__ import annotations
 
 import hashlib
+import logging
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -22,6 +23,8 @@ from trainers.metrics.extractors import Extractor, build
 from trainers.randomness import stream
 from trainers.sealed import content, facts, seal
 from trainers.world import World
+
+log = logging.getLogger(__name__)
 
 AT_MOST = 10_000
 """Real images that generated ones are compared with: the literature's smaller convention (10k against 10k)."""
@@ -72,10 +75,19 @@ def _features(
     if not world.agree(found is not None):
         found = (_made(extractor, dataset.train, world), _made(extractor, dataset.test, world))
         if world.rank == 0:
-            seal(folder, {FILE: save(dict(zip(("train", "held_out"), found, strict=True)))}, extractor=extractor.id)
-            if shelf is not None:
-                shelf.keep(folder.name, folder)
+            _keep(folder, found, extractor, shelf)
     return found if found is not None and world.rank == 0 else (torch.empty(0), torch.empty(0))
+
+
+def _keep(folder: Path, found: tuple[Tensor, Tensor], extractor: Extractor, shelf: Shelf | None) -> None:
+    """For trainings to come; this one has what it needs."""
+    try:
+        seal(folder, {FILE: save(dict(zip(("train", "held_out"), found, strict=True)))}, extractor=extractor.id)
+    except OSError as error:
+        log.warning("%s: features of real data can't be kept there (%s); set GANSWEEP_CACHE", folder, error)
+        return
+    if shelf is not None:
+        shelf.keep(folder.name, folder)
 
 
 def _read(folder: Path) -> tuple[Tensor, Tensor] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,7 +29,8 @@ class Reals:
     """The real half of every comparison: features (n, d) of training data, (h, d) of held-out data.
 
     ``space`` knows the centres where the real distribution is a known mixture of Gaussians; ``classify`` gives classes
-    (n,) of features where the extractor is a classifier of such data. What depends on nothing else is computed once.
+    (n,) of features where the extractor is a classifier of such data; ``complete`` says whether ``train`` is of all
+    training data. What depends on nothing else is computed once.
     """
 
     train: Tensor
@@ -36,6 +38,7 @@ class Reals:
     space: Space
     classify: Callable[[Tensor], Tensor] | None
     fakes: int
+    complete: bool = True
 
     @property
     def sample(self) -> Tensor:
@@ -78,8 +81,8 @@ Measure = Callable[[Comparison], dict[str, float]]
 
 def _fid(c: Comparison) -> dict[str, float]:
     """``misfit`` is the distance over that between the data and one average picture: 1 is bad, whatever the scale."""
-    fid = frechet_distance(c.real.train, c.fake)
-    return {"fid": fid, "misfit": fid / float(c.real.train.double().var(0).sum())}
+    fid, spread = frechet_distance(c.real.train, c.fake), float(c.real.train.double().var(0).sum())
+    return {"fid": fid, "misfit": fid / spread if spread > 0 else math.nan}
 
 
 def _kid(c: Comparison) -> dict[str, float]:
@@ -111,6 +114,9 @@ def _bins(c: Comparison) -> dict[str, float]:
 
 
 def _memory(c: Comparison) -> dict[str, float]:
+    if not c.real.complete:
+        message = "not all training data are at hand, and copies of the others would not be seen"
+        raise FeatureError(f"{len(c.real.train):,} real examples are kept: {message}")
     return memorisation(c.real.train, c.real.held_out, c.fake)
 
 

@@ -59,7 +59,7 @@ def load_torchscript(settings: Evaluate, space: Space) -> tuple[nn.Module, str]:
     try:
         net = TorchScriptExtractor(data, settings.resize).eval()
         shape = tuple(net(torch.zeros(2, *space.shape)).shape)
-    except RuntimeError as error:
+    except Exception as error:  # the file's own code may raise anything
         message = f"{place} is no TorchScript file, or refuses 2 images of shape {space.shape}: {error}"
         raise UnusableSettingError(f"evaluate.extractor: {message}") from error
     if len(shape) != 2 or shape[0] != 2:

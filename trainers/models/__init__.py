@@ -80,6 +80,7 @@ def parameter_counts(config: Config, space: Space) -> dict[str, int]:
 
 def _differentiate(config: Config, packs: torch.Tensor, logits: torch.Tensor) -> None:
     penalised = max(config.train.r1_gamma, config.train.r2_gamma, config.train.gp_lambda) > 0
+    penalised |= config.health.rewind > 0  # which brings one
     name = f"model.discriminator: {config.model.discriminator!r}"
     try:
         (gradients,) = torch.autograd.grad(logits.sum(), packs, create_graph=penalised)
@@ -91,7 +92,7 @@ def _differentiate(config: Config, packs: torch.Tensor, logits: torch.Tensor) ->
         if penalised:
             torch.autograd.backward(gradients.square().sum() + logits.sum())
     except RuntimeError as error:
-        way_out = "use smooth operations, or set r1_gamma, r2_gamma and gp_lambda to 0"
+        way_out = "use smooth operations, or set r1_gamma, r2_gamma, gp_lambda and health.rewind to 0"
         message = f"can't be differentiated twice, which a gradient penalty needs ({error}); {way_out}"
         raise UnusableSettingError(f"{name} {message}") from error
 
