@@ -202,3 +202,40 @@ def test_a_torchscript_file_of_another_shape_is_refused(tmp_path: Path):
         UnusableSettingError, match=r"same\.pt gave \(2, 3, 8, 8\) for 2 images; expected \(2, features\)"
     ):
         build(settings, load(Data(name="digits")), World.single())
+
+
+class Pair(torch.nn.Module):
+    """Two answers where one is asked for."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x, x
+
+
+def test_a_torchscript_file_that_answers_oddly_is_refused(tmp_path: Path):
+    path = tmp_path / "pair.pt"
+    torch.jit.script(Pair()).save(path)  # type: ignore[no-untyped-call]
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    with pytest.raises(UnusableSettingError, match=r"pair\.pt is no TorchScript file, or refuses 2 images"):
+        build(Evaluate(extractor=f"torchscript:{path}", extractor_sha256=digest), DIGITS, World.single())
+
+
+def one() -> torch.nn.Module:
+    class Mine(torch.nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.flatten(1)
+
+    return Mine()
+
+
+def other() -> torch.nn.Module:
+    class Mine(torch.nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return 100 * x.flatten(1)
+
+    return Mine()
+
+
+def test_an_extractor_of_ones_own_is_named_by_its_code_too():
+    cpu = torch.device("cpu")
+    assert repr(one()) == repr(other())
+    assert Extractor("mine", one(), cpu).id == Extractor("mine", one(), cpu).id != Extractor("mine", other(), cpu).id

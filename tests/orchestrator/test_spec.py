@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.spec import load, loads
-from trainers.settings import SettingsError
+from trainers.settings import SettingsError, parse
 
 GOOD = """
 name: digits
@@ -110,6 +110,12 @@ def test_broken_yaml_and_missing_files_are_one_line():
     assert len(problems("name: [")) == 1
     with pytest.raises(SettingsError, match="can't be read"):
         load(Path("nowhere.yaml"))
+
+
+@pytest.mark.parametrize("text", ["name: 2024-13-45", "name: a\x07b", "name: &x [*x]"])
+def test_yaml_that_no_reader_can_make_sense_of_is_one_line(text: str):
+    with pytest.raises(SettingsError, match="not valid YAML: "):
+        parse(text, "sweep.yaml")
 
 
 def test_overrides(tmp_path: Path):
