@@ -59,7 +59,8 @@ def load(folder: Path, only: str | None = None) -> Checkpoint:
 def load_generator(folder: Path, ema: bool = True) -> tuple[Config, nn.Module]:
     """The generator of a checkpoint, in eval mode on the CPU, and the settings it was trained with.
 
-    ``ema`` chooses the averaged weights. The module's ``space`` says what it makes. Raises CheckpointError.
+    ``ema`` chooses the averaged weights. The module's ``space`` says what it makes. A network of one's own is imported
+    by the dotted path that the checkpoint names: one from a stranger is code. Raises CheckpointError.
     """
     name = "generator_ema" if ema else "generator"
     checkpoint = load(folder, only=name)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from tests.trainers.small import config
 from trainers.check import NAMES, problems
-from trainers.config import Config, Model
-from trainers.data import DATASETS, Space
+from trainers.config import Config, Data, Model
+from trainers.data import DATASETS, Dataset, Examples, Space
 from trainers.errors import DataError, UnusableSettingError
 from trainers.gan import GanTraining
 from trainers.loop import train
@@ -140,6 +140,18 @@ def test_networks_from_outside_are_tried_before_training() -> None:
     with pytest.raises(UnusableSettingError, match=r"(?s)Rough' can't be differentiated twice.*health.rewind"):
         start(config(model={"discriminator": f"{here}Rough"}, health={"rewind": 1}))
     start(config(model={"discriminator": f"{here}Rough"}))
+
+
+def odd(settings: Data) -> Dataset:
+    """Pictures of a size that no convolutional network makes."""
+    return Dataset("odd", Space((1, 48, 48)), Examples(torch.zeros(99, 1, 48, 48)), Examples(torch.zeros(9, 1, 48, 48)))
+
+
+def test_networks_are_tried_on_data_from_outside() -> None:
+    with pytest.raises(
+        UnusableSettingError, match=r"makes examples of shape \(1, 32, 32\), the data has \(1, 48, 48\)"
+    ):
+        start(config(data={"name": "tests.trainers.test_check:odd"}, model={"generator": "dcgan"}))
 
 
 def test_unknown_names_are_refused_when_training_starts() -> None:
