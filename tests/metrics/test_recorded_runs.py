@@ -16,16 +16,13 @@ def runs() -> list[Run]:
     return load_runs(SIGNALS)
 
 
-@pytest.mark.parametrize(("group", "recall"), [("dev", 0.9), ("held-out", 0.95)])
+@pytest.mark.parametrize(("group", "recall"), [("dev", 1.0), ("held-out", 0.95)])
 def test_failing_runs_are_called(runs: list[Run], group: str, recall: float):
     bad = [run for run in runs if run.rows[0]["group"] == group and run.label in ("collapsed", "diverged")]
     assert sum(verdict(run.rows) is not None for run in bad) >= recall * len(bad) > 10
 
 
 def test_healthy_runs_are_left_alone(runs: list[Run]):
-    """All but one, which had lost most of its modes when it was called, and found them again later."""
     good = [run for run in runs if run.label == "healthy"]
-    assert len(good) > 70
-    assert [(run.name, run.rows[0]["seed"]) for run in good if verdict(run.rows) is not None] == [
-        ("healthy: hinge, R1", 1)
-    ]
+    assert len(good) > 100
+    assert [run.key for run in good if verdict(run.rows) is not None] == []
