@@ -297,7 +297,7 @@ def _unforeseen(error: Exception) -> NoReturn:
         error.show()  # type: ignore[attr-defined]
         sys.exit(2)
     if isinstance(error, TrainerError):
-        _fail(str(error), 2, error)
+        _fail(str(error), 1 if type(error) is TrainerError else 2, error)
     if isinstance(error, OSError) and error.errno in (28, 122):
         where = f" while writing {error.filename}" if error.filename else ""
         _fail(f"no space left{where}; free some, then resume: what was recorded is kept", 1, error)

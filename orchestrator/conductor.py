@@ -58,6 +58,7 @@ class Conductor:
         self._stop_request, self._progress = stop_request, progress
         self._legs: dict[str, Leg] = {}
         self._last: dict[str, str] = {}
+        self._complete: set[str] = set()
         self._known: set[int] = set()
         self._measured: set[int] = set()
         self._dead_in_a_row = 0
@@ -83,23 +84,27 @@ class Conductor:
         leg = self._legs[order.prefix]
         self._dead_in_a_row = 0
         try:
-            self._ledger.report(leg, report)
+            self._ledger.require_comparable(leg, report["provenance"])
         except IncomparableError as error:
             way_out = "go on where the first trials were measured, or start a new sweep (--name)"
             self.failure = WorkError(f"{error}; {way_out}")
             return
-        if leg.confirm_seed is None:
+        if leg.confirm_seed is None:  # before the ledger: what it knows is never trained, nor told, again
             self._spool.append(events.reported(leg.trial, report))
             self._tell_provenance(leg.trial, report["provenance"])
             if report["rewind"]:
                 tags = {f"gansweep.rewind.{report['images']}": "; ".join(report["health"]["reasons"])}
                 self._spool.append(events.tagged(leg.trial, tags))
+        self._ledger.report(leg, report)
         self._last[order.prefix] = report["checkpoint"]
+        if report["images"] >= leg.until or self._ledger.sweep.health.stops(report["health"]["verdict"]):
+            self._complete.add(order.prefix)
         self._progress.reported(leg, report)
 
     def ended(self, order: LegOrder) -> None:
         leg = self._legs.get(order.prefix)
-        if leg and not self.stopping():  # else it is settled when its last upload is done, in ``close``
+        if leg and (order.prefix in self._complete or not self.stopping()):
+            # else it was cut short, and is settled when its last upload is done, in ``close``
             self._settle(order.prefix, leg)
 
     def failed(self, order: LegOrder, error: WorkError) -> None:
@@ -125,15 +130,19 @@ class Conductor:
         settings = _flat(
             sweep.model_dump(mode="json", by_alias=True, exclude={"tracking", "artifacts"}, exclude_none=True)
         )
+        settings["search.storage"] = without_secrets(sweep.search.storage)
         tags = {"gansweep.state": "running", "seed": sweep.train.seed, **events.provenance()}
         self._spool.append(events.started(None, settings, tags, self._dataset))
         self._spool.append(events.text(None, "sweep.yaml", without_secrets(sweep.to_yaml())))
+        for trial in self._ledger.trials():
+            if trial.ended:  # who died between writing and telling has not told; the spool knows what was told
+                self._tell_end(trial)
 
     def close(self) -> SweepState:
         """The slots are gone: settle legs cut short, and say how the sweep stands."""
         for prefix, leg in list(self._legs.items()):
             last = self._last.get(prefix)
-            if last and last not in leg.checkpoints and self._store.exists(last):
+            if last and last not in leg.checkpoints and self._is_stored(last):
                 self._ledger.stored_late(leg, last)
             self._settle(prefix, leg)
         self._ledger.release()
@@ -159,11 +168,19 @@ class Conductor:
 
     def _settle(self, prefix: str, leg: Leg) -> None:
         self._legs.pop(prefix)
+        self._complete.discard(prefix)
         trial = self._ledger.end_leg(leg)
         if leg.confirm_seed is not None:
             self._tell_confirmation(leg)
         self._tell_end(trial)
         self._progress.ended(leg, trial)
+
+    def _is_stored(self, key: str) -> bool:
+        try:
+            return self._store.exists(key)
+        except StoreError as error:
+            log.warning("%s; the leg will go on from the checkpoint before", error)
+            return False
 
     def _introduce(self, leg: Leg) -> None:
         """A trial's run is announced once per driver: who died in between may not have got round to it."""
@@ -189,7 +206,7 @@ class Conductor:
         tags |= {"gansweep.reasons": "; ".join(trial.reasons)} if trial.reasons else {}
         tags |= {"gansweep.score": trial.score} if trial.score is not None else {}
         tags |= {"gansweep.checkpoint": f"{self._store.url}/{trial.checkpoint}"} if trial.checkpoint else {}
-        tags |= {"gansweep.error": trial.error} if trial.error and trial.state == "crashed" else {}
+        tags |= {"gansweep.error": without_secrets(trial.error)} if trial.error and trial.state == "crashed" else {}
         if trial.ended:
             self._spool.append(events.ended(trial.id, _MLFLOW_STATUS.get(trial.state, "FINISHED"), tags))
         else:

@@ -103,6 +103,7 @@ def _candidate(ledger: Ledger, trial: Trial) -> Candidate:
         trial.violations,
         confirmed,
         [c.seed for c in ledger.confirmations.of(trial.id) if c.failed],
+        ledger.sweep.confirm.seeds if ledger.sweep.confirm.top else 0,
     )
 
 

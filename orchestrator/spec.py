@@ -116,7 +116,7 @@ class Objective(Settings):
         return {metric: (match[1], float(match[2])) for metric, match in found.items() if match}
 
 
-_BOUND = re.compile(r"(>=|<=)\s*([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)")
+_BOUND = re.compile(r"(>=|<=)\s*([-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)")
 
 
 class Rungs(Settings):
@@ -141,7 +141,7 @@ class Resources(Settings):
     workers_per_trial: int = Field(default=1, ge=1, le=1024)
     cpus_per_worker: float = Field(default=1, gt=0)
     gpus_per_worker: float = Field(default=0, ge=0)
-    max_concurrent_trials: int | Literal["auto"] = "auto"
+    max_concurrent_trials: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
 
     @model_validator(mode="after")
     def _gpu_shares(self) -> Resources:

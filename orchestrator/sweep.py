@@ -48,7 +48,9 @@ def submit(sweep: Sweep, home: Home, progress: Progress, address: str | None = N
     paths.root.mkdir(parents=True, exist_ok=True)
     with driving(paths):
         ledger = Ledger.open(sweep, paths.ledger)  # refuses another search space, before the old file is replaced
-        paths.spec.write_text(sweep.to_yaml())
+        beside = paths.spec.with_suffix(".new")
+        beside.write_text(sweep.to_yaml())
+        beside.replace(paths.spec)
         return _run(ledger, home, paths, progress, address)
 
 

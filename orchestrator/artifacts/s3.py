@@ -41,14 +41,11 @@ class S3Store:
     def __init__(self, url: str) -> None:
         self.bucket, _, prefix = url.removeprefix("s3://").partition("/")
         self.prefix = prefix.strip("/")
-        if os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT_URL_S3"):
-            # Many S3-compatible servers refuse the checksum trailers that newer clients send; the manifest is our own
-            # check.
-            os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
-            os.environ.setdefault("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required")
+        _spare_checksums()  # for MLflow and pyarrow too
 
     @cached_property
     def _client(self) -> S3Client:
+        _spare_checksums()
         patience = Config(connect_timeout=5, read_timeout=30, retries={"max_attempts": 5, "mode": "standard"})
         return boto3.client("s3", config=patience)
 
@@ -144,6 +141,13 @@ class S3Store:
         except OSError as error:
             way_out = "; free some space, then resume" if error.errno == errno.ENOSPC else ""
             raise StoreError(f"{what}: {error.strerror or error}{way_out}") from error
+
+
+def _spare_checksums() -> None:
+    """Many S3-compatible servers refuse the checksum trailers of newer clients; the manifest is our own check."""
+    if os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT_URL_S3"):
+        os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
+        os.environ.setdefault("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required")
 
 
 if TYPE_CHECKING:

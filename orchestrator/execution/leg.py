@@ -83,5 +83,5 @@ class TrainLeg(tune.Trainable):
             "checkpoint": checkpoint_key(self._order.prefix, report.images) if report.checkpoint else None,
             "samples": samples_key(self._order.prefix, report.images) if report.samples else None,
             "provenance": dict(report.provenance),
-            "stored": list(self._uploader.checkpoints),
+            "stored": self._uploader.tell(),
         }

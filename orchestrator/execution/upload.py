@@ -24,6 +24,12 @@ class Uploader:
         self._pending: deque[Future[None]] = deque()
         self.checkpoints: list[str] = []
         """Keys of stored checkpoints of the current training, oldest first."""
+        self._told: tuple[str, ...] = ()
+
+    def tell(self) -> list[str]:
+        """The newest two stored checkpoints, for the ledger; these stay until others are told."""
+        self._told = tuple(self.checkpoints[-KEEP:])
+        return list(self._told)
 
     def begin(self, checkpoints: list[str]) -> None:
         """Start on another training, of which ``checkpoints`` are stored already. It is not blamed for the last one's
@@ -31,7 +37,10 @@ class Uploader:
         """
         wait(self._pending)
         self._pending.clear()
+        for key in set(self.checkpoints) - set(self._told):
+            self._thread.submit(self._store.delete, key)
         self.checkpoints = checkpoints
+        self._told = tuple(checkpoints)
 
     def checkpoint(self, folder: Path, key: str) -> None:
         self._submit(self._put_checkpoint, folder, key)
@@ -57,5 +66,5 @@ class Uploader:
         shutil.rmtree(folder)
         if key not in self.checkpoints:
             self.checkpoints.append(key)
-        while len(self.checkpoints) > KEEP:
+        while len(self.checkpoints) > KEEP and self.checkpoints[0] not in self._told:
             self._store.delete(self.checkpoints.pop(0))

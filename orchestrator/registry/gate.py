@@ -9,7 +9,9 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Candidate:
-    """A trial as the gate sees it. ``violations``: constraint -> how far it is from being kept (above 0: violated)."""
+    """A trial as the gate sees it. ``violations``: constraint -> how far it is from being kept (above 0: violated);
+    ``fresh_seeds``: on how many the sweep wants it confirmed.
+    """
 
     trial: int
     state: str
@@ -22,6 +24,7 @@ class Candidate:
     violations: Mapping[str, float] = field(default_factory=dict)
     confirmed: Mapping[str, Any] | None = None
     failed_seeds: Sequence[int] = ()
+    fresh_seeds: int = 0
 
 
 def refusals(candidate: Candidate) -> list[str]:
@@ -43,6 +46,8 @@ def refusals(candidate: Candidate) -> list[str]:
             )
     if candidate.failed_seeds:
         found.append(f"it did not survive re-training on seed {', '.join(map(str, candidate.failed_seeds))}")
+    elif candidate.fresh_seeds and (candidate.confirmed is None or candidate.confirmed["median"] is None):
+        found.append(f"it is not confirmed on {candidate.fresh_seeds} fresh seeds: let the sweep finish, or resume it")
     return found
 
 

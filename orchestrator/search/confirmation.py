@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from statistics import median
 from typing import Any, Literal
 
 from optuna.storages import BaseStorage
 
 from orchestrator.search import objective
-from orchestrator.search.trial import RETRIES, Leg, Trial, with_newest
+from orchestrator.search.trial import BAD, RETRIES, Leg, Trial, with_newest
 from orchestrator.spec import Sweep
 
 FIRST_SEED = 1_000
@@ -92,11 +93,14 @@ class Confirmations:
     def end_leg(self, leg: Leg) -> None:
         """A leg came to its end: the confirmation has its score, or its bad end, or was interrupted."""
         run = self._of(leg)
-        bad = self._sweep.health.stops(run.verdict)
-        if max(run.reports, default=0) >= leg.until or bad:
-            score = None if bad else objective.score(self._sweep.objective, run.reports)
-            self._write(replace(run, done=True, score=score))
+        self._settle(run)
         self._in_flight.discard((run.trial, run.seed))
+
+    def mend(self) -> None:
+        """Settle those whose leg had come to its end when the driver died."""
+        for run in self.all():
+            if not run.done:
+                self._settle(run)
 
     def fail_leg(self, leg: Leg, blame: bool) -> None:
         """A leg died; it is handed out again until its retries are used up."""
@@ -109,10 +113,24 @@ class Confirmations:
         """Forget which legs are in flight."""
         self._in_flight.clear()
 
+    def _settle(self, run: Confirmation) -> None:
+        """It has come to its end at the last image, or where its verdict stopped it. What a trial must be to be
+        promoted, its re-training must be too: healthy, with every constraint kept.
+        """
+        if max(run.reports, default=0) < self._sweep.train.images and not self._sweep.health.stops(run.verdict):
+            return
+        kept = all(distance <= 0 for distance in objective.violations(self._sweep.objective, run.reports).values())
+        survived = run.verdict not in BAD and kept
+        score = objective.score(self._sweep.objective, run.reports) if survived else None
+        self._write(replace(run, done=True, score=score))
+
     def _left(self, trials: Sequence[Trial]) -> Iterator[tuple[Trial, Confirmation]]:
-        """The best finished trials, each on every fresh seed that has not come to its end."""
+        """The best finished trials, each on every fresh seed that has not come to its end. Who fails on one makes way
+        for the next.
+        """
         known = {(run.trial, run.seed): run for run in self.all()}
-        good = [t for t in trials if t.promotable]
+        failed = {run.trial for run in known.values() if run.failed}
+        good = [t for t in trials if t.promotable and t.id not in failed]
         ranked = sorted(good, key=lambda t: objective.cost(self._sweep.objective, t.score or 0.0))
         for trial in ranked[: self._sweep.confirm.top]:
             for i in range(self._sweep.confirm.seeds):
@@ -123,15 +141,14 @@ class Confirmations:
 
     def _summary(self, trial: int) -> dict[str, Any]:
         runs = self.of(trial)
-        worse_later = self._sweep.objective.direction == "maximize"
-        known = sorted((run.score for run in runs if run.score is not None), reverse=worse_later)
-        complete = len(known) == self._sweep.confirm.seeds
+        known = [run.score for run in runs if run.score is not None]
+        complete = len(known) == len(runs) >= self._sweep.confirm.seeds
         return {
             "trial": trial,
             "seeds": [run.seed for run in runs],
             "scores": [run.score for run in runs],
-            "median": known[len(known) // 2] if complete else None,
-            "worst": known[-1] if complete else None,
+            "median": median(known) if complete else None,
+            "worst": objective.worst(self._sweep.objective, known) if complete else None,
         }
 
     def _of(self, leg: Leg) -> Confirmation:

@@ -104,10 +104,14 @@ class Ledger:
             )
 
     def _mend(self) -> None:
-        """Finish what a death between two appends left half told."""
+        """Finish what a death between two appends left half told: legs that were at their end, and Optuna's state."""
         for trial, frozen in self._read():
-            if trial.ended and not frozen.state.is_finished():
-                self._tell(trial, frozen)
+            settled = self._settled(trial) if trial.state == "running" else trial
+            if settled is not trial:
+                self._write(settled)
+            if settled.ended and not frozen.state.is_finished():
+                self._tell(settled, frozen)
+        self.confirmations.mend()
 
     # -- what is known ---------------------------------------------------------------------------------------------
 
@@ -217,7 +221,7 @@ class Ledger:
         """Write down one report of a leg (as ``Report.as_dict``, with the keys of the checkpoints ``stored`` so far and
         the speed). Raises IncomparableError where it was measured in another way than the reports before.
         """
-        self._require_comparable(leg, report["provenance"])
+        self.require_comparable(leg, report["provenance"])
         images, metrics, health = report["images"], report["metrics"], report["health"]
         stored = tuple(report["stored"])
         if leg.confirm_seed is not None:
@@ -244,7 +248,8 @@ class Ledger:
             )
         )
 
-    def _require_comparable(self, leg: Leg, provenance: dict[str, Any]) -> None:
+    def require_comparable(self, leg: Leg, provenance: dict[str, Any]) -> None:
+        """Raises IncomparableError where a leg measures in another way than the legs before."""
         known = self._study_attrs().get("gansweep.provenance")
         if known is None:
             self._storage.set_study_user_attr(self._study, "gansweep.provenance", provenance)
@@ -267,19 +272,25 @@ class Ledger:
                 return None
             self._in_flight.discard(leg.trial)
             trial, frozen = self._read_one(leg.trial)
-            levels = self.sweep.rung_images()
-            if self.sweep.health.stops(trial.verdict):
-                trial = replace(trial, state="collapsed" if trial.verdict == "collapsed" else "diverged", score=None)
-            elif trial.images >= levels[-1]:
-                trial = replace(trial, state="finished", rung=len(levels))
-            elif trial.images >= trial.target:
-                trial = replace(trial, state="waiting", rung=levels.index(trial.target) + 1, attempts=0)
-            else:
-                return trial  # interrupted between two reports: it stays running and is handed out again
-            self._write(trial)
-            if trial.ended:
-                self._tell(trial, frozen)
-            return trial
+            settled = self._settled(trial)
+            if settled is not trial:
+                self._write(settled)
+            if settled.ended:
+                self._tell(settled, frozen)
+            return settled
+
+    def _settled(self, trial: Trial) -> Trial:
+        """A running trial after its leg: ended, waiting at a rung, or the same where it was cut short between two
+        reports and is to be handed out again.
+        """
+        levels = self.sweep.rung_images()
+        if self.sweep.health.stops(trial.verdict):
+            return replace(trial, state="collapsed" if trial.verdict == "collapsed" else "diverged", score=None)
+        if trial.images >= levels[-1]:
+            return replace(trial, state="finished", rung=len(levels))
+        if trial.images >= trial.target:
+            return replace(trial, state="waiting", rung=levels.index(trial.target) + 1, attempts=0)
+        return trial
 
     def fail_leg(self, leg: Leg, error: str, blame: bool = True) -> Trial | None:
         """A leg died; it is handed out again from the last checkpoint until its retries are used up.

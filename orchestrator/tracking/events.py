@@ -54,7 +54,8 @@ def reported(trial: int, report: Mapping[str, Any]) -> Event:
 def confirmed(trial: int, number: int, metric: str, score: float) -> Event:
     """The score of a trial re-trained on its ``number``-th fresh seed (step = number)."""
     metrics = {f"confirm/{metric}": score}
-    return {"kind": "report", "trial": trial, "images": number, "metrics": metrics, "samples": None, "time": _now()}
+    event = {"kind": "report", "trial": trial, "images": number, "metrics": metrics, "samples": None, "time": _now()}
+    return {"id": f"confirm/{trial}/{number}", **event}
 
 
 def tagged(trial: int | None, tags: Mapping[str, Any]) -> Event:
@@ -67,7 +68,8 @@ def text(trial: int | None, file: str, content: str) -> Event:
 
 def ended(trial: int | None, status: str, tags: Mapping[str, Any]) -> Event:
     """``status`` is MLflow's: FINISHED, FAILED or KILLED."""
-    return {"kind": "end", "trial": trial, "status": status, "tags": dict(tags), "time": _now()}
+    event = {"kind": "end", "trial": trial, "status": status, "tags": dict(tags), "time": _now()}
+    return event if trial is None else {"id": f"end/{trial}", **event}
 
 
 def provenance() -> dict[str, str]:

@@ -12,7 +12,8 @@ import re
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PATIENCE = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # a run whose making was answered into the void would be made twice
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -55,7 +56,7 @@ class Target:
 
 def check(uri: str) -> None:
     """Raise UserError unless an MLflow server or database answers at ``uri``."""
-    os.environ.update(PATIENCE | {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"})
+    os.environ.update(PATIENCE)
     try:
         MlflowClient(uri).search_experiments(max_results=1)
     except Exception as error:  # requests, SQLAlchemy and MLflow each have errors of their own
@@ -76,8 +77,10 @@ def runs_page(server: str, sweep: str, metric: str) -> str | None:
 
 
 def without_secrets(text: str) -> str:
-    """``text`` with the password of any URL in it blotted out."""
-    return re.sub(r"(://[^:/@\s]*):[^/\s]+@", r"\1:***@", text)
+    """``text`` with the password or token of any URL in it blotted out."""
+    text = re.sub(r"(://[^:/@\s]*):(?!\d+(?:/|\s|$))\S+@", r"\1:***@", text)
+    text = re.sub(r"(https?://)[^:/@\s]+@", r"\1***@", text)
+    return re.sub(r"([?&](?:password|token|secret)=)[^&\s'\"]+", r"\1***", text, flags=re.IGNORECASE)
 
 
 class Recorder:
@@ -154,22 +157,36 @@ class Recorder:
         for event, behind in self._spool.pending():
             if event["kind"] == "report":
                 metrics.setdefault(event["trial"], []).extend(_metrics(event))
-                self._flush_if(metrics, len(metrics[event["trial"]]) > 500)
                 self._samples(event)
+                if len(metrics[event["trial"]]) > 500:
+                    self._flush(metrics, behind)
             else:
-                self._flush_if(metrics, True)
-                self._once(event)
+                self._flush(metrics, position)
+                with self._unless_refused():
+                    self._once(event)
+                self._spool.mark(behind)
             position = behind
-        self._flush_if(metrics, True)
+        self._flush(metrics, position)
+        self._resent = False
+
+    def _flush(self, metrics: dict[int | None, list[Metric]], position: int) -> None:
+        """Sends what is gathered of the events before ``position``, which are done then."""
+        for trial, points in metrics.items():
+            with self._unless_refused():
+                self._client.log_batch(self._run(trial), metrics=points)
+        metrics.clear()
         if position != self._spool.sent:
             self._spool.mark(position)
-            self._resent = False
 
-    def _flush_if(self, metrics: dict[int | None, list[Metric]], now: bool) -> None:
-        if now:
-            for trial, points in metrics.items():
-                self._client.log_batch(self._run(trial), metrics=points)
-            metrics.clear()
+    @contextmanager
+    def _unless_refused(self) -> Iterator[None]:
+        """What MLflow will never take must not hold up what comes behind it."""
+        try:
+            yield
+        except MlflowException as error:
+            if error.error_code != "INVALID_PARAMETER_VALUE":
+                raise
+            log.error("MLflow refuses a record, which is left out: %s", _words(error))
 
     def _once(self, event: Event) -> None:
         match event["kind"]:
@@ -256,7 +273,8 @@ def _experiment(client: MlflowClient, name: str, artifact_root: str | None) -> s
 
 
 def _metrics(event: Event) -> list[Metric]:
-    return [Metric(key, value, event["time"], event["images"]) for key, value in event["metrics"].items()]
+    named = {re.sub(r"[^\w./ :-]", "_", name): value for name, value in event["metrics"].items()}  # as MLflow allows
+    return [Metric(name, value, event["time"], event["images"]) for name, value in named.items()]
 
 
 def _tags(tags: dict[str, Any]) -> list[RunTag]:

@@ -35,6 +35,7 @@ class Spool:
         with self._lock:
             if event.get("id") in self._ids:
                 return
+            cut_torn_line(self._path)  # of an append that met a full disk
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(line)
             self._ids |= {event["id"]} if "id" in event else set()

@@ -50,6 +50,16 @@ def test_without_a_score_there_is_nothing_to_rank():
     assert refusals(replace(GOOD, score=None)) == ["it has no score: the objective was never measured"]
 
 
+def test_what_a_sweep_confirms_is_not_promoted_before():
+    asked = replace(GOOD, fresh_seeds=2)
+    (why,) = refusals(asked)
+    assert why == "it is not confirmed on 2 fresh seeds: let the sweep finish, or resume it"
+    assert refusals(replace(asked, confirmed={"median": None})) == [why]
+    assert refusals(replace(asked, confirmed={"median": 4.0})) == []
+    (failed,) = refusals(replace(asked, failed_seeds=(1000,)))
+    assert "did not survive" in failed
+
+
 def test_every_reason_at_once():
     assert len(refusals(replace(GOOD, verdict="suspect", score=None, violations={"coverage >= 0.7": 0.1}))) == 3
 

@@ -41,12 +41,29 @@ def as_optuna_sees(journal: Path) -> list[FrozenTrial]:
 
 
 def test_an_interrupted_leg_is_offered_again_the_same(journal: Path):
-    leg = next_leg(Ledger.open(sweep(), journal))
-    assert next_leg(Ledger.open(sweep(), journal)) == leg, "known before its first report"
-    again = Ledger.open(sweep(), journal)
+    asked = sweep(rungs=None)
+    leg = next_leg(Ledger.open(asked, journal))
+    assert next_leg(Ledger.open(asked, journal)) == leg, "known before its first report"
+    again = Ledger.open(asked, journal)
     assert next_leg(again) == leg
     again.report(leg, report(10, stored=("k/10",)))
-    assert next_leg(Ledger.open(sweep(), journal)) == replace(leg, checkpoints=("k/10",)), "goes on where it was stored"
+    assert next_leg(Ledger.open(asked, journal)) == replace(leg, checkpoints=("k/10",)), "goes on where it was stored"
+
+
+@pytest.mark.parametrize(
+    ("images", "verdict", "state"),
+    [(10, "healthy", "waiting"), (90, "healthy", "finished"), (10, "collapsed", "collapsed")],
+)
+def test_a_leg_whose_last_report_is_known_is_over_though_its_driver_died(
+    journal: Path, images: int, verdict: str, state: str
+):
+    asked = sweep(rungs=None) if images == 90 else sweep()
+    ledger = Ledger.open(asked, journal)
+    ledger.report(next_leg(ledger), report(images, verdict=verdict, stored=(f"k/{images}",)))
+    again = Ledger.open(asked, journal)
+    assert again.trial(0).state == state
+    assert next_leg(again).trial == 1, "nothing is left of it to train"
+    assert as_optuna_sees(journal)[0].state.is_finished() == (state != "waiting")
 
 
 def test_a_leg_in_flight_is_not_handed_out_twice(journal: Path):
@@ -494,18 +511,52 @@ def test_an_interrupted_confirmation_goes_on_from_its_checkpoint(journal: Path):
 
 def test_a_fresh_seed_that_collapses_or_crashes_leaves_the_median_open(journal: Path):
     def script(leg: Leg, images: int) -> dict[str, Any]:
+        if leg.trial == 2:
+            return {"fid": 30.0}
         return {**lucky(leg, images), "verdict": "collapsed" if leg.confirm_seed == 1041 else "healthy"}
 
-    ledger = Ledger.open(CONFIRMED, journal)
+    ledger = Ledger.open(sweep(confirm={"top": 2, "seeds": 3}, train={"seed": 40}, rungs=None), journal)
     while isinstance(leg := ledger.next_leg(), Leg):
-        if (leg.trial, leg.confirm_seed) == (1, 1042):
+        if (leg.trial, leg.confirm_seed) == (1, 1041):
             ledger.fail_leg(leg, "killed")
         else:
             train(ledger, leg, script)
-    one, two = ledger.confirmations.summaries()
-    assert (one["scores"], one["median"], one["worst"]) == ([50.0, None, 20.0], None, None)
-    assert (two["scores"], two["median"]) == ([6.0, None, None], None)
-    assert next(c for c in ledger.confirmations.all() if (c.trial, c.seed) == (1, 1042)).attempts == RETRIES + 1
+    one, two, three = ledger.confirmations.summaries()
+    assert (one["scores"], one["median"], one["worst"]) == ([50.0, None], None, None)
+    assert (two["scores"], two["median"]) == ([6.0, None], None)
+    assert next(c for c in ledger.confirmations.all() if (c.trial, c.seed) == (1, 1041)).attempts == RETRIES + 1
+    assert three["median"] == 30.0, "it takes the place of those that failed"
+    best = ledger.best()
+    assert best and best.id == 2
+
+
+@pytest.mark.parametrize("says", [{"verdict": "collapsed"}, {"coverage": 0.1}])
+def test_a_fresh_seed_must_be_as_good_as_a_trial_must_be(journal: Path, says: dict[str, Any]):
+    """Whatever the settings stop on."""
+    asked = sweep(confirm={"top": 1, "seeds": 1}, health={"stop": "never"}, rungs=None, search={"trials": 1})
+    ledger = Ledger.open(asked, journal)
+    run(ledger, lambda leg, images: {} if leg.confirm_seed is None else says)
+    assert ledger.best() is None and ledger.is_over()
+
+
+def test_the_median_of_two_is_their_middle_and_fewer_seeds_may_be_asked_later(journal: Path):
+    asked = sweep(confirm={"top": 1, "seeds": 2}, rungs=None, search={"trials": 1})
+    ledger = Ledger.open(asked, journal)
+    run(ledger, lambda leg, images: {"fid": 5.0 + (leg.confirm_seed or 1000) % 2})
+    fewer = asked.model_copy(update={"confirm": asked.confirm.model_copy(update={"seeds": 1})})
+    for one in (ledger, Ledger.open(fewer, journal)):
+        (summary,) = one.confirmations.summaries()
+        assert (summary["median"], summary["worst"]) == (5.5, 6.0)
+
+
+def test_a_confirmation_whose_last_report_is_known_is_over_though_its_driver_died(journal: Path):
+    ledger = Ledger.open(CONFIRMED, journal)
+    while (leg := next_leg(ledger)).confirm_seed is None:
+        train(ledger, leg, lucky)
+    ledger.report(leg, report(90, fid=9.0, stored=("k/90",)))
+    again = Ledger.open(CONFIRMED, journal)
+    assert again.confirmations.of(leg.trial)[0].score == 9.0
+    assert next_leg(again).confirm_seed == 1041
 
 
 # -- the best ----------------------------------------------------------------------------------------------------------

@@ -312,12 +312,26 @@ def test_a_tracking_uri_that_can_not_be_used_is_one_line_without_its_password(
     assert "hunter2" not in str(caught.value)
 
 
+def test_a_name_that_mlflow_does_not_allow_holds_nothing_up(uri: str, tmp_path: Path):
+    desk = Desk(tmp_path, "odd-names", uri)
+    desk.spool.append(events.started(None, {}, {}, DATASET))
+    desk.spool.append(events.started(0, {"x" * 300: 1}, {}, DATASET))  # too long a name: the record is left out
+    desk.spool.append(events.reported(0, report(10, fid=3.0) | {"metrics": {"acc@1": 0.5, "fid": 3.0}}))
+    assert desk.send().trouble is None
+    assert desk.spool.empty
+    (run,) = [run for run in desk.recorded().values() if "acc_1" in run["metrics"]]
+    assert "fid" in run["metrics"]
+
+
 @pytest.mark.parametrize(
     ("text", "clean"),
     [
         ("at http://me:hunter2@host/x: no", "at http://me:***@host/x: no"),
         ("postgresql://me:p@ss:w@rd@host/db", "postgresql://me:***@host/db"),
         ("redis://:hunter2@host", "redis://:***@host"),
+        ("s3://AKIA:sec/ret@bucket/x", "s3://AKIA:***@bucket/x"),
+        ("https://dapi0123@host/x", "https://***@host/x"),
+        ("postgresql://h/db?user=me&password=hunter2", "postgresql://h/db?user=me&password=***"),
         ("http://127.0.0.1:5000/models@champion", "http://127.0.0.1:5000/models@champion"),
         ("models:/digits@champion", "models:/digits@champion"),
     ],

@@ -91,3 +91,13 @@ def test_metrics_have_the_names_of_the_contract():
         *("loss/generator", "loss/discriminator", "fid", "kid", "coverage", "diversity", "images_per_second")
     }
     assert (event["images"], event["time"]) == (50, 1_700_000_050_000)
+
+
+def test_half_a_line_that_a_full_disk_left_does_not_spoil_the_next(tmp_path: Path):
+    spool = Spool(tmp_path / "spool.jsonl")
+    spool.append({"kind": "tags", "n": 1})
+    with (tmp_path / "spool.jsonl").open("a") as file:
+        file.write('{"kind": "ta')
+    spool.append({"kind": "tags", "n": 2})
+    assert [event["n"] for event, _ in spool.pending()] == [1, 2]
+    assert [event["n"] for event, _ in Spool(tmp_path / "spool.jsonl").pending()] == [1, 2]
