@@ -38,10 +38,11 @@ def examine(home: Home, sweep: Sweep | None) -> list[Finding]:
 
 def _finding(what: str, check: Callable[[], str]) -> Finding:
     from trainers.errors import TrainerError
+    from trainers.settings import SettingsError
 
     try:
         return Finding(what, True, check())
-    except (GansweepError, TrainerError) as error:
+    except (GansweepError, TrainerError, SettingsError) as error:
         return Finding(what, False, str(error))
 
 

@@ -75,6 +75,9 @@ class Gang:
         return report
 
     def close(self) -> None:
+        """The ranks tidy up, as far as they live and answer, and end."""
+        with contextlib.suppress(Exception):
+            ray.get([other.close.remote() for other in self._others], timeout=3)
         for other in self._others:
             ray.kill(other)
         self._rank0.close()

@@ -50,12 +50,14 @@ class Evidence:
 def promote(uri: str, model: str, alias: str, run_id: str, evidence: Evidence) -> dict[str, Any]:
     """Register the generator as a new version of ``model``, linked to the trial's run, and give it ``alias``.
 
-    The version that stands for the same checkpoint already is taken as it is. Returns what ``gansweep promote --json``
-    prints.
+    The version that stands for the same checkpoint of the same run already is taken, with the new evidence. Returns
+    what ``gansweep promote --json`` prints.
     """
     with _registry(uri) as client:
-        standing = _same(client, model, evidence.tags["gansweep.checkpoint"])
+        standing = _same(client, model, evidence.tags)
         found = standing or _publish(client, model, run_id, evidence)
+        for key, value in evidence.tags.items() if standing else ():
+            client.set_model_version_tag(model, found.version, key, value)
         previous = _holder(client, model, alias)
         number = str(found.version)
         if previous != number:
@@ -93,18 +95,20 @@ def _publish(client: MlflowClient, model: str, run_id: str, evidence: Evidence) 
     if evidence.samples:
         artifacts["samples"] = str(evidence.samples)
     status = client.get_run(run_id).info.status
-    with mlflow.start_run(run_id=run_id):
-        logged = mlflow.pyfunc.log_model(
-            name="generator",
-            python_model=str(Path(__file__).with_name("served.py")),
-            artifacts=artifacts,
-            code_paths=[str(Path(trainers.__file__).parent)],
-            signature=_signature(shape, conditional),
-            input_example=pd.DataFrame({"seed": np.arange(4, dtype=np.int64)}),
-            pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in NEEDS],
-            metadata=dict(evidence.tags),
-        )
-    client.update_run(run_id, status=status)  # start_run opened a run that had ended
+    try:
+        with mlflow.start_run(run_id=run_id):
+            logged = mlflow.pyfunc.log_model(
+                name="generator",
+                python_model=str(Path(__file__).with_name("served.py")),
+                artifacts=artifacts,
+                code_paths=[str(Path(trainers.__file__).parent)],
+                signature=_signature(shape, conditional),
+                input_example=pd.DataFrame({"seed": np.arange(4, dtype=np.int64)}),
+                pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in NEEDS],
+                metadata=dict(evidence.tags),
+            )
+    finally:  # start_run opened a run that had ended, and ends it by how this went
+        client.update_run(run_id, status=status)
     with contextlib.redirect_stderr(io.StringIO()):  # where it announces each step
         return mlflow.register_model(logged.model_uri, model, tags=dict(evidence.tags))
 
@@ -122,9 +126,11 @@ def _signature(shape: list[int], conditional: bool) -> ModelSignature:
     return ModelSignature(inputs=Schema(inputs), outputs=Schema([output]))
 
 
-def _same(client: MlflowClient, model: str, checkpoint: str) -> ModelVersion | None:
+def _same(client: MlflowClient, model: str, tags: Mapping[str, str]) -> ModelVersion | None:
+    """Two homes may have sweeps of one name on one server: the checkpoint's key alone does not tell them apart."""
+    own = ("gansweep.run_id", "gansweep.checkpoint")
     versions = client.search_model_versions(f"name = '{model}'")
-    return next((v for v in versions if v.tags.get("gansweep.checkpoint") == checkpoint), None)
+    return next((v for v in versions if all(v.tags.get(key) == tags[key] for key in own)), None)
 
 
 def _holder(client: MlflowClient, model: str, alias: str) -> str | None:

@@ -15,7 +15,7 @@ import platform
 import time
 from collections.abc import Callable
 from contextlib import redirect_stdout
-from functools import partial
+from functools import lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -27,7 +27,7 @@ from torch import Tensor
 from torchmetrics.image.fid import _compute_fid
 from torchmetrics.image.kid import poly_mmd
 
-from trainers.metrics.frechet import frechet_distance
+from trainers.metrics.frechet import Gaussian, distance_to, frechet_distance
 from trainers.metrics.kernel import kernel_distance
 from trainers.metrics.mind import sliced_distance
 from trainers.metrics.prdc import prdc
@@ -118,8 +118,14 @@ def _prdc_package(real: Tensor, fake: Tensor) -> float:
         return float(prdc_package.compute_prdc(real.numpy(), fake.numpy(), nearest_k=5)["coverage"])
 
 
+@lru_cache(maxsize=1)
+def _fitted(real: Tensor) -> Gaussian:
+    return Gaussian.fit(real)
+
+
 FRECHET: dict[str, Measure] = {
     "ours": frechet_distance,
+    "ours, real side fitted before, as in a sweep": lambda real, fake: distance_to(_fitted(real), fake),
     "scipy.linalg.sqrtm": _sqrtm,
     "torchmetrics": _torchmetrics,
     "torch-fidelity": _torch_fidelity,

@@ -10,12 +10,18 @@ from torch import Tensor
 from torchmetrics.image.fid import _compute_fid
 
 from trainers.metrics.features import FeatureError
-from trainers.metrics.frechet import frechet_distance
+from trainers.metrics.frechet import Gaussian, distance_to, frechet_distance
 from trainers.randomness import normal
 
 
 def test_equal_sets_are_at_distance_zero(real: Tensor):
     assert frechet_distance(real, real.clone()) == pytest.approx(0, abs=1e-9)
+
+
+def test_what_is_real_may_be_fitted_before(real: Tensor, fake: Tensor):
+    assert distance_to(Gaussian.fit(real), fake) == frechet_distance(real, fake)
+    with pytest.raises(FeatureError, match="24 dimensions, fake ones 3"):
+        distance_to(Gaussian.fit(real), fake[:, :3])
 
 
 def test_a_shift_costs_its_squared_length(real: Tensor):

@@ -15,8 +15,8 @@ from trainers.data import Space
 from trainers.metrics.bins import missing_bins
 from trainers.metrics.diversity import Diversity, duplicates
 from trainers.metrics.extrapolated import frechet_distance_infinity
-from trainers.metrics.features import FeatureError, distances
-from trainers.metrics.frechet import frechet_distance
+from trainers.metrics.features import FeatureError, distances, one
+from trainers.metrics.frechet import Gaussian, distance_to
 from trainers.metrics.kernel import kernel_distance
 from trainers.metrics.memory import memorisation
 from trainers.metrics.mind import sliced_distance
@@ -44,6 +44,11 @@ class Reals:
     def sample(self) -> Tensor:
         """As many reals as fakes where there are enough: neighbourhoods compare only between sets of one size."""
         return self.train[: self.fakes]
+
+    @cached_property
+    def gaussian(self) -> Gaussian:
+        """Fitted to all training data at hand."""
+        return Gaussian.fit(one(self.train, "real"))
 
     @cached_property
     def radii(self) -> Tensor:
@@ -81,7 +86,7 @@ Measure = Callable[[Comparison], dict[str, float]]
 
 def _fid(c: Comparison) -> dict[str, float]:
     """``misfit`` is the distance over that between the data and one average picture: 1 is bad, whatever the scale."""
-    fid, spread = frechet_distance(c.real.train, c.fake), float(c.real.train.double().var(0).sum())
+    fid, spread = distance_to(c.real.gaussian, c.fake), float(c.real.gaussian.factor.square().sum())
     return {"fid": fid, "misfit": fid / spread if spread > 0 else math.nan}
 
 
