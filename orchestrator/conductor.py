@@ -58,7 +58,6 @@ class Conductor:
         self._stop_request, self._progress = stop_request, progress
         self._legs: dict[str, Leg] = {}
         self._last: dict[str, str] = {}
-        self._complete: set[str] = set()
         self._known: set[int] = set()
         self._measured: set[int] = set()
         self._dead_in_a_row = 0
@@ -97,14 +96,11 @@ class Conductor:
                 self._spool.append(events.tagged(leg.trial, tags))
         self._ledger.report(leg, report)
         self._last[order.prefix] = report["checkpoint"]
-        if report["images"] >= leg.until or self._ledger.sweep.health.stops(report["health"]["verdict"]):
-            self._complete.add(order.prefix)
         self._progress.reported(leg, report)
 
     def ended(self, order: LegOrder) -> None:
         leg = self._legs.get(order.prefix)
-        if leg and (order.prefix in self._complete or not self.stopping()):
-            # else it was cut short, and is settled when its last upload is done, in ``close``
+        if leg and not self.stopping():  # else it may be cut short, and is settled in ``close``, its last upload done
             self._settle(order.prefix, leg)
 
     def failed(self, order: LegOrder, error: WorkError) -> None:
@@ -168,7 +164,6 @@ class Conductor:
 
     def _settle(self, prefix: str, leg: Leg) -> None:
         self._legs.pop(prefix)
-        self._complete.discard(prefix)
         trial = self._ledger.end_leg(leg)
         if leg.confirm_seed is not None:
             self._tell_confirmation(leg)

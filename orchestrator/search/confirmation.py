@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import groupby
 from statistics import median
 from typing import Any, Literal
 
@@ -61,7 +62,7 @@ class Confirmations:
         """Per confirmed trial: its fresh seeds, their scores, the median and the worst (None while a seed is missing or
         failed).
         """
-        return [self._summary(trial) for trial in dict.fromkeys(run.trial for run in self.all())]
+        return [self._summary(trial, list(runs)) for trial, runs in groupby(self.all(), key=lambda run: run.trial)]
 
     def medians(self) -> dict[int, float]:
         """The median score of every trial whose fresh seeds all came to a score."""
@@ -139,8 +140,7 @@ class Confirmations:
                 if not run.done:
                     yield trial, run
 
-    def _summary(self, trial: int) -> dict[str, Any]:
-        runs = self.of(trial)
+    def _summary(self, trial: int, runs: Sequence[Confirmation]) -> dict[str, Any]:
         known = [run.score for run in runs if run.score is not None]
         complete = len(known) == len(runs) >= self._sweep.confirm.seeds
         return {

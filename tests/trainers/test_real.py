@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,13 @@ def test_a_second_process_reads_what_the_first_made(made: list[int], tmp_path: P
     assert len(cached(tmp_path)) == 1
     look(RING)
     assert len(cached(tmp_path)) == 2, "other data, other features"
+
+
+def test_other_data_of_the_same_settings_have_features_of_their_own(made: list[int]) -> None:
+    digits = load(DIGITS.data)
+    fewer = replace(digits, train=digits.train[torch.arange(100)])
+    found = [real.real_side(DIGITS, data, World.single(), None).train for data in (digits, fewer)]
+    assert [len(features) for features in found] == [1437, 100]
 
 
 def test_a_cache_that_cannot_be_written_stops_nobody(

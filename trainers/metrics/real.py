@@ -55,7 +55,7 @@ _prepared: dict[tuple[object, ...], Real] = {}
 def real_side(config: Config, dataset: Dataset, world: World, shelf: Shelf | None) -> Real:
     """What generated images are compared with. Call it on every rank."""
     settings = config.evaluate
-    key = (config.data, settings.extractor, settings.extractor_sha256, settings.resize, world)
+    key = (dataset.fingerprint, settings.extractor, settings.extractor_sha256, settings.resize, world)
     if key not in _prepared:
         extractor = build(settings, dataset, world)
         _prepared[key] = Real(extractor, *_features(extractor, dataset, settings.resize, world, shelf))
