@@ -65,7 +65,7 @@ def between(p: Gaussian, q: Gaussian) -> float:
     spread = p.factor.square().sum() + q.factor.square().sum()
     product = p.factor @ q.factor.T
     if p.regular and q.regular:
-        cross = torch.linalg.eigvalsh(product.T @ product).clamp(min=0).sqrt().sum()
+        cross = torch.linalg.eigvalsh(_gram(product)).clamp(min=0).sqrt().sum()
     else:
         cross = torch.linalg.svdvals(product).sum()
     return max(0.0, float(means + spread - 2 * cross))
