@@ -1,24 +1,30 @@
-"""The embedded MLflow server: one per home, on loopback, started by the first command that needs it and gone with that
-command.
+"""The embedded MLflow server: one per home, on loopback, started by the first command that needs it and gone with the
+last.
 
-Run as a module it is the server's guardian: it ends the server when its own standard input closes, which happens
-however the command that started it dies.
+Two locks say who is there, and the kernel drops them however their holder dies: every command that uses the server
+shares one, and the server's guardian (this module, run) holds the other, on the note with its address, which is true
+only while it is held. The guardian ends the server when nobody shares the first.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
+
+import psutil
 
 from orchestrator.errors import UserError, WorkError
 from orchestrator.paths import Home
@@ -32,15 +38,15 @@ START_TIMEOUT = 120.0
 
 
 class Server:
-    """A server for ``home``: ``url`` is known at once, ``wait`` returns when it answers."""
+    """A server for a home: ``url`` is known at once, ``wait`` returns when it answers."""
 
-    def __init__(self, url: str, process: subprocess.Popen[bytes] | None, log: Path) -> None:
-        self.url, self._process, self._log = url, process, log
+    def __init__(self, url: str, guardian: int, log: Path) -> None:
+        self.url, self.guardian, self._log = url, guardian, log
 
     def wait(self, timeout: float = START_TIMEOUT) -> None:
         deadline = time.monotonic() + timeout
         while not healthy(self.url):
-            if self._process is not None and self._process.poll() is not None:
+            if not _lives(self.guardian):
                 raise WorkError(f"the MLflow server ended while starting; its log is {self._log}")
             if time.monotonic() > deadline:
                 raise WorkError(
@@ -48,31 +54,29 @@ class Server:
                 )
             time.sleep(0.2)
 
-    def stop(self) -> None:
-        if self._process is not None and self._process.stdin:
-            self._process.stdin.close()
-            self._process.wait(timeout=20)
-
 
 @contextmanager
 def embedded(home: Home, port: int | None = None) -> Iterator[Server]:
-    """The home's server: one that runs already (and keeps running), or one that lives as long as the ``with``.
-
-    Raises UserError where ``port`` is given and taken. Does not wait until the server answers.
+    """The home's server, or its server on ``port``: one that runs already, or a new one. It lives until the last
+    ``with`` ends. Raises UserError where the port is taken. Does not wait until the server answers.
     """
     home.mlflow.mkdir(parents=True, exist_ok=True)
-    note = home.mlflow / "server.json"
-    running = _running(note)
-    if running and port in (None, _port_of(running)):
-        yield Server(running, None, home.mlflow / "server.log")
-        return
-    server = _start(home, _free_port(port))
-    note.write_text(json.dumps({"url": server.url}))
-    try:
-        yield server
-    finally:
-        note.unlink(missing_ok=True)
-        server.stop()
+    name = f"server-{port}" if port else "server"
+    users, note = home.mlflow / f"{name}.users", home.mlflow / f"{name}.json"
+    log = home.mlflow / "server.log"
+    with users.open("a") as using:
+        fcntl.flock(using, fcntl.LOCK_SH)  # waits while a guardian ends its server
+        with note.open("a+") as said:
+            if _alone(said):
+                said.truncate(0)
+                server = _start(home, _free_port(port), users, said, log)
+            else:
+                server = _running(note, log)
+        try:
+            yield server
+        finally:
+            if _alone(using):  # who comes now waits
+                _end(note, server.guardian)
 
 
 def healthy(url: str) -> bool:
@@ -83,31 +87,62 @@ def healthy(url: str) -> bool:
         return False
 
 
-def _start(home: Home, port: int) -> Server:
-    log = home.mlflow / "server.log"
+def _start(home: Home, port: int, users: Path, note: IO[str], log: Path) -> Server:
+    """A guardian and its server, and their ``note``, whose lock the guardian inherits."""
     command = [
         *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
         *("--backend-store-uri", home.mlflow_database, "--no-serve-artifacts"),
         *("--default-artifact-root", str(home.artifacts / "mlflow")),
     ]
     with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "orchestrator.tracking.server", *command],
-            stdin=subprocess.PIPE,
+        guardian = subprocess.Popen(
+            [sys.executable, "-m", "orchestrator.tracking.server", str(users), *command],
+            stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             env={**os.environ, **_ENVIRONMENT},
-            start_new_session=True,  # Ctrl-C is for the sweep; the server goes when the sweep is done with it
+            pass_fds=[note.fileno()],
+            start_new_session=True,  # Ctrl-C is for the sweep; the server goes when nobody needs it
         )
-    return Server(f"http://127.0.0.1:{port}", process, log)
+    server = Server(f"http://127.0.0.1:{port}", guardian.pid, log)
+    json.dump({"url": server.url, "guardian": server.guardian}, note)
+    note.flush()
+    return server
 
 
-def _running(note: Path) -> str | None:
+def _running(note: Path, log: Path, timeout: float = 10.0) -> Server:
+    """The server that ``note`` tells of, which another command may be writing in this moment."""
+    deadline = time.monotonic() + timeout
+    while not (text := note.read_text()):
+        if time.monotonic() > deadline:
+            raise WorkError(f"{note} is held by a process that does not say where its MLflow server is; end it")
+        time.sleep(0.01)
+    known = json.loads(text)
+    return Server(known["url"], known["guardian"], log)
+
+
+def _end(note: Path, guardian: int) -> None:
+    """Returns when the server is gone."""
+    with note.open("a") as held:
+        if not _alone(held):
+            os.kill(guardian, signal.SIGTERM)
+            fcntl.flock(held, fcntl.LOCK_EX)
+
+
+def _alone(file: IO[str]) -> bool:
+    """Whether nobody else has locked ``file``; then it is ours until it is closed."""
     try:
-        url: str = json.loads(note.read_text())["url"]
-    except (OSError, ValueError, KeyError):
-        return None
-    return url if healthy(url) else None
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _lives(process: int) -> bool:
+    try:
+        return bool(psutil.Process(process).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _free_port(port: int | None) -> int:
@@ -120,24 +155,25 @@ def _free_port(port: int | None) -> int:
         return int(probe.getsockname()[1])
 
 
-def _port_of(url: str) -> int:
-    return int(url.rsplit(":", 1)[1])
-
-
-def _guard(command: list[str]) -> int:
-    """Run ``command`` until standard input closes. It yields the processor to training: it only serves pages and small
+def _guard(users: Path, command: list[str]) -> int:
+    """Run ``command`` until nobody uses it. It yields the processor to training: it only serves pages and small
     batches.
     """
     os.nice(19)
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
     server = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
-    sys.stdin.buffer.read()
-    os.killpg(server.pid, signal.SIGTERM)
-    try:
-        return server.wait(timeout=10)
-    except subprocess.TimeoutExpired:
-        os.killpg(server.pid, signal.SIGKILL)
-        return server.wait()
+    with users.open("a") as using:
+        while server.poll() is None and not _alone(using) and not ended.wait(0.5):
+            pass
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
+        try:
+            return server.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            return server.wait()
 
 
 if __name__ == "__main__":
-    sys.exit(_guard(sys.argv[1:]))
+    sys.exit(_guard(Path(sys.argv[1]), sys.argv[2:]))

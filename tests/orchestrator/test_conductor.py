@@ -68,6 +68,7 @@ def test_a_leg_at_its_end_is_settled_though_the_sweep_is_stopping(conductor: Con
     conductor.interrupted = True
     conductor.ended(first)
     conductor.ended(second)
+    conductor.close()
     assert [trial.state for trial in conductor._ledger.trials()] == ["waiting", "running"]
 
 
