@@ -70,6 +70,9 @@ def sweeps(documents: Sequence[dict[str, Any]]) -> None:
         finished = sum(t["state"] == "finished" for t in d["trials"])
         table.add_row(d["name"], d["state"], str(len(d["trials"])), str(finished), best)
     console.print(table)
+    for d in documents:
+        if "error" in d:
+            console.print(f"\n{d['error']}", markup=False)
 
 
 def plan_document(sweep: Sweep) -> dict[str, Any]:

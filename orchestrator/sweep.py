@@ -22,7 +22,7 @@ from typing import Any
 
 from orchestrator.artifacts import Store, open_store
 from orchestrator.conductor import Conductor, Progress
-from orchestrator.errors import UserError
+from orchestrator.errors import GansweepError, UserError
 from orchestrator.execution.environment import prepare
 from orchestrator.execution.order import GangSpec
 from orchestrator.paths import Home, SweepPaths, samples_key, trial_key
@@ -32,6 +32,7 @@ from orchestrator.status import describe, driving, is_driven
 from orchestrator.tracking.recorder import Recorder, Target, check, runs_page
 from orchestrator.tracking.server import embedded
 from orchestrator.tracking.spool import Spool
+from trainers.settings import SettingsError
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,15 @@ def status(name: str, home: Home) -> dict[str, Any]:
 
 
 def overview(home: Home) -> list[dict[str, Any]]:
-    """The status of every sweep of this home."""
-    return [status(name, home) for name in home.sweeps()]
+    """The status of every sweep of this home; one that can't be read says why under ``error``."""
+    return [_status_or_error(name, home) for name in home.sweeps()]
+
+
+def _status_or_error(name: str, home: Home) -> dict[str, Any]:
+    try:
+        return status(name, home)
+    except (GansweepError, SettingsError) as error:
+        return {"name": name, "state": "unreadable", "trials": [], "best": None, "confirmed": [], "error": str(error)}
 
 
 def train(sweep: Sweep, out: Path, as_json: bool) -> str:
@@ -123,7 +131,11 @@ def serve_ui(home: Home, port: int, announce: Callable[[str], None]) -> None:
         server.wait()
         announce(server.url)
         for name in home.sweeps():
-            sweep, _ = find(name, home)
+            try:
+                sweep, _ = find(name, home)
+            except SettingsError as error:
+                announce(str(error))
+                continue
             if sweep.tracking.uri == "auto" and (page := runs_page(server.url, name, sweep.objective.metric)):
                 announce(f"{name}: {page}")
         ended = threading.Event()

@@ -350,6 +350,16 @@ def test_status_and_list_say_what_there_is(gansweep: Terminal):
         assert answer.status == 0 and "small" in answer.out and "finished" in answer.out
 
 
+def test_a_sweep_that_cannot_be_read_hides_no_other(gansweep: Terminal):
+    stand(gansweep.home, lambda leg, images: {"fid": 5.0 + leg.trial})
+    broken = gansweep.home / "sweeps" / "broken" / "sweep.yaml"
+    broken.parent.mkdir()
+    broken.write_text("name: broken\nsarch: {}\n")
+    answer = gansweep.type("list")
+    assert answer.status == 0
+    assert all(word in answer.out for word in ("small", "finished", "unreadable", str(broken.parent), "sarch"))
+
+
 def test_a_driver_that_died_leaves_an_interrupted_sweep(gansweep: Terminal):
     stand(gansweep.home, lambda leg, images: {}).set_state("running")
     assert gansweep.type("status", "small", "--json").document["state"] == "interrupted"
