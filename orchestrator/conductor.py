@@ -73,7 +73,7 @@ class Conductor:
         leg = self._ledger.next_leg()
         if isinstance(leg, str):
             return leg
-        prefix = trial_key(self._ledger.sweep.name, leg.trial, leg.confirm_seed)
+        prefix = trial_key(self._ledger.key, leg.trial, leg.confirm_seed)
         self._legs[prefix] = leg
         self._introduce(leg)
         config = self._ledger.sweep.trial_config(leg.params | _seed(leg))

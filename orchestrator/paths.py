@@ -91,7 +91,9 @@ class SweepPaths:
 
 
 def trial_key(sweep: str, trial: int, confirm_seed: int | None = None) -> str:
-    """The prefix in the artifact store under which a training of ``trial`` keeps its files."""
+    """The prefix in the artifact store under which a training of ``trial`` of the sweep ``Ledger.key`` keeps its
+    files.
+    """
     return f"{sweep}/trials/{trial}" if confirm_seed is None else f"{sweep}/confirm/{trial}-{confirm_seed}"
 
 

@@ -48,7 +48,7 @@ def promote(
         )
     tags = _tags(ledger, candidate, refused, forced_reason)
     with tempfile.TemporaryDirectory() as folder:
-        evidence = _gather(Path(folder), trial, paths, store, tags)
+        evidence = _gather(Path(folder), trial, ledger, paths, store, tags)
         document = publish(uri, model, alias, trial.mlflow_run_id, evidence)
     return {**document, "trial": trial.id}
 
@@ -132,7 +132,9 @@ def _tags(ledger: Ledger, candidate: Candidate, refused: list[str], forced_reaso
     return tags
 
 
-def _gather(folder: Path, trial: Trial, paths: SweepPaths, store: Store, tags: dict[str, str]) -> Evidence:
+def _gather(
+    folder: Path, trial: Trial, ledger: Ledger, paths: SweepPaths, store: Store, tags: dict[str, str]
+) -> Evidence:
     assert trial.checkpoint is not None
     checkpoint = store.get(trial.checkpoint, folder / "checkpoint")
     generator = folder / "generator"
@@ -141,7 +143,7 @@ def _gather(folder: Path, trial: Trial, paths: SweepPaths, store: Store, tags: d
         shutil.copy2(checkpoint / name, generator)
     samples: Path | None = folder / "samples.png"
     try:
-        store.get(samples_key(trial_key(paths.name, trial.id), trial.images), folder / "samples.png")
+        store.get(samples_key(trial_key(ledger.key, trial.id), trial.images), folder / "samples.png")
     except StoreError:
         samples = None  # a lost picture is no reason to refuse a generator
     sweep_file = folder / "sweep.yaml"

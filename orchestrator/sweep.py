@@ -150,7 +150,7 @@ def grid_of(name: str, home: Home) -> str | None:
     best = ledger.best()
     if best is None:
         return None
-    return f"{store_of(ledger.sweep, home).url}/{samples_key(trial_key(name, best.id), best.images)}"
+    return f"{store_of(ledger.sweep, home).url}/{samples_key(trial_key(ledger.key, best.id), best.images)}"
 
 
 def find(name: str, home: Home) -> tuple[Sweep, SweepPaths]:
@@ -216,7 +216,7 @@ def _search(
     gang = GangSpec(
         resources.workers_per_trial, resources.cpus_per_worker, resources.gpus_per_worker, store, str(home.cache)
     )
-    tune_storage = f"{store.url}/{ledger.sweep.name}/ray" if store.url.startswith("s3://") else str(paths.ray)
+    tune_storage = f"{store.url}/{ledger.key}/ray" if store.url.startswith("s3://") else str(paths.ray)
     with _interruptible(conductor, progress), cluster(address):
         free = slots(resources)
         progress.searching(ledger, free)

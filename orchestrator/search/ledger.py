@@ -121,6 +121,11 @@ class Ledger:
         identifier: str = self._study_attrs()["gansweep.id"]
         return identifier
 
+    @property
+    def key(self) -> str:
+        """The folder of the sweep's files in an artifact store, which homes with sweeps of the same name may share."""
+        return f"{self.sweep.name}-{self.id[:8]}"
+
     def trials(self) -> list[Trial]:
         return [trial for trial, _ in self._read()]
 

@@ -419,6 +419,12 @@ def test_settings_to_start_with_go_first(journal: Path):
 # -- one name, one search ----------------------------------------------------------------------------------------------
 
 
+def test_homes_that_share_a_store_have_folders_of_their_own(journal: Path, tmp_path: Path):
+    mine, other = Ledger.open(sweep(), journal), Ledger.open(sweep(), tmp_path / "other.journal")
+    assert mine.key.startswith("small-") and mine.key != other.key
+    assert Ledger.open(sweep(), journal).key == mine.key
+
+
 def test_a_ledger_without_a_trial_makes_way_for_other_settings(journal: Path):
     first = Ledger.open(sweep(), journal).id
     assert Ledger.open(sweep(), journal).id == first, "the same settings go on with it"
