@@ -2,19 +2,20 @@
 
     python -m tests.benchmarks.watching [--seconds 20]
 
-Steps of the same training with and without its signals alternate in short stretches; the ratio is of the medians.
-Evaluations are timed in the shipped configurations, over the time between two of them. The table goes to
+Steps of the same training with and without its signals alternate in short stretches, in an order drawn anew for each
+pair, so that nothing periodic on the machine favours one; the figure is the median of the pairs' ratios. Evaluations are timed in the shipped configurations, over the time between two of them. The table goes to
 infra/results/watching.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import random
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from statistics import median
+from statistics import median, stdev
 from unittest import mock
 
 import torch
@@ -23,7 +24,7 @@ from tests.benchmarks.throughput import stretch
 from trainers.__main__ import read_training
 from trainers.config import Config
 from trainers.data import load
-from trainers.gan import GanTraining
+from trainers.gan import WATCHED_STEPS, GanTraining
 from trainers.metrics import Evaluator
 from trainers.settings import build
 from trainers.world import World
@@ -32,8 +33,8 @@ ROOT = Path(__file__).parents[2]
 HEADER = """# What watching costs
 
 Written by `python -m tests.benchmarks.watching`: one thread of a 2-core virtual machine (AMD EPYC). Free signals:
-median stretch of steps with them over median stretch without. Evaluation: its time over that of the training between
-two.
+a stretch of steps with them over one without beside it, median of all pairs and standard error of that. Evaluation:
+its time over that of the training between two.
 
 """
 
@@ -56,22 +57,30 @@ def measured(config: Config, seconds: float) -> str:
     """The cells of one configuration."""
     training = GanTraining(config, load(config.data), World.single())
     stretch(training.step, 20)
-    steps = max(int(0.1 / (stretch(training.step, 10) / 10)), 1)
-    watched, blind = [], []
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        watched.append(stretch(training.step, steps) / steps)
-        if not config.train.compile:  # there, signals are part of the graph
-            with without_signals():
-                blind.append(stretch(training.step, steps) / steps)
+    # Whole rounds of the steps that are looked at, so that every stretch has its share of them.
+    rounds = max(round(0.2 / (stretch(training.step, WATCHED_STEPS))), 1)
+    step, free = pairs(training, rounds * WATCHED_STEPS, seconds)
     evaluate = Evaluator(config, load(config.data), World.single())
     evaluate(training.sampler)
-    start = time.perf_counter()
-    evaluate(training.sampler)
-    spent = time.perf_counter() - start
-    between = min(watched) * config.evaluate.every_images / config.train.batch_size
-    free = f"{median(watched) / median(blind) - 1:.1%}" if blind else "in the graph"
-    return f"{1e3 * min(watched):.2f} | {free} | {1e3 * spent:.0f} | {spent / (between + spent):.1%}"
+    spent = stretch(lambda: evaluate(training.sampler), 1)
+    between = step * config.evaluate.every_images / config.train.batch_size
+    told = "in the graph" if config.train.compile else free
+    return f"{1e3 * step:.2f} | {told} | {1e3 * spent:.0f} | {spent / (between + spent):.1%}"
+
+
+def pairs(training: GanTraining, steps: int, seconds: float) -> tuple[float, str]:
+    """Seconds a step at best, and what looking adds, in percent."""
+    watched, ratios = [], []
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = {}
+        for looks in random.sample((True, False), 2):
+            with nullcontext() if looks else without_signals():
+                found[looks] = stretch(training.step, steps) / steps
+        watched.append(found[True])
+        ratios.append(100 * (found[True] / found[False] - 1))
+    error = 1.25 * stdev(ratios) / len(ratios) ** 0.5  # of a median, where errors are normal
+    return min(watched), f"{median(ratios):.1f} ± {error:.1f} %"
 
 
 @contextmanager
