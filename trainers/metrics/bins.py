@@ -23,8 +23,7 @@ def missing_bins(real: Features, fake: Features, bins: int = BINS) -> dict[str, 
     Bins hold at least ten reals on average: fewer data, fewer bins. Raises FeatureError.
     """
     x, y = pair(real, fake, at_least=20)
-    bins = min(bins, len(x) // 10)
-    centers = _k_means(x, bins)
+    centers = k_means(x, bins)
     p, q = _shares(x, centers), _shares(y, centers)
     pooled = (p * len(x) + q * len(y)) / (len(x) + len(y))
     deviation = (pooled * (1 - pooled) * (1 / len(x) + 1 / len(y))).sqrt().clamp(min=math.ulp(1))
@@ -35,20 +34,25 @@ def missing_bins(real: Features, fake: Features, bins: int = BINS) -> dict[str, 
     }
 
 
-def _k_means(x: Tensor, bins: int) -> Tensor:
-    """Centres after a fixed number of Lloyd's rounds from seeded rows; a bin that empties keeps its centre."""
+def k_means(x: Tensor, bins: int = BINS) -> Tensor:
+    """Centres of so many bins of ``x`` (n, d), fewer where they would hold under ten rows on average.
+
+    A fixed number of Lloyd's rounds from seeded rows; a bin that empties keeps its centre.
+    """
+    bins = min(bins, len(x) // 10)
     centers = x[torch.randperm(len(x), generator=stream("bins"))[:bins]]
     for _ in range(ROUNDS):
-        nearest = _nearest(x, centers)
-        counts = torch.bincount(nearest, minlength=bins)[:, None]
-        sums = torch.zeros_like(centers).index_add_(0, nearest, x)
+        chosen = nearest(x, centers)
+        counts = torch.bincount(chosen, minlength=bins)[:, None]
+        sums = torch.zeros_like(centers).index_add_(0, chosen, x)
         centers = torch.where(counts > 0, sums / counts.clamp(min=1), centers)
     return centers
 
 
 def _shares(x: Tensor, centers: Tensor) -> Tensor:
-    return torch.bincount(_nearest(x, centers), minlength=len(centers)) / len(x)
+    return torch.bincount(nearest(x, centers), minlength=len(centers)) / len(x)
 
 
-def _nearest(x: Tensor, centers: Tensor) -> Tensor:
+def nearest(x: Tensor, centers: Tensor) -> Tensor:
+    """The number of the centre nearest to each row, int64 (n,)."""
     return torch.cat([distances(x[rows], centers).argmin(1) for rows in blocks(x, len(centers))])

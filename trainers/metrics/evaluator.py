@@ -29,8 +29,7 @@ class Evaluator:
     def __init__(self, config: Config, dataset: Dataset, world: World, shelf: Shelf | None = None) -> None:
         evaluate = config.evaluate
         self._real = real_side(config, dataset, world, shelf)
-        modes_known = bool(dataset.space.centers) or self._real.extractor.classify is not None
-        wanted = (*evaluate.metrics, *WATCHED, *((MODES,) if modes_known else ()))
+        wanted = (*evaluate.metrics, *WATCHED, MODES)
         self._measures: list[Measure] = list(
             dict.fromkeys(lookup(METRICS, name, "evaluate.metrics") for name in wanted)
         )

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from trainers.data import Space
-from trainers.metrics.bins import missing_bins
+from trainers.metrics.bins import k_means, missing_bins, nearest
 from trainers.metrics.diversity import Diversity, duplicates
 from trainers.metrics.extrapolated import frechet_distance_infinity
-from trainers.metrics.features import FeatureError, distances, one
+from trainers.metrics.features import FeatureError, one
 from trainers.metrics.frechet import Gaussian, distance_to
 from trainers.metrics.kernel import kernel_distance
 from trainers.metrics.memory import memorisation
@@ -61,17 +61,26 @@ class Reals:
         return Diversity.of(self.sample)
 
     @cached_property
+    def bins(self) -> Tensor:
+        """Centres of k-means on the sample: what stands for modes where none are known."""
+        return k_means(one(self.sample, "real", at_least=20))
+
+    @cached_property
     def modes(self) -> Tensor:
-        """Class or nearest centre of each of the sample."""
+        """``modes_of`` the sample."""
         return self.modes_of(self.sample)
 
+    @property
+    def modes_known(self) -> bool:
+        """Whether the data say what their modes are."""
+        return bool(self.space.centers) or self.classify is not None
+
     def modes_of(self, features: Tensor) -> Tensor:
-        """The class of each row, or its nearest centre."""
-        if self.space.centers:
-            return distances(features.double(), torch.tensor(self.space.centers, dtype=torch.float64)).argmin(1)
+        """The nearest true centre of each row, or its class, or its bin."""
         if self.classify is not None:
             return self.classify(features)
-        raise FeatureError("modes are known only for data with centres (ring, grid) or digits under digits-cnn")
+        centers = torch.tensor(self.space.centers, dtype=torch.float64) if self.space.centers else self.bins
+        return nearest(one(features, "fake"), centers)
 
 
 class Comparison(NamedTuple):
@@ -129,6 +138,8 @@ def _modes(c: Comparison) -> dict[str, float]:
     space = c.real.space
     if space.centers:
         return mode_report(c.fake, torch.tensor(space.centers), space.std)
+    if not c.real.modes_known:
+        raise FeatureError("modes are known only for data with centres (ring, grid) or digits under digits-cnn")
     return class_report(c.real.modes_of(c.fake), space.classes)
 
 

@@ -4,7 +4,8 @@
     ... --rewind 3      the runs that bad settings make fail, once more with health.rewind
 
 A run takes 10 to 30 seconds of one core. ``OUT/signals.parquet`` has a row per report of each run: what the detector
-may see (``loss.``, ``signal.``, ``metric.``) and what is true (``truth.``).
+may see (``loss.``, ``signal.``, ``metric.``, and ``blind.``: the same measures where modes are not known and features
+come from random convolutions) and what is true (``truth.``).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import random
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,10 @@ import torch
 
 from tests.benchmarks.collapse.recipes import HEALTHY, RECIPES, STEPS, Recipe, configuration
 from tests.benchmarks.collapse.truth import truth
+from trainers.config import Config
+from trainers.data import Dataset
 from trainers.loop import Run
+from trainers.metrics import Evaluator
 from trainers.world import World
 
 Row = dict[str, Any]
@@ -70,6 +75,7 @@ def rows(data: str, cause: str, recipe: Recipe, seed: int, rewind: int) -> Itera
     """Trains one run to its end, whatever becomes of it."""
     config = configuration(data, recipe, seed, rewind)
     run = Run(config, World.single())
+    blind = blind_evaluator(config, run.data)
     acted = recipe.act is None
     while run.training.images < config.train.images:
         if not acted and recipe.act is not None and run.training.images >= recipe.at * config.train.images:
@@ -77,12 +83,21 @@ def rows(data: str, cause: str, recipe: Recipe, seed: int, rewind: int) -> Itera
             acted = True
         report = run.to_next_report()
         seen = {"loss": report.losses, "signal": report.health.signals, "metric": report.metrics}
+        seen["blind"] = blind(run.training.sampler)
         seen["truth"] = truth(run.training.sampler, run.data, config.model.latent_dim)
         yield {
             "data": data, "cause": cause, "group": recipe.group, "seed": seed, "acted_at": recipe.at,
             "images": report.images, "budget": config.train.images, "seconds": report.seconds,
             **{f"{kind}.{name}": value for kind, values in seen.items() for name, value in values.items()},
         }  # fmt: skip
+
+
+def blind_evaluator(config: Config, data: Dataset) -> Evaluator:
+    """Measures a generator as one of data that nobody knows anything of: no centres, no classifier."""
+    extractor = "random-conv" if data.space.is_image else "raw"
+    evaluate = config.evaluate.model_copy(update={"extractor": extractor})
+    unknown = replace(data, name="unknown", space=replace(data.space, centers=(), std=0.0))
+    return Evaluator(config.model_copy(update={"evaluate": evaluate}), unknown, World.single())
 
 
 def write_table(out: Path) -> None:
