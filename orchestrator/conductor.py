@@ -60,6 +60,7 @@ class Conductor:
         self._last: dict[str, str] = {}
         self._known: set[int] = set()
         self._measured: set[int] = set()
+        self._verdicts = {trial.id: trial.verdict for trial in ledger.trials()}
         self._dead_in_a_row = 0
         self.interrupted = False
         self.failure: GansweepError | None = None
@@ -91,9 +92,7 @@ class Conductor:
         if leg.confirm_seed is None:  # before the ledger: what it knows is never trained, nor told, again
             self._spool.append(events.reported(leg.trial, report))
             self._tell_provenance(leg.trial, report["provenance"])
-            if report["rewind"]:
-                tags = {f"gansweep.rewind.{report['images']}": "; ".join(report["health"]["reasons"])}
-                self._spool.append(events.tagged(leg.trial, tags))
+            self._tell_verdict(leg.trial, report)
         self._ledger.report(leg, report)
         self._last[order.prefix] = report["checkpoint"]
         self._progress.reported(leg, report)
@@ -194,11 +193,23 @@ class Conductor:
             tags = {f"fid.{name}": value for name, value in provenance.items()}
             self._spool.append(events.tagged(trial, tags))
 
+    def _tell_verdict(self, trial: int, report: dict[str, Any]) -> None:
+        """Every change of it, and every rewind, stays as a tag with the reasons."""
+        verdict, reasons = report["health"]["verdict"], "; ".join(report["health"]["reasons"])
+        if verdict != self._verdicts.get(trial, "healthy"):
+            said = f"{verdict}: {reasons}" if reasons else verdict
+            tags = {f"gansweep.verdict.{report['images']}": said}
+            tags |= {"gansweep.verdict": verdict, "gansweep.reasons": reasons or "none"}
+            self._spool.append(events.tagged(trial, tags))
+        if report["rewind"]:
+            self._spool.append(events.tagged(trial, {f"gansweep.rewind.{report['images']}": reasons}))
+        self._verdicts[trial] = verdict
+
     def _tell_end(self, trial: Trial | None) -> None:
         if trial is None:
             return
         tags = {"gansweep.state": trial.state, "gansweep.verdict": trial.verdict, "gansweep.rung": trial.rung}
-        tags |= {"gansweep.reasons": "; ".join(trial.reasons)} if trial.reasons else {}
+        tags["gansweep.reasons"] = "; ".join(trial.reasons) or "none"
         tags |= {"gansweep.score": trial.score} if trial.score is not None else {}
         tags |= {"gansweep.checkpoint": f"{self._store.url}/{trial.checkpoint}"} if trial.checkpoint else {}
         tags |= {"gansweep.error": without_secrets(trial.error)} if trial.error and trial.state == "crashed" else {}

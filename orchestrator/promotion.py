@@ -120,6 +120,7 @@ def _tags(ledger: Ledger, candidate: Candidate, refused: list[str], forced_reaso
         "gansweep.data.fingerprint": load(ledger.sweep.data).fingerprint,
     }
     tags |= {"gansweep.score": f"{candidate.score:.6g}"} if candidate.score is not None else {}
+    tags |= {f"gansweep.measured.{part}": str(value) for part, value in ledger.provenance.items()}
     tags |= {f"gansweep.metric.{name}": f"{value:.6g}" for name, value in candidate.metrics.items()}
     tags |= {f"gansweep.require.{metric}": bound for metric, bound in objective.require.items()}
     if candidate.confirmed and candidate.confirmed["median"] is not None:

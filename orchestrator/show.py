@@ -296,17 +296,19 @@ def _remarks(document: dict[str, Any]) -> Iterator[str]:
     for confirmed in document["confirmed"]:
         scores = ", ".join("-" if s is None else f"{s:.4g}" for s in confirmed["scores"])
         median = "-" if confirmed["median"] is None else f"{confirmed['median']:.4g}"
-        yield f"trial {confirmed['trial']} on fresh seeds: {scores} (median {median})"
+        bad = [verdict for verdict in confirmed["verdicts"] if verdict != "healthy"]
+        ended = f"; ended {', '.join(bad)}" if bad else ""
+        yield f"trial {confirmed['trial']} on fresh seeds: {scores} (median {median}{ended})"
     if best:
         yield f"best: trial {best['id']}, score {best['score']:.4g} (marked *)"
     elif any(t["state"] == "finished" for t in document["trials"]):
         broken = sorted({name for t in document["trials"] if t["state"] == "finished" for name in t["violations"]})
         yield f"no finished trial keeps every constraint; violated: {', '.join(broken) or 'none was measured'}"
     for trial in document["trials"]:
-        if trial["state"] in ("collapsed", "diverged"):
-            yield f"trial {trial['id']} {trial['state']}: {'; '.join(trial['reasons'])}"
-        elif trial["state"] == "crashed":
+        if trial["state"] == "crashed":
             yield f"trial {trial['id']} crashed: {trial['error']}"
+        elif trial["verdict"] != "healthy":
+            yield f"trial {trial['id']} {trial['verdict']}: {'; '.join(trial['reasons'])}"
 
 
 def _plan_words(sweep: Sweep, guess: Estimate) -> str:

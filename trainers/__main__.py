@@ -20,10 +20,9 @@ from trainers import launch
 from trainers.check import problems
 from trainers.config import Config
 from trainers.errors import DataError, TrainerError, UnusableSettingError
-from trainers.loop import train
 from trainers.report import Report, line
 from trainers.settings import Document, SettingsError, build, read
-from trainers.world import World
+from trainers.world import World, leave
 
 # What else a sweep file holds; one training has no use for it.
 OF_A_SWEEP = ("name", "search", "objective", "rungs", "confirm", "resources", "tracking", "artifacts")
@@ -97,13 +96,15 @@ def _under_torchrun(config: Config, out: Path | None) -> Iterator[Report]:
     newest = launch.resume_point(out) if out is not None and world.rank == 0 else None
     found = world.agree(str(newest) if newest else None)
     try:
-        for report in train(config, world, Path(found) if found else None, out):
+        if world.any(bool(found) and not Path(found).is_dir()):
+            raise TrainerError(
+                f"{found}: not every node sees this checkpoint; give all nodes one shared folder as --out"
+            )
+        for report in launch.recorded(config, world, Path(found) if found else None, out):
             if world.rank == 0:
-                if out is not None:
-                    launch.append(out / "reports.jsonl", report)
                 yield report
     finally:
-        dist.destroy_process_group()
+        leave()
 
 
 def _line(report: Report, as_json: bool) -> str:

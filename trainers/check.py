@@ -29,6 +29,7 @@ BUILT_IN = {
 }
 CONVOLUTIONAL = ("dcgan", "resnet", "r3gan")
 WITHOUT = {"generator": ("r3gan",), "discriminator": ("maxout", "r3gan")}  # normalisation
+SHIFTED = ("least_squares", "wasserstein", "relativistic")  # losses under which D = 0 means nothing
 RESOLUTIONS = (8, 16, 32, 64, 128, 256)
 NAMES = {
     "data.name": (*BUILT_IN, "images", "parquet"),
@@ -153,4 +154,7 @@ def _views(config: Config) -> Problems:
         found.append(("train.compile", message))
     if train.ada_target is not None and not train.augment:
         found.append(("train.ada_target", "has nothing to control; name policies in train.augment"))
+    if train.ada_target is not None and train.loss in SHIFTED:
+        message = f"goes by the sign of D(real), which means nothing under {train.loss!r}; leave it out"
+        found.append(("train.ada_target", message))
     return found

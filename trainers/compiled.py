@@ -14,14 +14,14 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call, grad, grad_and_value
 
 from trainers.errors import UnusableSettingError
 from trainers.losses import Loss
 from trainers.players import Players
 from trainers.step import Judgement, View
-from trainers.world import World
+from trainers.world import World, sent
 
 Parameters = dict[str, Tensor]
 Signals = dict[str, Tensor]
@@ -44,6 +44,12 @@ class CompiledStep:
         self.players, self.loss, self.view, self.world = players, loss, view, world
         self.generator, self.discriminator = (players.updaters[name].values for name in ("generator", "discriminator"))
         self._average = torch.compiler.disable(world.average)  # type: ignore[no-untyped-call]  # here a graph breaks
+        for player in (players.generator, players.discriminator):
+            if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in player.modules()):
+                name = type(player).__name__
+                raise UnusableSettingError(
+                    f"train.compile: {name} has batch norm, which is not compiled; set it to false"
+                )
         if world.device.type == "cpu" and not shutil.which(os.environ.get("CXX", "g++")):
             raise UnusableSettingError("train.compile: needs a C++ compiler (g++, or what CXX names); set it to false")
         cpp_wrapper = world.device.type == "cpu"  # calls from C++ cost less
@@ -59,7 +65,7 @@ class CompiledStep:
         it moves.
         """
         penalised = numbers.r1_gamma > 0 or numbers.r2_gamma > 0
-        return self._run(real, labels, *latents, real.new_tensor(numbers), penalised)
+        return self._run(real, labels, *latents, sent(torch.tensor(numbers), real.device), penalised)
 
     def _step(
         self,

@@ -118,6 +118,7 @@ class Evaluate(Settings):
 
     every_images: int = Field(default=50_000, ge=1)
     samples: int = Field(default=1_000, ge=16, description="generated images per evaluation")
+    real_samples: int = Field(default=10_000, ge=16, description="real images that they are compared with, at most")
     metrics: tuple[str, ...] = ("fid", "coverage")
     extractor: str = Field(
         default="auto",

@@ -9,19 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from trainers.augment import ADA_INTERVAL, NOISE, adjusted, augment
-from trainers.check import data_problems
+from trainers.check import data_problems, problems
 from trainers.compiled import CompiledStep, Numbers, Signals
 from trainers.config import Config, Train
 from trainers.data import Dataset
 from trainers.errors import refuse
 from trainers.losses import LOSSES, Loss
 from trainers.players import Players
-from trainers.randomness import stream
+from trainers.randomness import key, stream
 from trainers.registry import lookup
 from trainers.schedule import share
 from trainers.step import Penalties, discriminator_step, generator_step, penalised_discriminator_step
-from trainers.tally import Tally
-from trainers.world import World
+from trainers.tally import BROKEN, Tally
+from trainers.world import World, sent
 
 # Losses and signals are looked at every so many steps, and in the first after a report: looking at every step of a
 # small network costs a twentieth of it. A prime, so that lazy penalties do not always fall between.
@@ -51,7 +51,8 @@ class GanTraining:
     """Players on a data set. ``images`` is its clock: step, epoch, schedules and every random number follow from it."""
 
     def __init__(self, config: Config, data: Dataset, world: World) -> None:
-        refuse(data_problems(config, len(data), data.space.classes))
+        found = problems(config, world.size, world.device.type == "cuda")
+        refuse([*found, *(p for p in data_problems(config, len(data), data.space.classes) if p not in found)])
         self.config, self.settings, self.world = config, config.train, world
         self.loss: Loss = lookup(LOSSES, config.train.loss, "train.loss")
         self.examples = data.train.to(world.device)
@@ -72,6 +73,8 @@ class GanTraining:
     def step(self) -> None:
         """Shows one global batch to the discriminator; every ``n_dis``-th time the generator moves too."""
         number = self.images // self.settings.batch_size
+        if self.players.from_outside:  # it may draw from torch's own generator, as dropout does
+            torch.manual_seed(key(self.settings.seed, number, self.world.rank))
         real, labels = self._real(number)
         both = (number + 1) % self.settings.n_dis == 0
         watched = {"discriminator": self._watched("discriminator", number, since=1)}
@@ -93,8 +96,13 @@ class GanTraining:
         self.players.config = self.players.config.model_copy(update={"train": settings})
 
     def means(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Losses and signals since the last call, averaged over steps and ranks."""
+        """Losses and signals since the last call, averaged over steps and ranks.
+
+        A value that is not finite stays in Adam's moments and so in the weights: if no look fell on it, these tell.
+        """
         values = self.tally.read(self.world)
+        if not torch.stack(torch._foreach_norm(tuple(self.parameters()), torch.inf)).isfinite().all():
+            values[BROKEN] = max(values.get(BROKEN, 0.0), 1.0)
         losses = {name: values.pop(name) for name in LOSS_NAMES if name in values}
         return losses, values
 
@@ -103,9 +111,9 @@ class GanTraining:
         return self.world.any(self.tally.broken())
 
     def parameters(self) -> Iterator[Tensor]:
-        """What must be equal on all ranks."""
-        for module in (self.players.generator, self.players.discriminator, self.players.average):
-            yield from module.parameters()
+        """The weights of both players and of the average."""
+        for network in (self.players.generator, self.players.discriminator, self.players.average):
+            yield from network.parameters()
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """All state, to be loaded with ``images``."""
@@ -142,8 +150,8 @@ class GanTraining:
                 critic = self.players.wrapped_discriminator
                 judgement = discriminator_step(critic, views[0](real), views[1](fake), labels, self.loss)
         norm = self.players.discriminator_update(self.images, watched)
-        if self.settings.ada_target is not None and (number + 1) % ADA_INTERVAL == 0:
-            self._adjust(judgement.real_logits, self.settings.ada_target)
+        if self.settings.ada_target is not None:
+            self._adjust(number, judgement.real_logits, self.settings.ada_target)
         if norm is None:
             return {}
         ada = {} if self.settings.ada_target is None else {"ada_probability": self.players.ada}
@@ -158,12 +166,17 @@ class GanTraining:
         norm = self.players.generator_update(self.images, watched)
         return {} if norm is None else {"generator": value, "generator_gradient_norm": norm}
 
-    def _adjust(self, real_logits: Tensor, target: float) -> None:
-        sign = self.world.mean(real_logits.sign().mean())
-        self.players.ada = adjusted(self.players.ada, sign, target, self.settings.batch_size)
+    def _adjust(self, number: int, real_logits: Tensor, target: float) -> None:
+        """Every ADA_INTERVAL steps, by the signs of all examples since the last time."""
+        players = self.players
+        players.ada_signs = players.ada_signs + real_logits.sign().mean()
+        if (number + 1) % ADA_INTERVAL == 0:
+            sign = self.world.mean(players.ada_signs / ADA_INTERVAL)
+            players.ada = adjusted(players.ada, sign, target, self.settings.batch_size)
+            players.ada_signs = torch.zeros_like(players.ada_signs)
 
     def _real(self, number: int) -> tuple[Tensor, Tensor | None]:
-        batch = self.examples[self.order.rows(number, self.world).to(self.world.device)]
+        batch = self.examples[self.order.rows(number, self.world)]
         return batch.floats(), batch.labels if self.config.model.conditional else None
 
     def _latents(self, number: int, purpose: str) -> Tensor:
@@ -202,4 +215,4 @@ class GanTraining:
 
     def _mine(self, rows: Tensor) -> Tensor:
         """This rank's share of a global batch, on its device."""
-        return rows[self.world.part(len(rows))].to(self.world.device, non_blocking=True)
+        return sent(rows[self.world.part(len(rows))], self.world.device)

@@ -6,7 +6,10 @@ The same call again resumes: from the newest whole checkpoint in ``out``, with t
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import socket
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from multiprocessing.connection import Connection, wait
@@ -15,14 +18,14 @@ from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
-from torch import multiprocessing
+from torch.multiprocessing import get_context
 
 from trainers.config import Config
 from trainers.errors import TrainerError
 from trainers.loop import train
 from trainers.report import Report, line
 from trainers.state import load, newest
-from trainers.world import World
+from trainers.world import World, leave
 
 Backend = Literal["gloo", "nccl"]
 
@@ -35,12 +38,19 @@ def run(config: Config, ranks: int, out: Path | None = None, backend: Backend | 
     """
     resume = resume_point(out) if out is not None else None
     if ranks == 1:
-        reports = train(config, World.single(_device(0)), resume, out)
+        yield from recorded(config, World.single(_device(0)), resume, out)
     else:
-        reports = _spawn(config, ranks, resume, out, backend)
-    for report in reports:
-        if out is not None:
-            append(out / "reports.jsonl", report)
+        yield from _spawn(config, ranks, resume, out, backend)
+
+
+def recorded(config: Config, world: World, resume: Path | None, out: Path | None) -> Iterator[Report]:
+    """``train``, with rank 0's reports as lines of ``out/reports.jsonl``."""
+    for report in train(config, world, resume, out):
+        if out is not None and world.rank == 0:
+            file = out / "reports.jsonl"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("a") as lines:
+                lines.write(line(report.as_dict()) + "\n")
         yield report
 
 
@@ -70,17 +80,10 @@ def resume_point(out: Path) -> Path | None:
     return folder
 
 
-def append(file: Path, report: Report) -> None:
-    """Adds a report line to ``reports.jsonl``."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a") as lines:
-        lines.write(line(report.as_dict()) + "\n")
-
-
 def _spawn(
     config: Config, ranks: int, resume: Path | None, out: Path | None, backend: Backend | None
 ) -> Iterator[Report]:
-    context = multiprocessing.get_context("spawn")
+    context = get_context("spawn")
     chosen = backend or ("nccl" if torch.cuda.device_count() >= ranks else "gloo")
     threads = max(1, torch.get_num_threads() // ranks)
     port, pipes = _free_port(), [context.Pipe(duplex=False) for _ in range(ranks)]
@@ -143,12 +146,15 @@ def _rank(
     out: Path | None,
     writer: Connection,
 ) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     address = f"tcp://127.0.0.1:{port}"
     dist.init_process_group(backend, init_method=address, rank=rank, world_size=size, timeout=timedelta(minutes=10))
+    if backend == "nccl":
+        torch.cuda.set_device(rank)
     world = World(rank, size, _device(rank) if backend == "nccl" else torch.device("cpu"))
     try:
-        for report in train(config, world, resume, out):
+        for report in recorded(config, world, resume, out):
             if rank == 0:
                 writer.send(report)
         writer.send(None)
@@ -156,7 +162,15 @@ def _rank(
         writer.send(error)
         raise
     finally:
-        dist.destroy_process_group()
+        leave()
+
+
+def _end_with_parent() -> None:
+    """A rank whose launcher was killed would train on, into the folder of the one that is started next."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _device(rank: int) -> torch.device:

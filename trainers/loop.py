@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from trainers import state
-from trainers.config import Config
+from trainers.config import Config, Model
 from trainers.data import Dataset, load
 from trainers.errors import CheckpointError, TrainerError
 from trainers.gan import WATCHED_STEPS, GanTraining
@@ -25,6 +25,7 @@ from trainers.pictures import draw
 from trainers.report import Health, Report
 from trainers.rewind import Healthy, calmer, packed, told, unpacked
 from trainers.sample import sample
+from trainers.tally import BROKEN
 from trainers.world import World
 
 
@@ -51,6 +52,8 @@ def train(
             return
 
 
+# What a training can't change on its way: the clock and every random number follow from it, or the weights' shapes.
+SAME = (*(f"model.{name}" for name in Model.model_fields), "train.batch_size", "train.seed", "train.packing")
 NOTICE = WATCHED_STEPS  # between looks at the count of broken steps, which the device otherwise keeps to itself
 
 
@@ -70,11 +73,10 @@ class Run:
     def resume(self, folder: Path) -> str:
         """Takes over a checkpoint's state; returns the verdict of its report."""
         checkpoint = state.load(folder)
-        if checkpoint.space != self.data.space:
-            raise CheckpointError(f"{folder}: trained on {checkpoint.space}, the data is {self.data.space}")
+        self._require_same(checkpoint, folder)
         try:
             self.training.load(checkpoint.tensors, checkpoint.images)
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, KeyError) as error:
             raise CheckpointError(f"{folder}: does not fit the settings of this training: {error}") from error
         watchers = checkpoint.state
         self.monitor.load_state_dict(watchers["health"])
@@ -84,6 +86,23 @@ class Run:
         if older := unpacked(checkpoint.tensors):
             self.healthy = Healthy(tensors=older, **watchers["healthy"])
         return str(watchers["report"]["health"]["verdict"])
+
+    def _require_same(self, checkpoint: state.Checkpoint, folder: Path) -> None:
+        """Other data, networks, batches or seeds make another training; rates, lengths and the like may change."""
+        theirs, ours = (
+            {name: getattr(getattr(config, name.split(".")[0]), name.split(".")[1]) for name in SAME}
+            for config in (checkpoint.config, self.config)
+        )
+        theirs["data"], ours["data"] = (
+            checkpoint.state["report"]["provenance"]["data"],
+            self.evaluate.provenance["data"],
+        )
+        changed = [f"{name} was {theirs[name]}, now {ours[name]}" for name in ours if theirs[name] != ours[name]]
+        if changed:
+            message = f"{folder}: is of another training ({'; '.join(changed)})"
+            raise CheckpointError(
+                f"{message}; give the settings and data it was made with, or another place for this one"
+            )
 
     def to_next_report(self) -> Report:
         """Trains to the next multiple of ``evaluate.every_images`` or to the end, measures and judges; goes back to the
@@ -104,12 +123,14 @@ class Run:
             broken = look and self.training.broken()
         losses, signals = self.training.means()
         self.seconds += time.perf_counter() - start
-        if not self.world.replicas_equal(self.training.parameters()):
+        if not self.world.replicas_equal(t for group in self.training.tensors().values() for t in group.values()):
             raise TrainerError(
-                f"after {self.training.images} images the ranks hold different parameters; resume from a checkpoint"
+                f"after {self.training.images} images the ranks hold different states; resume from a checkpoint"
             )
+        broken = signals.get(BROKEN, 0) > 0
         metrics = {} if broken else self.evaluate(self.training.sampler)
-        report = self._judge(losses, signals, metrics, [] if broken else self.evaluate.failures)
+        watched, failures = ({}, []) if broken else (self.evaluate.watched, self.evaluate.failures)
+        report = self._judge(losses, signals, metrics, watched, failures)
         lost = report.health.verdict in ("collapsed", "diverged")
         return self._rewind(report) if lost and self.rewinds < self.config.health.rewind else report
 
@@ -148,11 +169,16 @@ class Run:
         return Healthy.copied(self.training.images, tensors, self.monitor.state_dict(), metrics)
 
     def _judge(
-        self, losses: dict[str, float], signals: dict[str, float], metrics: dict[str, float], failures: list[str]
+        self,
+        losses: dict[str, float],
+        signals: dict[str, float],
+        metrics: dict[str, float],
+        watched: dict[str, float],
+        failures: list[str],
     ) -> Report:
         """Every rank takes rank 0's numbers, so that none stops where another goes on."""
-        losses, signals, metrics, seconds = self.world.agree([losses, signals, metrics, self.seconds])
-        health: Health = self.monitor.observe(self.training.images, losses, signals, metrics)
+        losses, signals, seconds = self.world.agree([losses, signals, self.seconds])
+        health: Health = self.monitor.observe(self.training.images, losses, signals, watched)
         if self.config.health.rewind:
             health = replace(health, signals={**health.signals, "rewinds": self.rewinds})
             if health.verdict == "healthy" and self.monitor.knows(self.training.images):

@@ -23,17 +23,18 @@ MOMENTS = "exp_avg", "exp_avg_sq"
 
 
 class Updater:
-    """Moves one network along its gradient, averaged over the ranks."""
+    """Moves what a network lets be trained along its gradient, averaged over the ranks."""
 
     def __init__(self, network: nn.Module, wrapped: nn.Module, train: Train, world: World) -> None:
         self.wrapped, self.world = wrapped, world
-        self.parameters: list[Tensor] = list(network.parameters())
+        trained = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
+        self.parameters: list[Tensor] = list(trained.values())
         self.betas = train.beta1, train.beta2
         self.optimiser = torch.optim.Adam(self.parameters, betas=self.betas, fused=True)
         for parameter in self.parameters:
             moments = {name: torch.zeros_like(parameter.detach()) for name in MOMENTS}
             self.optimiser.state[parameter] = {"step": torch.zeros((), device=world.device), **moments}
-        self.values = {name: parameter.detach() for name, parameter in network.named_parameters()}
+        self.values = {name: parameter.detach() for name, parameter in trained.items()}
         self.states: list[dict[str, Tensor]] = [self.optimiser.state[p] for p in self.parameters]
 
     def update(self, rate: float, watched: bool) -> Tensor | None:
@@ -85,7 +86,7 @@ class Players:
         self.config, self.world, train = config, world, config.train
         self.generator = build_generator(config.model, space, train.seed).to(world.device)
         self.discriminator = build_discriminator(config.model, space.packed(train.packing), train.seed).to(world.device)
-        if ":" in config.model.generator + config.model.discriminator + config.data.name:
+        if self.from_outside or ":" in config.data.name:
             probe(config, self.generator.cpu(), self.discriminator.cpu(), space)
             self.generator.to(world.device).zero_grad()
             self.discriminator.to(world.device).zero_grad()
@@ -93,16 +94,23 @@ class Players:
             self.generator = _synchronised(self.generator, world)
             self.discriminator = _synchronised(self.discriminator, world)
         self.average = copy.deepcopy(self.generator).requires_grad_(False).eval()
-        self.ada = torch.zeros((), device=world.device)
-        self.wrapped_generator = self.generator if train.compile else world.wrap(self.generator)
-        by_hand = train.compile or self.in_two_forwards
+        self.ada, self.ada_signs = torch.zeros((), device=world.device), torch.zeros((), device=world.device)
+        by_hand = train.compile or self.from_outside  # which may leave parameters without a gradient
+        self.wrapped_generator = self.generator if by_hand else world.wrap(self.generator)
+        by_hand = by_hand or self.in_two_forwards
         self.wrapped_discriminator = self.discriminator if by_hand else world.wrap(self.discriminator)
         self.updaters = {
             "generator": Updater(self.generator, self.wrapped_generator, train, world),
             "discriminator": Updater(self.discriminator, self.wrapped_discriminator, train, world),
         }
-        self.averaged: list[Tensor] = list(self.average.parameters())
+        averages = dict(self.average.named_parameters())
+        self.averaged: list[Tensor] = [averages[name] for name in self.updaters["generator"].values]
         self._buffers = list(self.average.buffers()), list(self.generator.buffers())
+
+    @property
+    def from_outside(self) -> bool:
+        """Whether a network is code that this package has never seen."""
+        return ":" in self.config.model.generator + self.config.model.discriminator
 
     @property
     def in_two_forwards(self) -> bool:
@@ -152,7 +160,7 @@ class Players:
             "generator_ema": dict(self.average.state_dict()),
             "discriminator": dict(self.discriminator.state_dict()),
             "optimisers": {n: t for name, updater in self.updaters.items() for n, t in updater.tensors(name).items()},
-            "controller": {"ada": self.ada},
+            "controller": {"ada": self.ada, "ada_signs": self.ada_signs},
         }
 
     def load(self, tensors: dict[str, dict[str, Tensor]]) -> None:
@@ -162,7 +170,8 @@ class Players:
         self.discriminator.load_state_dict(tensors["discriminator"])
         for name, updater in self.updaters.items():
             updater.load(name, tensors["optimisers"])
-        self.ada = tensors["controller"]["ada"].to(self.world.device)
+        controller = tensors["controller"]
+        self.ada, self.ada_signs = (controller[name].to(self.world.device) for name in ("ada", "ada_signs"))
 
     def keep(self, images: int) -> float:
         """The share of the average that a step leaves."""

@@ -8,7 +8,8 @@ packing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -93,9 +94,7 @@ def penalised_discriminator_step(
         between = (penalties.mix * real + (1 - penalties.mix) * fake).detach()
         slopes = unit_gradient(lambda x: discriminator(real_view(x), labels), between, penalties.unit)
         total = total + penalties.gp_lambda * slopes.mean()
-    torch.autograd.backward(
-        total, inputs=list(discriminator.parameters()) if isinstance(discriminator, nn.Module) else None
-    )
+    torch.autograd.backward(total, inputs=_trained(discriminator) if isinstance(discriminator, nn.Module) else None)
     return Judgement(value.detach(), real_logits.detach(), fake_logits.detach())
 
 
@@ -112,16 +111,25 @@ def generator_step(
 
     Only a paired loss looks at ``real``, which comes viewed.
     """
-    _learning(discriminator, False)
-    fake_logits = discriminator(view(generator(latents, labels)), labels).float()
-    real_logits = discriminator(real, labels).float() if loss.paired else fake_logits
-    value = loss.generator(real_logits, fake_logits).mean()
-    torch.autograd.backward(value)
-    _learning(discriminator, True)
+    with _frozen(discriminator):
+        fake_logits = discriminator(view(generator(latents, labels)), labels).float()
+        real_logits = discriminator(real, labels).float() if loss.paired else fake_logits
+        value = loss.generator(real_logits, fake_logits).mean()
+        torch.autograd.backward(value)
     return value.detach()
 
 
-def _learning(player: nn.Module, learns: bool) -> None:
-    """Whether backward makes gradients for the player's own parameters; the signal passes through in either case."""
-    for parameter in player.parameters():
-        parameter.requires_grad_(learns)
+@contextmanager
+def _frozen(player: nn.Module) -> Iterator[None]:
+    """Backward makes no gradients for the player's own parameters; the signal passes through all the same."""
+    trained = _trained(player)
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    yield
+    for parameter in trained:
+        parameter.requires_grad_(True)
+
+
+def _trained(player: nn.Module) -> list[nn.Parameter]:
+    """A network from outside may bring parts that are not to be trained."""
+    return [parameter for parameter in player.parameters() if parameter.requires_grad]

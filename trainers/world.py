@@ -6,6 +6,7 @@ only uses it.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections.abc import Iterable
@@ -16,6 +17,21 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """``values`` on ``device``; a GPU fetches them from pinned memory while the host goes on."""
+    if values.device == device or device.type != "cuda":
+        return values
+    return values.pin_memory().to(device, non_blocking=True)
+
+
+def leave() -> None:
+    """Ends this rank's process group. What still refers to it in circles, as wrapped modules do, goes first: freed
+    when the interpreter ends, it aborts the process.
+    """
+    gc.collect()
+    dist.destroy_process_group()
 
 
 @dataclass(frozen=True)
@@ -33,9 +49,11 @@ class World:
 
     @classmethod
     def from_env(cls) -> World:
-        """The world that ``torchrun`` describes; one process where it describes none."""
+        """The world that ``torchrun`` describes; one process where it describes none. On GPUs where each of this
+        node's ranks has one.
+        """
         rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-        if torch.cuda.is_available():
+        if torch.cuda.device_count() >= int(os.environ.get("LOCAL_WORLD_SIZE", 1)):
             return cls(rank, size, torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))))
         return cls(rank, size, torch.device("cpu"))
 

@@ -31,7 +31,7 @@ from orchestrator.paths import statistics_key
 from trainers.config import Config
 from trainers.loop import train
 from trainers.report import Report
-from trainers.world import World
+from trainers.world import World, leave
 
 if TYPE_CHECKING:
     from orchestrator.artifacts import Store
@@ -141,7 +141,7 @@ class Rank:
     def close(self) -> None:
         self._end()
         if dist.is_initialized():
-            dist.destroy_process_group()
+            leave()
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _end(self) -> None:

@@ -126,6 +126,12 @@ class Ledger:
         """The folder of the sweep's files in an artifact store, which homes with sweeps of the same name may share."""
         return f"{self.sweep.name}-{self.id[:8]}"
 
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """How all values of this sweep were measured; empty before the first report."""
+        found: dict[str, Any] = self._study_attrs().get("gansweep.provenance", {})
+        return found
+
     def trials(self) -> list[Trial]:
         return [trial for trial, _ in self._read()]
 
@@ -254,11 +260,10 @@ class Ledger:
 
     def require_comparable(self, leg: Leg, provenance: dict[str, Any]) -> None:
         """Raises IncomparableError where a leg measures in another way than the legs before."""
-        known = self._study_attrs().get("gansweep.provenance")
-        if known is None:
-            self._storage.set_study_user_attr(self._study, "gansweep.provenance", provenance)
-        else:
+        if known := self.provenance:
             require_comparable({"this sweep so far": known, f"trial {leg.trial} now": provenance})
+        else:
+            self._storage.set_study_user_attr(self._study, "gansweep.provenance", provenance)
 
     def stored_late(self, leg: Leg, checkpoint: str) -> None:
         """A checkpoint whose upload ended after the leg's last report."""
@@ -289,9 +294,9 @@ class Ledger:
         """
         levels = self.sweep.rung_images()
         if self.sweep.health.stops(trial.verdict):
-            return replace(trial, state="collapsed" if trial.verdict == "collapsed" else "diverged", score=None)
+            return _ended(trial, "finished")
         if trial.images >= levels[-1]:
-            return replace(trial, state="finished", rung=len(levels))
+            return replace(_ended(trial, "finished"), rung=len(levels))
         if trial.images >= trial.target:
             return replace(trial, state="waiting", rung=levels.index(trial.target) + 1, attempts=0)
         return trial
@@ -321,11 +326,13 @@ class Ledger:
         self.confirmations.release()
 
     def close(self) -> list[Trial]:
-        """The search is over: trials still waiting at a rung end as pruned. Returns them."""
+        """The search is over: trials still waiting at a rung end as pruned, or as what they have become. Returns
+        them.
+        """
         pruned = []
         for trial, frozen in self._read():
             if trial.state == "waiting":
-                trial = replace(trial, state="pruned")
+                trial = _ended(trial, "pruned")
                 self._write(trial)
                 self._tell(trial, frozen)
                 pruned.append(trial)
@@ -408,6 +415,13 @@ def _trial(frozen: FrozenTrial, sweep: Sweep, runs: Mapping[int | None, str]) ->
     violations = objective.violations(sweep.objective, reports)
     run_id = runs.get(frozen.number)
     return Trial(frozen.number, frozen.params, reports=reports, violations=violations, mlflow_run_id=run_id, **record)
+
+
+def _ended(trial: Trial, otherwise: State) -> Trial:
+    """A trial that trains no more. A bad verdict is a bad end also where ``health.stop`` let it train on."""
+    if trial.verdict in ("collapsed", "diverged"):
+        return replace(trial, state="collapsed" if trial.verdict == "collapsed" else "diverged", score=None)
+    return replace(trial, state=otherwise)
 
 
 def _record(trial: Trial) -> dict[str, Any]:

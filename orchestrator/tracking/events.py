@@ -11,11 +11,12 @@ import time
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import psutil
 
 from orchestrator.tracking.spool import Event
+from trainers.report import Verdict
 
 PACKAGES = ("gansweep", "torch", "ray", "optuna", "mlflow", "pyarrow", "boto3")
 
@@ -39,6 +40,7 @@ def reported(trial: int, report: Mapping[str, Any]) -> Event:
     metrics = {f"loss/{name}": value for name, value in report["losses"].items()}
     metrics |= report["metrics"]
     metrics |= {f"health/{name}": value for name, value in report["health"]["signals"].items()}
+    metrics["health/verdict"] = get_args(Verdict).index(report["health"]["verdict"])  # 0 healthy ... 3 diverged
     metrics["images_per_second"] = report["images_per_second"]
     return {
         "kind": "report",

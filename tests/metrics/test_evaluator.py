@@ -52,6 +52,7 @@ def test_the_provenance_says_what_was_measured():
     measure = evaluator(World.single())
     assert measure.extractor_id.startswith("raw@")
     assert measure.provenance == {
+        "data": load(RING.data).fingerprint[:12],
         "extractor": measure.extractor_id,
         "n_real": 10_000,
         "n_fake": 301,

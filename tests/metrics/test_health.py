@@ -42,16 +42,18 @@ def test_the_early_phase_of_a_good_training_is_healthy(course: list[tuple[float,
 
 @pytest.mark.parametrize("resume", [False, True])
 def test_a_late_collapse_is_suspected_then_called_and_ends_with_recovery(resume: bool):
-    course = [(0.9, 0.5), (1.0, 0.6), (0.9, 0.05), (0.9, 0.05), (0.95, 0.55)]
+    course = [(0.9, 0.5), (1.0, 0.6), (0.9, 0.05), (0.9, 0.05), (0.95, 0.55), (0.95, 0.55)]
     answers = judge(*course, resume=resume)
-    assert [health.verdict for health in answers] == ["healthy", "healthy", "suspect", "collapsed", "healthy"]
+    verdicts = ["healthy", "healthy", "suspect", "collapsed", "suspect", "healthy"]
+    assert [health.verdict for health in answers] == verdicts
     assert answers[3].reasons == ("coverage fell from 0.6 to 0.05",)
+    assert answers[4].reasons == ("it had collapsed, and now no measure is bad",)
 
 
 def test_a_generator_that_never_learns_to_vary():
     answers = judge((0.02, 0), (0.13, 0), (0.13, 0), (0.13, 0))
     assert [health.verdict for health in answers] == ["healthy", "healthy", "suspect", "collapsed"]
-    assert answers[3].reasons == ("diversity is 0.13 of the real data's and does not grow (0.13 at the report before)",)
+    assert answers[3].reasons == ("diversity is 0.13 of the real data's and does not grow (0.13 before)",)
 
 
 def test_a_generator_is_given_time_to_leave_its_starting_point():
@@ -83,13 +85,13 @@ def test_a_run_that_flies_apart_after_a_good_phase():
 
 def test_a_run_that_stays_far_from_the_data_has_stalled():
     monitor = HealthMonitor(config.Health())
-    course = [0.6, 0.45, 0.44, 0.46, 0.45, 0.45, 0.44, 0.2]
+    course = [0.6, 0.45, 0.44, 0.46, 0.45, 0.45, 0.44, 0.2, 0.2]
     answers = [
         monitor.observe((i + 4) * 10_000, FINE, {}, {"misfit": m, "diversity": 1.2}) for i, m in enumerate(course)
     ]
-    assert [health.verdict for health in answers] == ["healthy"] * 5 + ["suspect", "collapsed", "healthy"]
+    assert [health.verdict for health in answers] == ["healthy"] * 5 + ["suspect", "collapsed", "suspect", "healthy"]
     assert answers[6].reasons == (
-        "the distance to the data is 0.44 of what one average picture has, no gain in 5 reports",
+        "the distance to the data is 0.44 of what one average picture has, no gain in 5 evaluations",
     )
 
 
@@ -103,7 +105,11 @@ def test_one_bad_evaluation_is_not_a_collapse():
     [
         ({"generator": math.nan, "discriminator": 1.0}, {}, "the generator loss is nan"),
         ({"generator": 1.0, "discriminator": math.inf}, {}, "the discriminator loss is inf"),
-        (FINE, {"nonfinite": 3.0}, "in 3 steps a loss or gradient was NaN or infinite"),
+        (
+            FINE,
+            {"nonfinite": 3.0},
+            "a loss, gradient or weight was NaN or infinite, in at least 3 of the steps that were looked at",
+        ),
     ],
 )
 def test_divergence_needs_no_measures_and_is_final(losses: dict[str, float], signals: dict[str, float], reason: str):
@@ -153,10 +159,13 @@ def test_after_a_rewind_the_generator_is_as_young_as_it_was():
     assert again == ["healthy", "suspect", "collapsed"]
     assert start == HealthMonitor(config.Health()).state_dict(), "what it goes back to stays as it was"
     monitor.go_back(start, 0, 120_000)
-    assert not monitor.knows(140_000) and monitor.knows(150_000)
+    for images in (140_000, 150_000):
+        monitor.observe(images, FINE, {}, {"diversity": 0.9})
+        assert monitor.knows(images) == (images == 150_000)
     at_150 = monitor.state_dict()
     monitor.go_back(at_150, 150_000, 200_000)
-    assert monitor.knows(200_000), "its 30,000 images are not lost"
+    monitor.observe(205_000, FINE, {}, {"diversity": 0.9})
+    assert monitor.knows(205_000), "its 30,000 images are not lost"
 
 
 def test_symptoms_alone_accuse_nobody():
@@ -166,9 +175,29 @@ def test_symptoms_alone_accuse_nobody():
     assert {(h.verdict, h.reasons) for h in health} == {("healthy", ())}
 
 
-def test_missing_measures_accuse_nobody():
+def test_missing_measures_accuse_nobody_and_heal_nobody():
     monitor = HealthMonitor(config.Health())
     assert [monitor.observe(i, FINE, {}, {}).verdict for i in range(3)] == ["healthy"] * 3
+    assert judge((0.9, 0.6), (0.9, 0.6), (0.1, 0.01), (0.1, 0.01), monitor=monitor)[-1].verdict == "collapsed"
+    for metrics in ({}, {"diversity": math.nan}, {"fid": 1.0}):
+        health = monitor.observe(80_000, FINE, {}, metrics)
+        assert health.verdict == "collapsed" and health.reasons[0].startswith("coverage fell")
+        assert not monitor.knows(80_000), "nor is it a state to go back to"
+
+
+def test_how_often_a_training_is_looked_at_does_not_decide_the_verdict():
+    """A slow start that is healthy at every 10,000 images; at every 1,000, no step is growth enough."""
+    monitor = HealthMonitor(config.Health())
+    verdicts = {
+        monitor.observe(images, FINE, {}, {"diversity": 0.03 * 1.4 ** (images / 10_000)}).verdict
+        for images in range(1_000, 90_000, 1_000)
+    }
+    assert verdicts == {"healthy"}
+
+
+def test_a_measure_that_was_not_a_number_once_is_no_record():
+    answers = judge((1.0, 0.6), (1.0, math.nan), (1.0, 0.02), (1.0, 0.02))
+    assert answers[-1].verdict == "collapsed"
 
 
 def test_a_gradient_that_is_not_finite_is_noticed_within_fifty_steps():

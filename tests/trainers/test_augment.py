@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests.trainers.small import config
 from trainers.augment import NOISE, POLICIES, adjusted, augment
+from trainers.data import load
+from trainers.gan import GanTraining
+from trainers.world import World
 
 
 def noise(n: int = 8) -> torch.Tensor:
@@ -52,6 +56,18 @@ def test_flip_mirrors_half_of_the_images() -> None:
     mirrored = (flipped == images.flip(3)).all((1, 2, 3))
     assert 60 < mirrored.sum() < 140
     assert torch.equal(flipped[~mirrored], images[~mirrored])
+
+
+def test_the_controller_listens_to_every_example_since_its_last_move() -> None:
+    """Karras 2020, section 3.1: r_t is over four batches, not over the last of them."""
+    settings = config(train={"augment": ["flip"], "ada_target": 0.6})
+    training = GanTraining(settings, load(settings.data), World.single())
+    for number, logit in enumerate((-2.0, 3.0, 3.0, 3.0)):  # 0.5 in the mean
+        training._adjust(number, torch.full((16,), logit), 0.6)
+    assert training.players.ada == 0, "under the target"
+    for number in range(4, 8):
+        training._adjust(number, torch.ones(16), 0.6)
+    assert training.players.ada.item() == pytest.approx(16 * 4 / 500_000)
 
 
 def test_the_controller_raises_p_when_the_discriminator_is_too_sure() -> None:

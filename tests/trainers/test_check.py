@@ -58,6 +58,12 @@ def test_the_defaults_can_train_on_one_and_two_ranks() -> None:
         ),
         ({"train": {"augment": ["flip", "flip"]}}, 1, "train.augment", "twice"),
         ({"train": {"ada_target": 0.6}}, 1, "train.ada_target", "nothing to control"),
+        (
+            {"train": {"ada_target": 0.6, "augment": ["flip"], "loss": "relativistic"}},
+            1,
+            "train.ada_target",
+            "means nothing under 'relativistic'",
+        ),
         ({"data": {"name": "ring"}, "train": {"augment": ["flip"]}}, 1, "train.augment", "is for images"),
     ],
 )

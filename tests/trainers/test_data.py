@@ -83,6 +83,11 @@ def encoded(picture: Image.Image, format: str = "PNG") -> bytes:
 COLOUR, GREY = Data(name="images", resolution=4, channels=3), Data(name="images", resolution=4, channels=1)
 
 
+def test_a_mode_that_has_no_rule_is_told() -> None:
+    with pytest.raises(DataError, match="conversion from LAB"):
+        pixels(encoded(Image.new("LAB", (8, 8)), "TIFF"), GREY)
+
+
 @pytest.mark.parametrize(
     ("picture", "format", "expected"),
     [

@@ -52,12 +52,14 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_training_killed_at_random_moments_ends_as_if_it_had_not_been(file: Path, tmp_path: Path) -> None:
-    settings = config(train={"images": 6400, "r1_gamma": 0.1})
-    list(launch.run(settings, 1, tmp_path / "whole"))
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_training_killed_at_random_moments_ends_as_if_it_had_not_been(file: Path, tmp_path: Path, ranks: int) -> None:
+    settings = config(train={"images": 3200, "r1_gamma": 0.1})
+    list(launch.run(settings, ranks, tmp_path / "whole"))
     dice, out = random.Random(0), tmp_path / "killed"
     for _ in range(2):
-        words = [sys.executable, "-m", "trainers", str(file), "--out", str(out), "--set", "train.images=64000"]
+        words = [sys.executable, "-m", "trainers", str(file), "--out", str(out), "--ranks", str(ranks)]
+        words += ["--set", "train.images=32000"]
         process = subprocess.Popen(words, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE)
         assert process.stdout is not None
         process.stdout.readline()  # it has begun
@@ -65,9 +67,9 @@ def test_a_training_killed_at_random_moments_ends_as_if_it_had_not_been(file: Pa
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
         process.stdout.close()
-    list(launch.run(settings, 1, out))
+    list(launch.run(settings, ranks, out))
     assert timeless(reports(out)) == timeless(reports(tmp_path / "whole"))
-    one, other = (load(folder / "checkpoints" / "6400") for folder in (tmp_path / "whole", out))
+    one, other = (load(folder / "checkpoints" / "3200") for folder in (tmp_path / "whole", out))
     names = [(group, name) for group, tensors in one.tensors.items() for name in tensors]
     assert all(one.tensors[group][name].equal(other.tensors[group][name]) for group, name in names)
 
@@ -111,6 +113,38 @@ def test_two_ranks_are_spawned_and_agree_with_one(file: Path, tmp_path: Path) ->
     assert [r.images for r in two] == [160, 320]
     assert two[-1].losses == pytest.approx(one.losses, rel=1e-4)
     assert len(reports(tmp_path / "two")) == 2
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_torchrun_brings_the_ranks_from_one_node_or_many(file: Path, tmp_path: Path, nodes: int) -> None:
+    """Two ranks, as everywhere: the same report as from ranks of our own, to the last bit; and it goes on."""
+    expected = list(launch.run(config(train={"images": 640, "r1_gamma": 0.1}), 2, tmp_path / "ours"))
+    told: list[Any] = []
+    for images in (320, 640)[-nodes:]:
+        texts = torchrun(
+            nodes, [str(file), "--json", "--out", str(tmp_path / "run"), "--set", f"train.images={images}"]
+        )
+        told += [json.loads(line) for text in texts for line in text.splitlines()]
+    assert [report["images"] for report in told] == [160, 320, 480, 640], "only rank 0 speaks"
+    assert told[-1]["losses"] == expected[-1].losses
+    assert told[-1]["metrics"] == pytest.approx(expected[-1].metrics, rel=1e-9)
+    assert [r["images"] for r in reports(tmp_path / "run")] == [160, 320, 480, 640]
+
+
+def torchrun(nodes: int, words: list[str]) -> list[str]:
+    """What each node's ranks print; two ranks in all."""
+    port, each = launch._free_port(), 2 // nodes
+    command = [sys.executable, "-m", "torch.distributed.run", "--master-addr", "127.0.0.1", "--master-port", str(port)]
+    command += ["--nnodes", str(nodes), "--nproc-per-node", str(each)]
+    started = [
+        subprocess.Popen(
+            [*command, "--node-rank", str(node), "-m", "trainers", *words], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
+        for node in range(nodes)
+    ]
+    texts = [process.communicate(timeout=120)[0] for process in started]
+    assert [process.returncode for process in started] == [0] * nodes
+    return texts
 
 
 def test_what_goes_wrong_on_a_rank_is_told_to_the_caller() -> None:

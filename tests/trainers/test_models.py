@@ -27,6 +27,16 @@ def test_networks_make_and_judge_images_of_every_size(name: str, resolution: int
     assert build_discriminator(settings, space)(images).shape == (2, 1)
 
 
+@pytest.mark.parametrize("name", ["dcgan", "resnet", "r3gan"])
+def test_every_width_can_be_built(name: str) -> None:
+    """A search over widths meets primes."""
+    for width in range(1, 65):
+        counts = parameter_counts(
+            Config(model=model(generator=name, discriminator=name, width=width)), Space((3, 32, 32))
+        )
+        assert min(counts.values()) > 0
+
+
 def test_the_mlp_is_the_original_gan() -> None:
     settings = model(generator="mlp", latent_dim=100, width=128, depth=4)
     network = build_generator(settings, Space((1, 28, 28)))

@@ -29,6 +29,7 @@ def verdicts(monkeypatch: pytest.MonkeyPatch) -> list[Verdict]:
     said: list[Verdict] = []
 
     def observe(self: HealthMonitor, images: int, *_: Any) -> Health:
+        self._memory.judged_at = images
         return Health(said[images // 160 - 1], ("because",))
 
     monkeypatch.setattr(HealthMonitor, "observe", observe)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from trainers.randomness import stream
-from trainers.world import World
+from trainers.world import World, sent
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Rows(Protocol):
         """How many examples each class has, int64 (classes,); None without labels."""
 
     def __getitem__(self, index: Tensor) -> Examples:
-        """The examples with these numbers, int64 (n,)."""
+        """The examples with these numbers, int64 (n,) on the CPU."""
 
     def to(self, device: torch.device) -> Rows:
         """The same, giving examples on ``device``."""
@@ -72,11 +72,12 @@ class Examples:
         return None if self.labels is None else torch.bincount(self.labels)
 
     def __getitem__(self, index: Tensor) -> Examples:
+        index = sent(index, self.values.device)
         return Examples(self.values[index], None if self.labels is None else self.labels[index])
 
     def to(self, device: torch.device) -> Examples:
         """The same on ``device``."""
-        return Examples(self.values.to(device), None if self.labels is None else self.labels.to(device))
+        return Examples(sent(self.values, device), None if self.labels is None else sent(self.labels, device))
 
     def floats(self) -> Tensor:
         """The values as float32 in [-1, 1] (images) or coordinates (points)."""

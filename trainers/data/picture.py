@@ -30,12 +30,11 @@ def pixels(data: bytes, settings: Data) -> Pixels:
     """Encoded image to uint8 (C, resolution, resolution). Raises DataError where it cannot be read."""
     try:
         with Image.open(io.BytesIO(data)) as opened:
-            picture = _eight_bits(ImageOps.exif_transpose(opened))
+            picture = _eight_bits(ImageOps.exif_transpose(opened)).convert("RGB" if settings.channels == 3 else "L")
     except UnidentifiedImageError as error:
         raise DataError("not an image of any known format") from error
     except BROKEN as error:
         raise DataError(f"broken image ({error})") from error
-    picture = picture.convert("RGB" if settings.channels == 3 else "L")
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
     size = (settings.resolution, settings.resolution)

@@ -120,8 +120,8 @@ class Streamed(Rows):
         return self.shards.label_counts
 
     def __getitem__(self, index: Tensor) -> Examples:
-        order = index.cpu().argsort()  # group by group
-        read = [self._example(self._row(int(i))) for i in index.cpu()[order]]
+        order = index.argsort()  # group by group
+        read = [self._example(self._row(int(i))) for i in index[order]]
         back = order.argsort()
         values = torch.from_numpy(np.stack([p for p, _ in read]))[back]
         labels = torch.tensor([label for _, label in read])[back] if self.shards.labelled else None

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from trainers.metrics.features import Features, blocks, neighbour_radii, one, pair
+from trainers.metrics.features import Features, blocks, neighbour_radii, noise, one, pair
 
 
 def relative_diversity(real: Features, fake: Features) -> float:
@@ -49,7 +49,8 @@ def duplicates(real: Features, fake: Features) -> float:
     """
     x, y = pair(real, fake)
     n = min(len(x), len(y))
-    return float((neighbour_radii(y[:n], 1) <= neighbour_radii(x[:n], 1).quantile(0.01)).double().mean())
+    limit = neighbour_radii(x[:n], 1).quantile(0.01).clamp(min=noise(x))
+    return float((neighbour_radii(y[:n], 1) <= limit).double().mean())
 
 
 def effective_number(x: Tensor, width: float) -> float:

@@ -3,87 +3,118 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
 
 from trainers.config import Config
 from trainers.data import Dataset
-from trainers.health import MODES, WATCHED
-from trainers.metrics.real import AT_MOST, Shelf, real_side
-from trainers.metrics.table import METRICS, Comparison, Measure, Reals
+from trainers.health import WATCHED
+from trainers.metrics.real import Shelf, real_side
+from trainers.metrics.table import METRICS, Comparison, Measure
 from trainers.randomness import normal, stream
 from trainers.registry import lookup
 from trainers.world import World
+
+FEWEST, MOST = 1_000, 2_000  # samples that the verdict looks at
 
 
 class Evaluator:
     """Measures generators of one training. Call it on every rank: all of them get the same numbers.
 
-    ``failures`` says in words which measures of the last call have no value and why; a measure that fails or is not
-    finite is missing from the result and never ends the training. ``extractor_id`` and ``provenance`` say under which
-    conditions the values hold: those measured under different ones must not be compared.
+    ``watched`` is what the last call found for the verdict, of 1,000 to 2,000 samples whatever ``evaluate.samples`` is:
+    fewer tell too little, more cost too much. ``failures`` says in words which measures of the last call have no value
+    and why; a measure that fails or is not finite is missing from the result and never ends the training.
+    ``extractor_id`` and ``provenance`` say under which conditions the values hold: those measured under different ones
+    must not be compared.
     """
 
     def __init__(self, config: Config, dataset: Dataset, world: World, shelf: Shelf | None = None) -> None:
         evaluate = config.evaluate
         self._real = real_side(config, dataset, world, shelf)
-        wanted = (*evaluate.metrics, *WATCHED, MODES)
-        self._measures: list[Measure] = list(
-            dict.fromkeys(lookup(METRICS, name, "evaluate.metrics") for name in wanted)
-        )
-        self._world = world
-        extractor, train, held_out = self._real
-        complete = len(dataset) <= AT_MOST
-        self._reals = Reals(train, held_out, dataset.space, extractor.classify, evaluate.samples, complete)
-        self._samples = evaluate.samples
-        self._latents = _share(
-            normal((evaluate.samples, config.model.latent_dim), config.train.seed, "evaluate"), world
-        )
+        self._world, self._samples = world, evaluate.samples
+        self._to_watch = min(max(evaluate.samples, FEWEST), MOST)
+        self._made = max(evaluate.samples, self._to_watch)
+        self._wanted, self._watched = _measures(evaluate.metrics), _measures(WATCHED)
+        self._latents = _share(normal((self._made, config.model.latent_dim), config.train.seed, "evaluate"), world)
         self._labels = None
         if config.model.conditional:
-            self._labels = _share(_classes(dataset, evaluate.samples, config.train.seed), world)
+            self._labels = _share(_classes(dataset, self._made, config.train.seed), world)
+        self.watched: dict[str, float] = {}
         self.failures: list[str] = []
         self.extractor_id = self._real.extractor.id
         self.provenance: dict[str, str | int | bool] = {
+            "data": dataset.fingerprint[:12],
             "extractor": self.extractor_id,
-            "n_real": min(len(dataset), AT_MOST),
+            **self._real.extractor.told,
+            "n_real": min(len(dataset), evaluate.real_samples),
             "n_fake": evaluate.samples,
             "split": "train",
-            "resize": evaluate.resize or "none",
+            "resize": f"{evaluate.resize} pixels, bicubic, antialiased" if evaluate.resize else "none",
             "ema": config.train.ema_half_life > 0,
         }
 
     @torch.no_grad()
     def __call__(self, generator: Callable[..., Tensor]) -> dict[str, float]:
         """The measures of a generator in evaluation mode, a function from latents (n, latent_dim), and classes (n,) if
-        it is conditional, to images. Classes are as frequent as in the training data.
+        it is conditional, to images. Classes are as frequent as in the training data. What only the verdict asked for
+        is among them.
         """
-        inputs = [self._latents] if self._labels is None else [self._latents, self._labels]
-        batches = zip(*(torch.split(rows, 512) for rows in inputs), strict=True)
-        parts = [self._real.extractor(generator(*(rows.to(self._world.device) for rows in b))) for b in batches]
-        fake = self._world.all_gather(torch.cat(parts))[: self._samples].cpu()
+        features, failure = self._features(generator)
+        if self._world.any(features is None):
+            self.watched, self.failures = {}, [f"no measure: {self._world.agree(failure) or 'another rank failed'}"]
+            return {}
+        assert features is not None
+        fake = self._world.all_gather(features)[: self._made].cpu()
         found = self._measure(fake) if self._world.rank == 0 else None
-        metrics, self.failures = self._world.agree(found)
+        metrics, self.watched, self.failures = self._world.agree(found)
         return dict(metrics)
 
-    def _measure(self, fake: Tensor) -> tuple[dict[str, float], list[str]]:
-        comparison = Comparison(self._reals, fake)
-        metrics: dict[str, float] = {}
-        failures: list[str] = []
-        for measure in self._measures:
-            try:
-                values = {name: float(value) for name, value in measure(comparison).items()}
-            except Exception as error:  # whatever it is, the training is worth more than the number
-                failures.append(f"no {_names(measure)}: {error}")
-                continue
-            for name, value in values.items():
-                if math.isfinite(value):
-                    metrics[name] = value
-                else:
-                    failures.append(f"no {name}: it came out as {value}")
-        return metrics, failures
+    def _features(self, generator: Callable[..., Tensor]) -> tuple[Tensor | None, str]:
+        """Of this rank's share; None and the reason where the generator or the extractor fails."""
+        inputs = [self._latents] if self._labels is None else [self._latents, self._labels]
+        batches = zip(*(torch.split(rows, 512) for rows in inputs), strict=True)
+        try:
+            parts = [self._real.extractor(generator(*(rows.to(self._world.device) for rows in b))) for b in batches]
+            return torch.cat(parts), ""
+        except Exception as error:  # code from outside; whatever it is, the training is worth more than the number
+            return None, f"{type(error).__name__}: {error}"
+
+    def _measure(self, fake: Tensor) -> tuple[dict[str, float], dict[str, float], list[str]]:
+        if self._to_watch == self._samples:
+            metrics, failures = _taken(
+                dict.fromkeys([*self._wanted, *self._watched]), self._comparison(fake, self._samples)
+            )
+            return metrics, metrics, failures
+        metrics, failures = _taken(self._wanted, self._comparison(fake, self._samples))
+        watched, more = _taken(self._watched, self._comparison(fake, self._to_watch))
+        return {**watched, **metrics}, watched, list(dict.fromkeys([*failures, *more]))
+
+    def _comparison(self, fake: Tensor, count: int) -> Comparison:
+        return Comparison(self._real.half(count), fake[:count])
+
+
+def _measures(names: Iterable[str]) -> list[Measure]:
+    """Each function once, in order."""
+    return list(dict.fromkeys(lookup(METRICS, name, "evaluate.metrics") for name in names))
+
+
+def _taken(measures: Iterable[Measure], comparison: Comparison) -> tuple[dict[str, float], list[str]]:
+    metrics: dict[str, float] = {}
+    failures: list[str] = []
+    for measure in measures:
+        try:
+            values = {name: float(value) for name, value in measure(comparison).items()}
+        except Exception as error:  # whatever it is, the training is worth more than the number
+            failures.append(f"no {_names(measure)}: {error}")
+            continue
+        for name, value in values.items():
+            if math.isfinite(value):
+                metrics[name] = value
+            else:
+                failures.append(f"no {name}: it came out as {value}")
+    return metrics, failures
 
 
 def _names(measure: Measure) -> str:

@@ -24,13 +24,16 @@ from trainers.world import World
 
 
 class Extractor:
-    """A frozen network from images to features; ``id`` is its name and a hash of its content."""
+    """A frozen network from images to features; ``id`` is its name and a hash of its content, ``told`` what else a
+    reader of its values should know.
+    """
 
     def __init__(self, name: str, net: nn.Module, device: torch.device, digest: str | None = None) -> None:
         self.net = net.eval().requires_grad_(False).to(device)
         self.id = f"{name}@{(digest or _content_hash(net))[:12]}"
         self.device = device
         self.classify = net.classify if isinstance(net, DigitsCNN) else None
+        self.told = {"extractor_accuracy": _accuracy(self)} if self.classify else {}
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
@@ -110,6 +113,14 @@ EXTRACTORS: dict[str, Callable[[Dataset, World], nn.Module]] = {
     "digits-cnn": _digits_cnn,
     "random-conv": _random_conv,
 }
+
+
+def _accuracy(extractor: Extractor) -> str:
+    """Of a classifier of digits, on those that it was not trained on."""
+    _, held_out = split_digits()
+    assert extractor.classify is not None and held_out.labels is not None
+    right = torch.eq(extractor.classify(extractor(held_out.values)), held_out.labels)
+    return f"{float(right.float().mean()):.1%} of {len(held_out)} held-out digits"
 
 
 def _content_hash(net: nn.Module) -> str:

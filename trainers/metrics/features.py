@@ -54,6 +54,11 @@ def distances(x: Tensor, y: Tensor) -> Tensor:
     return torch.cdist(x, y, compute_mode="use_mm_for_euclid_dist")
 
 
+def noise(x: Tensor) -> float:
+    """The distance up to which ``distances`` can't tell two rows of the size of ``x``'s (n, d) apart."""
+    return 1e-7 * float(x.norm(dim=1).mean())
+
+
 def neighbour_radii(x: Tensor, k: int) -> Tensor:
     """Distance of each row to its k-th nearest other row, (n,)."""
     nearest = [distances(x[rows], x).topk(k + 1, dim=1, largest=False).values[:, k] for rows in blocks(x, len(x))]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trainers.metrics.features import Features, blocks, distances, one, pair
+from trainers.metrics.features import Features, blocks, distances, noise, one, pair
 
 
 def memorisation(train: Features, held_out: Features, fake: Features) -> dict[str, float]:
@@ -17,8 +17,8 @@ def memorisation(train: Features, held_out: Features, fake: Features) -> dict[st
 
     ``memorised``: probability that a fake is nearer to the training set than a held-out example is, rescaled to -1..1:
     0 where fakes are as far as fresh real data, 1 where every fake sits on training examples, below 0 where they stay
-    farther off than real data (a blurred or broken generator). ``copies``: share of fakes nearer to a training
-    example than 99 % of held-out ones are. Raises FeatureError.
+    farther off than real data (a blurred or broken generator). ``copies``: share of fakes as near to a training
+    example as the nearest 1 % of held-out ones are, 0.01 for fresh real data. Raises FeatureError.
     """
     x, y = pair(train, fake)
     fresh = _nearest(one(held_out, "held-out"), x)
@@ -26,7 +26,7 @@ def memorisation(train: Features, held_out: Features, fake: Features) -> dict[st
     nearer = torch.searchsorted(fresh.sort().values, fakes, right=True).double() / len(fresh)
     return {
         "memorised": 1 - 2 * float(nearer.mean()),
-        "copies": float((fakes < fresh.quantile(0.01)).double().mean()),
+        "copies": float((fakes <= fresh.quantile(0.01).clamp(min=noise(x))).double().mean()),
     }
 
 

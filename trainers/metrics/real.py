@@ -8,26 +8,26 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from trainers.config import Config
-from trainers.data import Dataset, Rows
+from trainers.config import Config, Evaluate
+from trainers.data import Dataset, Rows, Space
 from trainers.errors import CheckpointError
 from trainers.metrics.digits_cnn import cache_folder
 from trainers.metrics.extractors import Extractor, build
+from trainers.metrics.table import Reals
 from trainers.randomness import stream
 from trainers.sealed import content, facts, seal
 from trainers.world import World
 
 log = logging.getLogger(__name__)
 
-AT_MOST = 10_000
-"""Real images that generated ones are compared with: the literature's smaller convention (10k against 10k)."""
 FILE = "features.safetensors"
 
 
@@ -41,12 +41,25 @@ class Shelf(Protocol):
         """Stores ``folder`` under ``name``."""
 
 
-class Real(NamedTuple):
-    """The extractor, and on rank 0 features (n, d) of training and of held-out data (elsewhere empty)."""
+@dataclass(frozen=True, eq=False)
+class Real:
+    """The extractor, and on rank 0 features (n, d) of training and of held-out data (elsewhere empty); ``complete``
+    says whether they are of all training data.
+    """
 
     extractor: Extractor
     train: Tensor
     held_out: Tensor
+    space: Space
+    complete: bool
+    _halves: dict[int, Reals] = field(default_factory=dict)
+
+    def half(self, fakes: int) -> Reals:
+        """The real half of comparisons with so many fakes; what it computes is there for the next training too."""
+        if fakes not in self._halves:
+            classify = self.extractor.classify
+            self._halves[fakes] = Reals(self.train, self.held_out, self.space, classify, fakes, self.complete)
+        return self._halves[fakes]
 
 
 _prepared: dict[tuple[object, ...], Real] = {}
@@ -55,25 +68,28 @@ _prepared: dict[tuple[object, ...], Real] = {}
 def real_side(config: Config, dataset: Dataset, world: World, shelf: Shelf | None) -> Real:
     """What generated images are compared with. Call it on every rank."""
     settings = config.evaluate
-    key = (dataset.fingerprint, settings.extractor, settings.extractor_sha256, settings.resize, world)
+    names = ("extractor", "extractor_sha256", "resize", "real_samples")
+    key = (dataset.fingerprint, *(getattr(settings, name) for name in names), world)
     if key not in _prepared:
         extractor = build(settings, dataset, world)
-        _prepared[key] = Real(extractor, *_features(extractor, dataset, settings.resize, world, shelf))
+        features = _features(extractor, dataset, settings, world, shelf)
+        complete = len(dataset) <= settings.real_samples
+        _prepared[key] = Real(extractor, *features, dataset.space, complete)
     return _prepared[key]
 
 
 def _features(
-    extractor: Extractor, dataset: Dataset, resize: int | None, world: World, shelf: Shelf | None
+    extractor: Extractor, dataset: Dataset, settings: Evaluate, world: World, shelf: Shelf | None
 ) -> tuple[Tensor, Tensor]:
-    folder, found = Path(), None
+    folder, found, at_most = Path(), None, settings.real_samples
     if world.rank == 0:
-        parts = (dataset.fingerprint, extractor.id, resize, AT_MOST)
+        parts = (dataset.fingerprint, extractor.id, settings.resize, at_most)
         folder = cache_folder() / f"real-{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"
         if shelf is not None and not folder.exists():
             shelf.fetch(folder.name, folder)
         found = _read(folder)
     if not world.agree(found is not None):
-        found = (_made(extractor, dataset.train, world), _made(extractor, dataset.test, world))
+        found = _made(extractor, dataset.train, at_most, world), _made(extractor, dataset.test, at_most, world)
         if world.rank == 0:
             _keep(folder, found, extractor, shelf)
     return found if found is not None and world.rank == 0 else (torch.empty(0), torch.empty(0))
@@ -99,9 +115,9 @@ def _read(folder: Path) -> tuple[Tensor, Tensor] | None:
     return tensors["train"], tensors["held_out"]
 
 
-def _made(extractor: Extractor, rows: Rows, world: World) -> Tensor:
+def _made(extractor: Extractor, rows: Rows, at_most: int, world: World) -> Tensor:
     """Of a random choice in random order, each rank its share; read in the order of the rows, which is a file's."""
-    chosen, place = torch.randperm(len(rows), generator=stream("real"))[:AT_MOST].sort()
+    chosen, place = torch.randperm(len(rows), generator=stream("real"))[:at_most].sort()
     each = -(-len(chosen) // world.size)
     mine = chosen.roll(-each * world.rank)[:each]
     features = torch.cat([extractor(rows[part].floats()) for part in torch.split(mine, 512)])

@@ -112,7 +112,7 @@ def _mind(c: Comparison) -> dict[str, float]:
 
 
 def _prdc(c: Comparison) -> dict[str, float]:
-    return prdc(c.real.sample, c.fake, radii=c.real.radii)
+    return prdc(c.real.sample, c.fake[: len(c.real.sample)], radii=c.real.radii)
 
 
 def _diversity(c: Comparison) -> dict[str, float]:

@@ -1,9 +1,9 @@
 """Features from a TorchScript file of the user's: uint8 images (n, c, h, w) in, features (n, d) out.
 
 For FIDs that can be compared with the literature: the file ``inception-2015-12-05.pt`` that NVIDIA publishes with
-StyleGAN2-ADA and StyleGAN3 (a conversion of the original Inception graph), 10,000 or 50,000 samples, and
-``evaluate.resize: 299``. Loading a TorchScript file runs code from it, so the settings must carry its sha256, and
-nothing of the file is read as code before that agrees.
+StyleGAN2-ADA and StyleGAN3 (a conversion of the original Inception graph), ``evaluate.resize: 299``, 50,000 samples and
+as many ``real_samples`` as the data set has. Loading a TorchScript file runs code from it, so the settings must carry
+its sha256, and nothing of the file is read as code before that agrees.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class TorchScriptExtractor(nn.Module):
         levels = ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
         levels = levels.expand(-1, 3, -1, -1) if levels.shape[1] == 1 else levels
         if self.resize is not None:  # on bytes, torch's antialiased bicubic is PIL's
-            levels = F.interpolate(levels, (self.resize, self.resize), mode="bicubic", antialias=True)
+            side = self.resize, self.resize
+            levels = F.interpolate(levels.cpu(), side, mode="bicubic", antialias=True).to(images.device)  # CPU only
         features: Tensor = self.script(levels, **self.keywords)
         return features
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trainers.config import Config, Model
 from trainers.data.dataset import Space
@@ -57,16 +57,25 @@ def probe(config: Config, generator: nn.Module, discriminator: nn.Module, space:
     """
     labels = torch.zeros(4, dtype=torch.long) if config.model.conditional else None
     packing = config.train.packing
-    made = generator(torch.zeros(4, config.model.latent_dim), labels)
+    made = _tried("generator", config.model.generator, generator, torch.zeros(4, config.model.latent_dim), labels)
     if made.shape != (4, *space.shape):
         message = f"makes examples of shape {tuple(made.shape[1:])}, the data has {space.shape}"
         raise UnusableSettingError(f"model.generator: {config.model.generator!r} {message}")
     packs = torch.zeros(4, *space.packed(packing).shape, requires_grad=True)
-    logits = discriminator(packs, labels)
+    logits = _tried("discriminator", config.model.discriminator, discriminator, packs, labels)
     if logits.shape != (4, 1):
         message = f"answers with shape {tuple(logits.shape)} to 4 examples; one logit each, (4, 1), is needed"
         raise UnusableSettingError(f"model.discriminator: {config.model.discriminator!r} {message}")
     _differentiate(config, packs, logits)
+
+
+def _tried(player: str, name: str, network: nn.Module, inputs: Tensor, labels: Tensor | None) -> Tensor:
+    try:
+        outputs: Tensor = network(inputs, labels)
+    except Exception as error:  # whatever the code from outside raises
+        message = f"fails on inputs of shape {tuple(inputs.shape)}: {type(error).__name__}: {error}"
+        raise UnusableSettingError(f"model.{player}: {name!r} {message}") from error
+    return outputs
 
 
 def parameter_counts(config: Config, space: Space) -> dict[str, int]:
@@ -78,7 +87,7 @@ def parameter_counts(config: Config, space: Space) -> dict[str, int]:
     return {name: sum(p.numel() for p in network.parameters()) for name, network in networks.items()}
 
 
-def _differentiate(config: Config, packs: torch.Tensor, logits: torch.Tensor) -> None:
+def _differentiate(config: Config, packs: Tensor, logits: Tensor) -> None:
     penalised = max(config.train.r1_gamma, config.train.r2_gamma, config.train.gp_lambda) > 0
     penalised |= config.health.rewind > 0  # which brings one
     name = f"model.discriminator: {config.model.discriminator!r}"

@@ -19,7 +19,7 @@ from trainers.models.parts import SLOPE, ClassInput, ProjectionHead, channels_by
 
 GAIN = (2 / (1 + SLOPE**2)) ** 0.5
 EXPANSION = 2  # the inner width of a block, over its outer one
-GROUP_WIDTH = 16  # channels per group of the 3x3 convolution
+GROUP_WIDTH = 16  # channels per group of the 3x3 convolution, at least
 
 
 class R3ganGenerator(nn.Module):
@@ -79,7 +79,7 @@ class Block(nn.Module):
         inner = channels * EXPANSION
         gain = GAIN * blocks**-0.25  # L^(-1 / (2m - 2)) with m = 3 layers in the branch
         self.widen = _scaled(nn.Conv2d(channels, inner, 1, bias=False), gain)
-        groups = max(inner // GROUP_WIDTH, 1)
+        groups = next(g for g in range(max(inner // GROUP_WIDTH, 1), 0, -1) if inner % g == 0)
         self.mix = _scaled(nn.Conv2d(inner, inner, 3, padding=1, groups=groups, bias=False), gain)
         self.narrow = _scaled(nn.Conv2d(inner, channels, 1, bias=False), 0.0)
         self.biases = nn.ParameterList([torch.zeros(inner, 1, 1), torch.zeros(inner, 1, 1)])
