@@ -296,9 +296,7 @@ def _remarks(document: dict[str, Any]) -> Iterator[str]:
     for confirmed in document["confirmed"]:
         scores = ", ".join("-" if s is None else f"{s:.4g}" for s in confirmed["scores"])
         median = "-" if confirmed["median"] is None else f"{confirmed['median']:.4g}"
-        bad = [verdict for verdict in confirmed["verdicts"] if verdict != "healthy"]
-        ended = f"; ended {', '.join(bad)}" if bad else ""
-        yield f"trial {confirmed['trial']} on fresh seeds: {scores} (median {median}{ended})"
+        yield f"trial {confirmed['trial']} on fresh seeds: {scores} (median {median})"
     if best:
         yield f"best: trial {best['id']}, score {best['score']:.4g} (marked *)"
     elif any(t["state"] == "finished" for t in document["trials"]):

@@ -147,7 +147,6 @@ class Confirmations:
             "trial": trial,
             "seeds": [run.seed for run in runs],
             "scores": [run.score for run in runs],
-            "verdicts": [run.verdict for run in runs],
             "median": median(known) if complete else None,
             "worst": objective.worst(self._sweep.objective, known) if complete else None,
         }

@@ -34,6 +34,8 @@ def test_the_order_of_samples_does_not_matter(real: Tensor, fake: Tensor):
 
 
 def test_duplicates_are_counted_against_how_near_reals_come(real: Tensor):
+    ten = real[:10].repeat(60, 1)
+    assert duplicates(real, ten) == duplicates(torch.cat([real[:20], real[:580]]), ten) == 1, "whatever reals repeat"
     half = torch.cat([real[:300], real[:300] + 1e-9])
     assert duplicates(real, half) == 1
     assert duplicates(real[:300], real[300:]) < 0.05

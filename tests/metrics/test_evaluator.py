@@ -104,6 +104,40 @@ def test_a_measure_of_ones_own_may_answer_anything(name: str):
     assert len(measure.failures) == (name != "scalars")
 
 
+@pytest.mark.parametrize(("samples", "seen"), [(64, 1000), (1500, 1500), (3000, 2000)])
+def test_the_verdict_sees_as_many_samples_as_it_needs(samples: int, seen: int):
+    evaluate = RING.evaluate.model_copy(update={"samples": samples, "metrics": (PATH + "count",)})
+    config = RING.model_copy(update={"evaluate": evaluate})
+    measure = Evaluator(config, load(RING.data), World.single())
+    measure._watched = [*measure._watched, count]
+    metrics = measure(circle)
+    assert metrics["count"] == samples, "what was asked for is measured on what was asked for"
+    assert measure.watched["count"] == seen
+    assert {"coverage", "misfit", "mode_diversity"} <= set(measure.watched)
+
+
+def test_an_extractor_or_a_generator_that_fails_costs_the_numbers_only():
+    measure = evaluator(World.single())
+    assert measure(lambda z: z[0, 9]) == measure.watched == {}
+    assert measure.failures[0].startswith("no measure: IndexError: index 9 is out of bounds")
+    assert measure(circle) and measure.watched, "the next report is measured again"
+
+
+def test_modes_of_data_that_nobody_knows_are_bins_of_it():
+    """Half of eight modes is half, also where it was not said that there are eight."""
+    data = load(RING.data)
+    unknown = replace(data, space=replace(data.space, centers=(), std=0.0))
+    half = data.train[torch.arange(len(data))].values
+    half = half[half[:, 1] > half[:, 0] / 2]
+    measure = Evaluator(RING, unknown, World.single())
+    found = measure(lambda z: half[: len(z)] if len(z) == 512 else half[512 : 512 + len(z)])
+    assert found["mode_diversity"] == pytest.approx(0.5, abs=0.1)
+    assert [f for f in measure.failures if "modes" in f] == [
+        "no modes, strict_modes, high_quality, reverse_kl: modes are known only for data with centres (ring, grid) or "
+        "digits under digits-cnn"
+    ]
+
+
 def test_a_conditional_generator_is_judged_on_the_classes_of_its_data():
     config = Config.model_validate(
         {
@@ -156,6 +190,10 @@ def test_values_that_differ_are_never_ranked_together():
 
 def broken(comparison: Comparison) -> dict[str, float]:
     return {"broken": 1 / 0}
+
+
+def count(comparison: Comparison) -> dict[str, float]:
+    return {"count": float(len(comparison.fake))}
 
 
 def lonely(comparison: Comparison) -> Any:

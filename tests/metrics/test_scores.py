@@ -8,6 +8,7 @@ from torch import Tensor
 
 from trainers.metrics.bins import missing_bins
 from trainers.metrics.extrapolated import frechet_distance_infinity
+from trainers.metrics.features import FeatureError
 from trainers.metrics.frechet import frechet_distance
 from trainers.metrics.memory import memorisation
 from trainers.metrics.mind import sliced_distance
@@ -35,6 +36,14 @@ def test_extrapolation_takes_the_bias_of_few_samples_away():
     assert abs(sum(infinite) / 5) < 0.03
 
 
+def test_extrapolation_begins_where_the_bias_is_linear():
+    """From m / 10 = 100 samples in 96 dimensions on, it would come out at -0.6."""
+    fakes = [frechet_distance_infinity(normal((20_000, 96), "real"), normal((1000, 96), i, "fake")) for i in range(3)]
+    assert abs(sum(fakes) / 3) < 0.2
+    with pytest.raises(FeatureError, match="1000 samples in 300 dimensions: it needs at least 1200 to extrapolate"):
+        frechet_distance_infinity(normal((2000, 300), "real"), normal((1000, 300), "fake"))
+
+
 def test_equal_distributions_differ_in_one_bin_of_twenty():
     values = [missing_bins(normal((5000, 3), i, "x"), normal((2000, 3), i, "y")) for i in range(3)]
     assert sum(v["ndb"] for v in values) / 3 == pytest.approx(0.05, abs=0.05)
@@ -56,3 +65,8 @@ def test_memorisation_tells_copies_from_fresh_and_from_broken_samples():
     assert copied["memorised"] > 0.99
     assert copied["copies"] == 1
     assert memorisation(train, fresh, fake + 50)["memorised"] == -1
+
+
+def test_copies_are_seen_also_where_some_held_out_examples_are_copies():
+    train, fresh = normal((1000, 5), "train"), normal((1000, 5), "fresh")
+    assert memorisation(train, torch.cat([train[:20], fresh[20:]]), train)["copies"] == 1

@@ -50,6 +50,22 @@ def test_values_measured_otherwise_stop_the_sweep_and_say_what_differs(conductor
     assert conductor._ledger.trial(1).reports == {}, "it is not ranked"
 
 
+def test_every_change_of_the_verdict_is_told_at_once_with_its_reasons(conductor: Conductor) -> None:
+    leg = order(conductor)
+    for images, verdict in ((2, "healthy"), (4, "suspect"), (6, "suspect"), (8, "healthy"), (10, "collapsed")):
+        conductor.heard(leg, report(images, verdict=verdict))
+    events = [event for event, _ in conductor._spool.pending()]
+    told = [e["tags"] for e in events if e["kind"] == "tags" and "gansweep.verdict" in e["tags"]]
+    assert told == [
+        {"gansweep.verdict.4": "suspect: it looks suspect", "gansweep.verdict": "suspect"}
+        | {"gansweep.reasons": "it looks suspect"},
+        {"gansweep.verdict.8": "healthy", "gansweep.verdict": "healthy", "gansweep.reasons": "none"},
+        {"gansweep.verdict.10": "collapsed: it looks collapsed", "gansweep.verdict": "collapsed"}
+        | {"gansweep.reasons": "it looks collapsed"},
+    ]
+    assert [e["metrics"]["health/verdict"] for e in events if e["kind"] == "report"] == [0, 1, 1, 0, 2]
+
+
 def test_a_rewind_is_an_event_of_its_own(conductor: Conductor) -> None:
     leg = order(conductor)
     told = report(10, verdict="suspect") | {"rewind": "back to the state after 0 images"}

@@ -293,6 +293,20 @@ def test_a_bad_end_is_complete_with_the_worst_score_and_a_violated_constraint(jo
     assert best and best.id == 2
 
 
+def test_a_bad_end_is_one_also_where_nothing_stopped_the_training(journal: Path):
+    """``health.stop: never`` shows the whole curve; it does not make a collapsed generator a finished one."""
+    ledger = Ledger.open(sweep(health={"stop": "never"}), journal)
+    verdicts = {0: "healthy", 1: "collapsed", 2: "healthy"}
+    while isinstance(leg := ledger.next_leg(), Leg):
+        for images in range(ledger.trial(leg.trial).images + 10, leg.until + 1, 10):
+            fid = 1.0 if leg.trial == 1 else 10.0 + leg.trial
+            ledger.report(leg, report(images, fid, verdicts[leg.trial], (f"k/{images}",)))
+        ledger.end_leg(leg)
+    ledger.close()
+    assert [trial.state for trial in ledger.trials()] == ["finished", "collapsed", "pruned"]
+    assert as_optuna_sees(journal)[1].constraints["collapsed"] > 0
+
+
 def test_what_is_not_a_number_never_reaches_optuna(journal: Path):
     script = {10: math.nan, 20: math.inf, 30: 7.0}
     ledger = Ledger.open(sweep(search={"trials": 1}), journal)
