@@ -146,6 +146,14 @@ def test_a_folder_gives_pictures_with_the_classes_of_its_subfolders(folder: Path
     assert sorted(int(v.max()) for v in [*train.values, *test.values]) == list(range(40))
 
 
+def test_a_folder_too_large_for_memory_is_refused_with_the_way_out(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainers.data.folder._memory", lambda: 2**10)
+    with pytest.raises(DataError, match=r"would take 0\.0 GiB of memory; pack them with 'gansweep data import'"):
+        load(Data(name="images", path=str(folder), resolution=16))
+
+
 def test_broken_pictures_are_named_counted_and_skipped_up_to_a_limit(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,12 @@ TEST_SHARE = 10  # one picture in ten is held out for judging
 def images(settings: Data) -> Dataset:
     """Pictures held in memory as uint8. Raises DataError where there are none, or too many broken ones."""
     files, names = image_files(settings.path)
+    needed, there = len(files) * settings.channels * settings.resolution**2, _memory()
+    if needed > there / 2:
+        way_out = "pack them with 'gansweep data import' and read them as parquet, which is streamed"
+        raise DataError(
+            f"data.path: its {len(files):,} images would take {needed / 2**30:.1f} GiB of memory; {way_out}"
+        )
     labelled = ((str(f), f.read_bytes(), class_of(f, settings.path, names)) for f in files)
     read = list(readable(labelled, settings, len(files)))
     if len(read) < 2:
@@ -42,6 +49,11 @@ def image_files(path: str | None) -> tuple[list[Path], list[str]]:
         raise DataError(f"data.path: no image files below {path!r} ({', '.join(sorted(SUFFIXES))})")
     names = sorted({f.relative_to(root).parts[0] for f in files if f.parent != root})
     return files, names if len(names) > 1 and all(f.parent != root for f in files) else []
+
+
+def _memory() -> int:
+    """Bytes that this machine has."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def class_of(file: Path, path: str | None, names: list[str]) -> int | None:
