@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from trainers import state
-from trainers.config import Config, Model
+from trainers.config import Config
 from trainers.data import Dataset, load
 from trainers.errors import CheckpointError, TrainerError
 from trainers.gan import WATCHED_STEPS, GanTraining
@@ -52,8 +52,6 @@ def train(
             return
 
 
-# What a training can't change on its way: the clock and every random number follow from it, or the weights' shapes.
-SAME = (*(f"model.{name}" for name in Model.model_fields), "train.batch_size", "train.seed", "train.packing")
 NOTICE = WATCHED_STEPS  # between looks at the count of broken steps, which the device otherwise keeps to itself
 
 
@@ -88,21 +86,13 @@ class Run:
         return str(watchers["report"]["health"]["verdict"])
 
     def _require_same(self, checkpoint: state.Checkpoint, folder: Path) -> None:
-        """Other data, networks, batches or seeds make another training; rates, lengths and the like may change."""
-        theirs, ours = (
-            {name: getattr(getattr(config, name.split(".")[0]), name.split(".")[1]) for name in SAME}
-            for config in (checkpoint.config, self.config)
-        )
-        theirs["data"], ours["data"] = (
-            checkpoint.state["report"]["provenance"]["data"],
-            self.evaluate.provenance["data"],
-        )
+        """Raises CheckpointError where the checkpoint is of another training."""
+        theirs = _fixed(checkpoint.config, checkpoint.state["report"]["provenance"]["data"])
+        ours = _fixed(self.config, self.evaluate.provenance["data"])
         changed = [f"{name} was {theirs[name]}, now {ours[name]}" for name in ours if theirs[name] != ours[name]]
         if changed:
-            message = f"{folder}: is of another training ({'; '.join(changed)})"
-            raise CheckpointError(
-                f"{message}; give the settings and data it was made with, or another place for this one"
-            )
+            way_out = "give the settings and data it was made with, or another place for this one"
+            raise CheckpointError(f"{folder}: is of another training ({'; '.join(changed)}); {way_out}")
 
     def to_next_report(self) -> Report:
         """Trains to the next multiple of ``evaluate.every_images`` or to the end, measures and judges; goes back to the
@@ -185,3 +175,11 @@ class Run:
                 self.healthy = self._here(metrics)
         health = replace(health, reasons=(*health.reasons, *failures))
         return Report(self.training.images, seconds, losses, metrics, health, provenance=self.evaluate.provenance)
+
+
+def _fixed(config: Config, data: object) -> dict[str, object]:
+    """What can't change on a training's way: the clock, every random number and the weights' shapes follow from it.
+    Rates, losses, lengths and evaluations may change.
+    """
+    train = {f"train.{name}": getattr(config.train, name) for name in ("batch_size", "seed", "packing")}
+    return {"data": data, **train, **{f"model.{name}": value for name, value in config.model}}

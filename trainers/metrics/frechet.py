@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,11 +40,10 @@ SINGULAR = 1e-10
 
 
 class Gaussian(NamedTuple):
-    """Mean (d,) and a matrix ``A`` of at most d rows whose ``A'A`` is the unbiased covariance, ``regular`` if it is."""
+    """Mean (d,) and a matrix ``A`` of at most d rows whose ``A'A`` is the unbiased covariance."""
 
     mean: Tensor
     factor: Tensor
-    regular: bool
 
     @classmethod
     def fit(cls, x: Tensor) -> Gaussian:
@@ -51,24 +51,30 @@ class Gaussian(NamedTuple):
         mean = x.mean(0)
         centred = (x - mean) / (len(x) - 1) ** 0.5
         if len(x) <= x.shape[1]:
-            return cls(mean, centred, False)
+            return cls(mean, centred)
         factor = torch.linalg.cholesky_ex(_gram(centred), upper=True).L
         pivots = factor.diagonal().square()
         if pivots.min() > SINGULAR * pivots.max():
-            return cls(mean, factor, True)
-        return cls(mean, torch.linalg.qr(centred, mode="r").R, False)
+            return cls(mean, factor)
+        return cls(mean, torch.linalg.qr(centred, mode="r").R)
 
 
 def between(p: Gaussian, q: Gaussian) -> float:
     """The squared Frechet distance of two Gaussians."""
     means = (p.mean - q.mean).square().sum()
     spread = p.factor.square().sum() + q.factor.square().sum()
-    product = p.factor @ q.factor.T
-    if p.regular and q.regular:
-        cross = torch.linalg.eigvalsh(_gram(product)).clamp(min=0).sqrt().sum()
-    else:
-        cross = torch.linalg.svdvals(product).sum()
-    return max(0.0, float(means + spread - 2 * cross))
+    return max(0.0, float(means + spread) - 2 * _nuclear(p.factor @ q.factor.T))
+
+
+def _nuclear(x: Tensor) -> float:
+    """The sum of the singular values: the roots of the eigenvalues of ``x'x``, in half the time, unless several of them
+    drown in rounding (one does where there are fewer samples than dimensions: centring makes it zero).
+    """
+    eigenvalues = np.linalg.eigvalsh(_gram(x if len(x) >= x.shape[1] else x.T).cpu().numpy())
+    least = len(eigenvalues) * np.finfo(np.float64).eps * eigenvalues[-1]
+    if eigenvalues[:2][-1] > least:
+        return float(np.sqrt(eigenvalues[eigenvalues > least]).sum())
+    return float(torch.linalg.svdvals(x).sum())
 
 
 def _gram(x: Tensor) -> Tensor:
