@@ -177,6 +177,8 @@ class GanTraining:
 
     def _real(self, number: int) -> tuple[Tensor, Tensor | None]:
         batch = self.examples[self.order.rows(number, self.world)]
+        if self.order.blocks:  # read from afar while this step computes
+            self.examples.expect(self.order.rows(number + 1, self.world))
         return batch.floats(), batch.labels if self.config.model.conditional else None
 
     def _latents(self, number: int, purpose: str) -> Tensor:

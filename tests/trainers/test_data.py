@@ -13,12 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from trainers.config import Data
-from trainers.data import Dataset, load
+from trainers.data import Dataset, Examples, load
 from trainers.data import shards as shards_module
 from trainers.data.pack import pack
 from trainers.data.picture import pixels
+from trainers.data.shards import Streamed
 from trainers.errors import DataError
 from trainers.world import World
 
@@ -215,6 +217,27 @@ def test_a_streamed_epoch_shows_every_row_once_on_any_number_of_ranks(
     assert len({int(v.max()) for v in shown}) == 81
     ranks = [data.train[order.rows(0, World(r, 3, torch.device("cpu")))].values for r in range(3)]
     assert torch.equal(torch.cat(ranks), shown[:27])
+
+
+def test_rows_that_are_expected_are_read_meanwhile(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards_module, "IN_MEMORY", 0)
+    data = load.__wrapped__(settings(shards))
+    one, other = torch.tensor([3, 70]), torch.tensor([12])
+    expected = {str(index): data.train[index].values for index in (one, other)}
+    reads: list[Tensor] = []
+    read = Streamed._read
+
+    def counting(self: Streamed, index: Tensor) -> Examples:
+        reads.append(index)
+        return read(self, index)
+
+    monkeypatch.setattr(Streamed, "_read", counting)
+    data.train.expect(one)
+    assert torch.equal(data.train[one].values, expected[str(one)])
+    assert len(reads) == 1
+    data.train.expect(one)
+    assert torch.equal(data.train[other].values, expected[str(other)]), "who asks for something else gets that"
+    assert torch.equal(data.train[one].values, expected[str(one)])
 
 
 def test_a_broken_row_is_told_with_file_and_row(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,6 +50,9 @@ class Rows(Protocol):
     def __getitem__(self, index: Tensor) -> Examples:
         """The examples with these numbers, int64 (n,) on the CPU."""
 
+    def expect(self, index: Tensor) -> None:
+        """Says which examples will be asked for next."""
+
     def to(self, device: torch.device) -> Rows:
         """The same, giving examples on ``device``."""
 
@@ -75,9 +78,12 @@ class Examples:
         index = sent(index, self.values.device)
         return Examples(self.values[index], None if self.labels is None else self.labels[index])
 
+    def expect(self, index: Tensor) -> None:
+        """Nothing to do: they are here."""
+
     def to(self, device: torch.device) -> Examples:
         """The same on ``device``."""
-        return Examples(sent(self.values, device), None if self.labels is None else sent(self.labels, device))
+        return Examples(self.values.to(device), None if self.labels is None else self.labels.to(device))
 
     def floats(self) -> Tensor:
         """The values as float32 in [-1, 1] (images) or coordinates (points)."""

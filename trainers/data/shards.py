@@ -9,9 +9,11 @@ at hand. Every tenth row is held out for judging.
 from __future__ import annotations
 
 import hashlib
+import os
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import Any
@@ -27,8 +29,10 @@ from trainers.config import Data
 from trainers.data.dataset import Dataset, Examples, Rows, Space
 from trainers.data.picture import Skipped, pixels, readable
 from trainers.errors import DataError
+from trainers.world import sent
 
 TEST_SHARE = 10
+Encoded = tuple[str, bytes, int | None]  # place, encoded image, label
 IN_MEMORY = 2 * 2**30  # bytes of decoded pixels; more are streamed
 
 
@@ -85,8 +89,8 @@ class Shards:
         told = [(g.path.rsplit("/", 1)[-1], *_told(g)) for g in self.groups]
         return hashlib.sha256(repr(told).encode()).hexdigest()
 
-    def rows(self, group: int) -> list[tuple[str, bytes, int | None]]:
-        """Place, encoded image and label of every row of a group."""
+    def rows(self, group: int) -> list[Encoded]:
+        """Every row of a group."""
         table = self.groups[group].to_table(columns=["image", *(["label"] if self.labelled else [])])
         images = [i["bytes"] if isinstance(i, dict) else i for i in table["image"].to_pylist()]
         labels = table["label"].to_pylist() if self.labelled else [None] * len(images)
@@ -102,13 +106,17 @@ class Shards:
 
 
 class Streamed(Rows):
-    """Rows decoded when they are asked for; the last few row groups stay at hand, still encoded."""
+    """Rows decoded when they are asked for, by several threads, or ahead of that where they are expected; the last few
+    row groups stay at hand, still encoded.
+    """
 
     def __init__(self, shards: Shards, settings: Data, held_out: bool) -> None:
         self.shards, self.settings, self.held_out = shards, settings, held_out
         self.device = torch.device("cpu")
         self._skipped = Skipped(settings, len(shards))
-        self._groups: OrderedDict[int, list[tuple[str, bytes, int | None]]] = OrderedDict()
+        self._groups: OrderedDict[int, list[Encoded]] = OrderedDict()
+        self._reader, self._decoders = ThreadPoolExecutor(1), ThreadPoolExecutor(min(os.cpu_count() or 1, 8))
+        self._expected: tuple[Tensor, Future[Examples]] | None = None
 
     def __len__(self) -> int:
         held = len(self.shards) // TEST_SHARE
@@ -120,12 +128,15 @@ class Streamed(Rows):
         return self.shards.label_counts
 
     def __getitem__(self, index: Tensor) -> Examples:
-        order = index.argsort()  # group by group
-        read = [self._example(self._row(int(i))) for i in index[order]]
-        back = order.argsort()
-        values = torch.from_numpy(np.stack([p for p, _ in read]))[back]
-        labels = torch.tensor([label for _, label in read])[back] if self.shards.labelled else None
-        return Examples(values, labels).to(self.device)
+        expected, self._expected = self._expected, None
+        if expected is None or not torch.equal(expected[0], index):
+            expected = index, self._reader.submit(self._read, index)
+        read = expected[1].result()
+        return Examples(sent(read.values, self.device), None if read.labels is None else sent(read.labels, self.device))
+
+    def expect(self, index: Tensor) -> None:
+        """Begins to read."""
+        self._expected = index, self._reader.submit(self._read, index)
 
     def to(self, device: torch.device) -> Streamed:
         """The same rows, arriving on ``device``."""
@@ -138,6 +149,14 @@ class Streamed(Rows):
         starts = [self._before(end) for end in (0, *self.shards.ends)]
         return tuple(b - a for a, b in pairwise(starts))
 
+    def _read(self, index: Tensor) -> Examples:
+        """Only ever in the one thread of ``_reader``."""
+        places = [self.shards.find(self._row(int(i))) for i in index]
+        groups = {group: self._group(group) for group in sorted({group for group, _ in places})}
+        read = list(self._decoders.map(lambda place: self._example(groups[place[0]], *place), places))
+        labels = torch.tensor([label for _, label in read]) if self.shards.labelled else None
+        return Examples(torch.from_numpy(np.stack([p for p, _ in read])), labels)
+
     def _before(self, row: int) -> int:
         held = row // TEST_SHARE
         return held if self.held_out else row - held
@@ -145,13 +164,14 @@ class Streamed(Rows):
     def _row(self, index: int) -> int:
         return index * TEST_SHARE + TEST_SHARE - 1 if self.held_out else index + index // (TEST_SHARE - 1)
 
-    def _example(self, row: int) -> tuple[Any, int | None]:
-        """The row's picture; where it is broken, the next row's of this split, so that every rank counts alike."""
-        group, start = self.shards.find(row)
-        rows = self._group(group)
+    def _example(self, rows: list[Encoded], group: int, start: int) -> tuple[Any, int | None]:
+        """The picture of a group's row; where it is broken, the next row's of this split, so that every rank counts
+        alike.
+        """
+        first = self.shards.ends[group] - len(rows)
         for offset in range(len(rows)):
             other = (start + offset) % len(rows)
-            if _is_held_out(row - start + other) != self.held_out:
+            if _is_held_out(first + other) != self.held_out:
                 continue
             place, data, label = rows[other]
             try:
@@ -160,7 +180,7 @@ class Streamed(Rows):
                 self._skipped.add(place, error)
         raise DataError(f"{rows[0][0]}: not one readable image in this row group")
 
-    def _group(self, group: int) -> list[tuple[str, bytes, int | None]]:
+    def _group(self, group: int) -> list[Encoded]:
         if group not in self._groups:
             self._groups[group] = self.shards.rows(group)
             if len(self._groups) > 2 * Dataset.WINDOW:
