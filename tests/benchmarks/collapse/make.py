@@ -1,6 +1,7 @@
 """Makes the labelled set: one JSON file per run, then one table. The same command goes on where it was stopped.
 
     nice -n 10 env OMP_NUM_THREADS=1 python -m tests.benchmarks.collapse.make OUT [--group dev] [--seeds 2]
+    ... --data digits stacked-digits      what infra/results/unknown.parquet holds
     ... --rewind 3      the runs that bad settings make fail, once more with health.rewind
 
 A run takes 10 to 30 seconds of one core. ``OUT/signals.parquet`` has a row per report of each run: what the detector
@@ -42,10 +43,11 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--group", choices=("dev", "held-out"), help="one group of causes only")
+    parser.add_argument("--data", nargs="+", choices=STEPS, default=list(STEPS), help="these sets only")
     parser.add_argument("--rewind", type=int, default=0, metavar="N", help="health.rewind; settings' failures only")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    for data, cause, seed in planned(arguments.group, arguments.seeds):
+    for data, cause, seed in planned(arguments.data, arguments.group, arguments.seeds):
         if arguments.rewind and (cause in HEALTHY or RECIPES[cause].act):
             continue
         file = arguments.out / f"{data}--{cause.replace(' ', '_').replace(':', '')}--{seed}.json"
@@ -58,12 +60,12 @@ def main() -> None:
     write_table(arguments.out)
 
 
-def planned(group: str | None, seeds: int) -> Iterator[tuple[str, str, int]]:
+def planned(sets: list[str], group: str | None, seeds: int) -> Iterator[tuple[str, str, int]]:
     """Every run as (data set, cause, seed), seed by seed and shuffled: a set stopped early is still balanced."""
     for seed in range(seeds):
         runs = [
             (data, cause, seed + 100 * each)
-            for data in STEPS
+            for data in sets
             for cause, recipe in RECIPES.items()
             if group in (None, recipe.group)
             for each in range(HEALTHY_SEEDS if cause in HEALTHY else 1)
