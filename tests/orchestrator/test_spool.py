@@ -88,7 +88,8 @@ def test_a_report_trained_again_after_a_death_is_kept_once(path: Path):
 def test_metrics_have_the_names_of_the_contract():
     event = events.reported(0, report(50, fid=2.0, kid=0.1, diversity=0.9))
     assert event["metrics"].keys() == {
-        *("loss/generator", "loss/discriminator", "fid", "kid", "coverage", "diversity", "images_per_second")
+        *("loss/generator", "loss/discriminator", "fid", "kid", "coverage", "diversity", "images_per_second"),
+        "health/verdict",
     }
     assert (event["images"], event["time"]) == (50, 1_700_000_050_000)
 
