@@ -28,12 +28,12 @@ from trainers.world import World
 
 CASES: dict[str, dict[str, Any]] = {
     "dcgan 32x32, width 16, batch 64": {
-        "data": {"name": "images", "resolution": 32},
+        "data": {"name": "images", "path": "noise", "resolution": 32},
         "model": {"width": 16},
         "train": {"batch_size": 64},
     },
     "dcgan 32x32, width 64, batch 64": {
-        "data": {"name": "images", "resolution": 32},
+        "data": {"name": "images", "path": "noise", "resolution": 32},
         "model": {"width": 64},
         "train": {"batch_size": 64},
     },

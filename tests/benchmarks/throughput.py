@@ -30,7 +30,7 @@ MLP = {"generator": "mlp", "discriminator": "mlp", "width": 128, "depth": 3, "gr
 R3 = {"loss": "relativistic", "r1_gamma": 0.01, "r2_gamma": 0.01}
 CASES: dict[str, dict[str, Any]] = {
     "dcgan 32x32, width 16, batch 64": {
-        "data": {"name": "images", "resolution": 32},
+        "data": {"name": "images", "path": "noise", "resolution": 32},
         "model": {"width": 16},
         "train": {"batch_size": 64},
     },
