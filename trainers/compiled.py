@@ -14,11 +14,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call, grad, grad_and_value
 
 from trainers.errors import UnusableSettingError
 from trainers.losses import Loss
+from trainers.models.parts import has_batch_norm
 from trainers.players import Players
 from trainers.step import Judgement, View
 from trainers.world import World, sent
@@ -45,7 +46,7 @@ class CompiledStep:
         self.generator, self.discriminator = (players.updaters[name].values for name in ("generator", "discriminator"))
         self._average = torch.compiler.disable(world.average)  # type: ignore[no-untyped-call]  # here a graph breaks
         for player in (players.generator, players.discriminator):
-            if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in player.modules()):
+            if has_batch_norm(player):
                 name = type(player).__name__
                 raise UnusableSettingError(
                     f"train.compile: {name} has batch norm, which is not compiled; set it to false"

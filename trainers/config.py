@@ -156,3 +156,9 @@ class Config(Settings):
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     health: Health = Health()
+
+    @property
+    def penalised(self) -> bool:
+        """Whether the discriminator is under a gradient penalty, or may come under one: a rewind brings one."""
+        train = self.train
+        return max(train.r1_gamma, train.r2_gamma, train.gp_lambda) > 0 or self.health.rewind > 0

@@ -16,6 +16,7 @@ from trainers.config import Config, Train
 from trainers.data import Space
 from trainers.errors import UnusableSettingError
 from trainers.models import build_discriminator, build_generator, probe
+from trainers.models.parts import has_batch_norm
 from trainers.schedule import share
 from trainers.world import World
 
@@ -119,10 +120,7 @@ class Players:
         A penalty needs the gradient at one half only, and its double backward does not go through DDP; batch norm must
         not mix the statistics of the two halves.
         """
-        settings = self.config.train
-        penalised = max(settings.r1_gamma, settings.r2_gamma, settings.gp_lambda) > 0
-        penalised |= self.config.health.rewind > 0  # which brings one
-        return penalised or self.config.model.discriminator_norm == "batch"
+        return self.config.penalised or self.config.model.discriminator_norm == "batch"
 
     def precision(self) -> torch.autocast:
         """The context in which networks run forward."""
@@ -193,8 +191,7 @@ def _norm(tensors: Sequence[Tensor]) -> Tensor:
 
 def _synchronised(network: nn.Module, world: World) -> nn.Module:
     """``network`` with its batch norm over the global batch instead of each rank's share; only GPUs have this."""
-    normalised = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules())
-    if normalised and world.device.type == "cpu":
+    if has_batch_norm(network) and world.device.type == "cpu":
         name = type(network).__name__
         message = f"{name} has batch norm, which over {world.size} ranks is exact on GPUs only"
         raise UnusableSettingError(f"{message}; use one rank, or another normalisation")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.benchmarks.collapse.judge import Detector, Run, blind, load_runs, of_group, verdict
+from tests.benchmarks.seeds import RESULTS
 
-RESULTS = Path(__file__).parents[2] / "infra/results"
 Case = tuple[list[Run], Detector]
 
 

@@ -88,17 +88,15 @@ def parameter_counts(config: Config, space: Space) -> dict[str, int]:
 
 
 def _differentiate(config: Config, packs: Tensor, logits: Tensor) -> None:
-    penalised = max(config.train.r1_gamma, config.train.r2_gamma, config.train.gp_lambda) > 0
-    penalised |= config.health.rewind > 0  # which brings one
     name = f"model.discriminator: {config.model.discriminator!r}"
     try:
-        (gradients,) = torch.autograd.grad(logits.sum(), packs, create_graph=penalised)
+        (gradients,) = torch.autograd.grad(logits.sum(), packs, create_graph=config.penalised)
     except RuntimeError as error:
         raise UnusableSettingError(
             f"{name} has no gradient at its input, so no generator can learn from it ({error})"
         ) from error
     try:
-        if penalised:
+        if config.penalised:
             torch.autograd.backward(gradients.square().sum() + logits.sum())
     except RuntimeError as error:
         way_out = "use smooth operations, or set r1_gamma, r2_gamma, gp_lambda and health.rewind to 0"

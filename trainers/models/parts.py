@@ -79,6 +79,11 @@ def normalise(name: str, channels: int, dimensions: int) -> list[nn.Module]:
     return [nn.BatchNorm1d(channels) if dimensions == 1 else nn.BatchNorm2d(channels)]
 
 
+def has_batch_norm(network: nn.Module) -> bool:
+    """Whether any part of it mixes the examples of a batch."""
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
+
+
 def spectral(name: str, layer: nn.Module) -> nn.Module:
     """``layer`` with its weight divided by its largest singular value where ``name`` asks for it (Miyato 2018)."""
     return spectral_norm(layer) if name == "spectral" else layer

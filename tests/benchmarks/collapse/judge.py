@@ -1,15 +1,14 @@
 """How often the verdict is right: replays trainers/health.py over the recorded signals of the labelled set.
 
-    python -m tests.benchmarks.collapse.judge infra/results
+    python -m tests.benchmarks.collapse.judge
 
-Reads collapse.parquet there, rewound.parquet (the same runs with health.rewind) and unknown.parquet (pictures, measured
-as data of which nothing is known); a few seconds; writes collapse.md and collapse.png. What a run is comes from its
-truth columns at the end; what the detector says, from the others.
+Reads from infra/results collapse.parquet, rewound.parquet (the same runs with health.rewind) and unknown.parquet
+(pictures, measured as data of which nothing is known); a few seconds; writes collapse.md and collapse.png there. What a
+run is comes from its truth columns at the end; what the detector says, from the others.
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from collections import Counter
 from collections.abc import Callable
@@ -21,7 +20,7 @@ import matplotlib.pyplot as plt
 import pyarrow.parquet as pq
 from scipy.stats import binomtest
 
-from tests.benchmarks.seeds import table
+from tests.benchmarks.seeds import RESULTS, table
 from trainers import config
 from trainers.health import HealthMonitor
 
@@ -65,10 +64,8 @@ class Run(NamedTuple):
 
 def main() -> None:
     """Writes the tables as Markdown, and the curve."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results", type=Path)
-    results: Path = parser.parse_args().results
-    runs = load_runs(results / "collapse.parquet")
+    names = ("collapse", "unknown", "rewound")
+    runs, unknown, rewound = (load_runs(RESULTS / f"{name}.parquet") for name in names)
     labels = Counter(run.label for run in runs)
     data = Counter(str(run.rows[0]["data"]) for run in runs)
     parts = [HEADER, f"{len(runs)} runs: {_counts(labels)}. By data set: {_counts(data)}."]
@@ -78,14 +75,14 @@ def main() -> None:
         parts += [by_kind(chosen), by_cause(chosen)]
     parts.append(UNKNOWN)
     for group in ("dev", "held-out"):
-        chosen = of_group(load_runs(results / "unknown.parquet"), group)
+        chosen = of_group(unknown, group)
         detectors: dict[str, Detector] = {"nothing known": blind, "digits known": verdict}
         parts += [f"### Group: {group}", confusion(chosen, blind), compare(chosen, detectors)]
-    parts += ["## What health.rewind saves", rescued(runs, load_runs(results / "rewound.parquet"))]
+    parts += ["## What health.rewind saves", rescued(runs, rewound)]
     text = "\n\n".join(parts)
-    (results / "collapse.md").write_text(text + "\n")
+    (RESULTS / "collapse.md").write_text(text + "\n")
     print(text)
-    draw(of_group(runs, "held-out"), results / "collapse.png")
+    draw(of_group(runs, "held-out"), RESULTS / "collapse.png")
 
 
 def of_group(runs: list[Run], group: str) -> list[Run]:
