@@ -177,7 +177,7 @@ def train(
     sweep = spec.load(file, overrides or ())
     folder = out or _home(home).root / "train" / sweep.name
     verdict = story.train(sweep, folder, as_json)
-    if verdict in ("collapsed", "diverged"):
+    if verdict in ("stuck", "collapsed", "diverged"):
         raise typer.Exit(1)
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from orchestrator.artifacts import Store
-from orchestrator.errors import GansweepError, StoreError, WorkError
+from orchestrator.errors import GansweepError, StoreError, UntrainableError, WorkError
 from orchestrator.execution.order import LegOrder
-from orchestrator.paths import trial_key
+from orchestrator.paths import RunKey, trial_key
+from orchestrator.search.confirmation import Confirmation
 from orchestrator.search.ledger import Ledger, SweepState
 from orchestrator.search.trial import Leg, Trial
 from orchestrator.tracking import events
@@ -31,7 +32,10 @@ FAILURES_IN_A_ROW = 6
 STORE_FAILURES_IN_A_ROW = 3
 """Each has been retried for a while by the store's own client."""
 
-_MLFLOW_STATUS = {"crashed": "FAILED"}
+_MLFLOW_STATUS = {"finished": "FINISHED", "crashed": "FAILED"}
+"""Of a run that ended; every other end was ours, and is KILLED. MLflow shows both with the same red mark, so the name
+of a run that did not finish says how it ended.
+"""
 
 
 class Progress(Protocol):
@@ -58,9 +62,10 @@ class Conductor:
         self._stop_request, self._progress = stop_request, progress
         self._legs: dict[str, Leg] = {}
         self._last: dict[str, str] = {}
-        self._known: set[int] = set()
-        self._measured: set[int] = set()
-        self._verdicts = {trial.id: trial.verdict for trial in ledger.trials()}
+        self._known: set[RunKey] = set()
+        self._measured: set[RunKey] = set()
+        self._verdicts: dict[RunKey, str] = {trial.id: trial.verdict for trial in ledger.trials() if trial.reports}
+        self._verdicts |= {(run.trial, run.seed): run.verdict for run in ledger.confirmations.all() if run.reports}
         self._dead_in_a_row = 0
         self.interrupted = False
         self.failure: GansweepError | None = None
@@ -89,10 +94,9 @@ class Conductor:
             way_out = "go on where the first trials were measured, or start a new sweep (--name)"
             self.failure = WorkError(f"{error}; {way_out}")
             return
-        if leg.confirm_seed is None:  # before the ledger: what it knows is never trained, nor told, again
-            self._spool.append(events.reported(leg.trial, report))
-            self._tell_provenance(leg.trial, report["provenance"])
-            self._tell_verdict(leg.trial, report)
+        self._spool.append(events.reported(leg.run, report))  # before the ledger: what it knows is never told again
+        self._tell_provenance(leg.run, report["provenance"])
+        self._tell_verdict(leg.run, report)
         self._ledger.report(leg, report)
         self._last[order.prefix] = report["checkpoint"]
         self._progress.reported(leg, report)
@@ -105,13 +109,13 @@ class Conductor:
     def failed(self, order: LegOrder, error: WorkError) -> None:
         leg = self._legs.pop(order.prefix)
         log.error("leg %s died: %s", order.prefix, error)
-        storage = isinstance(error, StoreError)
-        words = str(error) if storage else _last_lines(error)
-        trial = self._ledger.fail_leg(leg, words, blame=not storage)
+        storage, hopeless = isinstance(error, StoreError), isinstance(error, UntrainableError)
+        words = str(error) if storage or hopeless else _last_lines(error)
+        trial = self._ledger.fail_leg(leg, words, blame=not storage, hopeless=hopeless)
         self._dead_in_a_row += 1
         if self._dead_in_a_row >= (STORE_FAILURES_IN_A_ROW if storage else FAILURES_IN_A_ROW):
             self.failure = type(error)(f"{self._dead_in_a_row} legs died one after the other, the last of: {words}")
-        self._tell_end(trial)
+        self._tell(leg)
         self._progress.ended(leg, trial)
 
     def stopping(self) -> bool:
@@ -131,7 +135,10 @@ class Conductor:
         self._spool.append(events.text(None, "sweep.yaml", without_secrets(sweep.to_yaml())))
         for trial in self._ledger.trials():
             if trial.ended:  # who died between writing and telling has not told; the spool knows what was told
-                self._tell_end(trial)
+                self._tell_trial(trial)
+        for run in self._ledger.confirmations.all():
+            if run.done and run.reported_at:  # else it was trained by a version that made no runs of them
+                self._tell_confirmation(run)
 
     def close(self) -> SweepState:
         """The slots are gone: settle legs cut short, and say how the sweep stands."""
@@ -144,7 +151,7 @@ class Conductor:
         state = self._state()
         if state == "finished":
             for trial in self._ledger.close():
-                self._tell_end(trial)
+                self._tell_trial(trial)
         self._ledger.set_state(state)
         best = self._ledger.best()
         tags = {"gansweep.state": state, "gansweep.best": best.id if best else "none"}
@@ -164,9 +171,7 @@ class Conductor:
     def _settle(self, prefix: str, leg: Leg) -> None:
         self._legs.pop(prefix)
         trial = self._ledger.end_leg(leg)
-        if leg.confirm_seed is not None:
-            self._tell_confirmation(leg)
-        self._tell_end(trial)
+        self._tell(leg)
         self._progress.ended(leg, trial)
 
     def _is_stored(self, key: str) -> bool:
@@ -177,53 +182,65 @@ class Conductor:
             return False
 
     def _introduce(self, leg: Leg) -> None:
-        """A trial's run is announced once per driver: who died in between may not have got round to it."""
-        if leg.trial in self._known:
+        """A run is announced once per driver: who died in between may not have got round to it."""
+        if leg.run in self._known:
             return
-        self._known.add(leg.trial)
-        config = self._ledger.sweep.trial_config(leg.params)
-        if leg.confirm_seed is None:
-            tags = {"gansweep.state": "running"}
-            self._spool.append(events.started(leg.trial, _flat(config.model_dump(mode="json")), tags, self._dataset))
+        self._known.add(leg.run)
+        config = self._ledger.sweep.trial_config(leg.params | _seed(leg))
+        tags = {"gansweep.state": "running"}
+        self._spool.append(events.started(leg.run, _flat(config.model_dump(mode="json")), tags, self._dataset))
 
-    def _tell_provenance(self, trial: int, provenance: dict[str, Any]) -> None:
-        """How the metrics were measured, once per trial: values measured differently are never compared."""
-        if trial not in self._measured:
-            self._measured.add(trial)
+    def _tell_provenance(self, run: RunKey, provenance: dict[str, Any]) -> None:
+        """How the metrics were measured, once per run: values measured differently are never compared."""
+        if run not in self._measured:
+            self._measured.add(run)
             tags = {f"fid.{name}": value for name, value in provenance.items()}
-            self._spool.append(events.tagged(trial, tags))
+            self._spool.append(events.tagged(run, tags))
 
-    def _tell_verdict(self, trial: int, report: dict[str, Any]) -> None:
+    def _tell_verdict(self, run: RunKey, report: dict[str, Any]) -> None:
         """Every change of it, and every rewind, stays as a tag with the reasons."""
         verdict, reasons = report["health"]["verdict"], "; ".join(report["health"]["reasons"])
-        if verdict != self._verdicts.get(trial, "healthy"):
+        before = self._verdicts.get(run, verdict if verdict in ("unjudged", "healthy") else None)
+        if verdict != before:
             said = f"{verdict}: {reasons}" if reasons else verdict
             tags = {f"gansweep.verdict.{report['images']}": said}
             tags |= {"gansweep.verdict": verdict, "gansweep.reasons": reasons or "none"}
-            self._spool.append(events.tagged(trial, tags))
+            self._spool.append(events.tagged(run, tags))
         if report["rewind"]:
-            self._spool.append(events.tagged(trial, {f"gansweep.rewind.{report['images']}": reasons}))
-        self._verdicts[trial] = verdict
+            self._spool.append(events.tagged(run, {f"gansweep.rewind.{report['images']}": reasons}))
+        self._verdicts[run] = verdict
 
-    def _tell_end(self, trial: Trial | None) -> None:
-        if trial is None:
-            return
-        tags = {"gansweep.state": trial.state, "gansweep.verdict": trial.verdict, "gansweep.rung": trial.rung}
-        tags["gansweep.reasons"] = "; ".join(trial.reasons) or "none"
-        tags |= {"gansweep.score": trial.score} if trial.score is not None else {}
-        tags |= {"gansweep.checkpoint": f"{self._store.url}/{trial.checkpoint}"} if trial.checkpoint else {}
-        tags |= {"gansweep.error": without_secrets(trial.error)} if trial.error and trial.state == "crashed" else {}
-        if trial.ended:
-            self._spool.append(events.ended(trial.id, _MLFLOW_STATUS.get(trial.state, "FINISHED"), tags))
+    def _tell(self, leg: Leg) -> None:
+        """What has become of the leg's training."""
+        if leg.confirm_seed is None:
+            self._tell_trial(self._ledger.trial(leg.trial))
         else:
-            self._spool.append(events.tagged(trial.id, tags))
+            self._tell_confirmation(self._ledger.confirmations.of_leg(leg))
 
-    def _tell_confirmation(self, leg: Leg) -> None:
-        runs = self._ledger.confirmations.of(leg.trial)
-        number = next(i for i, run in enumerate(runs) if run.seed == leg.confirm_seed)
-        score = runs[number].score
-        if score is not None:
-            self._spool.append(events.confirmed(leg.trial, number, self._ledger.sweep.objective.metric, score))
+    def _tell_trial(self, trial: Trial) -> None:
+        self._tell_state(trial.id, trial, trial.ended, {"gansweep.rung": trial.rung})
+
+    def _tell_confirmation(self, run: Confirmation) -> None:
+        self._tell_state((run.trial, run.seed), run, run.done, {})
+        if run.score is not None:
+            number = [other.seed for other in self._ledger.confirmations.of(run.trial)].index(run.seed)
+            metric = self._ledger.sweep.objective.metric
+            self._spool.append(events.confirmed(run.trial, number, metric, run.score))
+
+    def _tell_state(self, key: RunKey, one: Trial | Confirmation, ended: bool, tags: dict[str, Any]) -> None:
+        """A run ends when its last report came, whenever the sweep settles what has become of it."""
+        tags |= {"gansweep.state": one.state, "gansweep.verdict": one.verdict}
+        tags["gansweep.reasons"] = "; ".join(one.reasons) or "none"
+        tags |= {"gansweep.score": one.score} if one.score is not None else {}
+        tags |= {"gansweep.checkpoint": f"{self._store.url}/{one.checkpoints[-1]}"} if one.checkpoints else {}
+        tags |= {"gansweep.error": without_secrets(one.error)} if one.error and one.state == "crashed" else {}
+        if not ended:
+            self._spool.append(events.tagged(key, tags))
+            return
+        if one.state != "finished":
+            tags["mlflow.runName"] = f"{events.run_name(self._ledger.sweep.name, key)} {one.state}"
+        status = _MLFLOW_STATUS.get(one.state, "KILLED")
+        self._spool.append(events.ended(key, status, tags, one.reported_at if one.state != "crashed" else None))
 
 
 def _seed(leg: Leg) -> dict[str, int]:

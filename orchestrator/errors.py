@@ -4,6 +4,7 @@
     ├── StoppedAtOnceError   130 Ctrl-C for the second time
     ├── UserError            2   the input is wrong: a file, a name, a path
     └── WorkError            1   the work failed
+        ├── UntrainableError 1   it would fail the same way each time: a setting, or data, that can't be trained
         └── StoreError       1   artifacts can't be read or written: not the fault of any trial
             └── DamagedArtifactError  what was stored is changed, incomplete or gone
 
@@ -33,6 +34,10 @@ class UserError(GansweepError):
 
 class WorkError(GansweepError):
     """The input was right, the work failed; what was recorded stays."""
+
+
+class UntrainableError(WorkError):
+    """A training that would fail the same way each time; the message is what the trainers said of it."""
 
 
 class StoreError(WorkError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from orchestrator.search.effort import confirming, searching
 from orchestrator.spec import Sweep
 
 
@@ -36,15 +37,9 @@ def parameters(sweep: Sweep) -> dict[str, int]:
 
 def estimate(sweep: Sweep) -> Estimate:
     """Counts halving as it comes out when no trial ends badly: a bad end only makes it cheaper."""
-    levels, trials = sweep.rung_images(), sweep.search.trials
-    keep = max(1, sweep.confirm.top)
-    reduction = sweep.rungs.reduction if sweep.rungs else 1
-    images, legs, reaching, before = 0, 0, trials, 0
-    for level in levels:
-        images += reaching * (level - before)
-        legs += reaching
-        before, reaching = level, min(reaching, max(reaching // reduction, keep))
-    confirmations = min(sweep.confirm.top, trials) * sweep.confirm.seeds
-    images += confirmations * levels[-1]
-    full = (trials + confirmations) * levels[-1]
-    return Estimate(trials, legs + confirmations, confirmations, images, images / full)
+    trials, confirm = sweep.most_trials, confirming(sweep)
+    search = searching(sweep, max(1, confirm.top))
+    confirmations = min(confirm.top, trials) * confirm.seeds
+    images = search.images + confirmations * sweep.train.images
+    full = (trials + confirmations) * sweep.train.images
+    return Estimate(trials, search.legs + confirmations, confirmations, images, images / full)

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from orchestrator.errors import UserError
 
+RunKey = int | tuple[int, int] | None
+"""What has an MLflow run of its own: a trial, its re-training on a seed (trial, seed), or the sweep itself (None)."""
+
 
 @dataclass(frozen=True)
 class Home:

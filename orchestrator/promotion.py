@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ from orchestrator.paths import SweepPaths, samples_key, trial_key
 from orchestrator.registry.gate import Candidate, impossible, refusals
 from orchestrator.registry.models import Evidence
 from orchestrator.registry.models import promote as publish
+from orchestrator.search.effort import confirming
 from orchestrator.search.ledger import Ledger
-from orchestrator.search.trial import Trial
+from orchestrator.search.objective import cost
+from orchestrator.search.trial import Training, Trial
+from orchestrator.spec import Objective
 from orchestrator.tracking.recorder import without_secrets
 from trainers.data import load
 
@@ -33,7 +37,9 @@ def promote(
     forced_reason: str | None,
 ) -> dict[str, Any]:
     trial = _choose(ledger, number)
-    candidate = _candidate(ledger, trial)
+    trainings = ledger.trainings(trial)
+    candidates = [_candidate(ledger, trial, training) for training in trainings]
+    candidate = best_of(candidates, ledger.sweep.objective)
     refused = refusals(candidate)
     if no_way := impossible(candidate):
         raise WorkError(f"trial {trial.id} can't be promoted: {no_way}")
@@ -42,15 +48,26 @@ def promote(
             f"trial {trial.id} is not promoted: {'; '.join(refused)}. If you know better: "
             f"gansweep promote {ledger.sweep.name} --trial {trial.id} --force --reason TEXT"
         )
-    if trial.mlflow_run_id is None:
+    training = trainings[candidates.index(candidate)]
+    if training.mlflow_run_id is None:
         raise WorkError(
             f"trial {trial.id} is not recorded in MLflow yet; send what waits with: gansweep resume {ledger.sweep.name}"
         )
-    tags = _tags(ledger, candidate, refused, forced_reason)
+    tags = _tags(ledger, candidate, refused, forced_reason) | _choice(candidate, candidates)
+    prefix = trial_key(ledger.key, trial.id, training.confirm_seed)
     with tempfile.TemporaryDirectory() as folder:
-        evidence = _gather(Path(folder), trial, ledger, paths, store, tags)
-        document = publish(uri, model, alias, trial.mlflow_run_id, evidence)
-    return {**document, "trial": trial.id}
+        evidence = _gather(Path(folder), training, prefix, paths, store, tags)
+        document = publish(uri, model, alias, training.mlflow_run_id, evidence)
+    return {**document, "trial": trial.id, "seed": training.seed}
+
+
+def best_of(candidates: Sequence[Candidate], objective: Objective) -> Candidate:
+    """The best by score of a trial's trainings that the gate lets pass; the first, the search's own, where none does.
+
+    Confirmation has shown what its settings are worth on any seed; which of the generators to keep is another question.
+    """
+    passing = [c for c in candidates if c.score is not None and not refusals(c)]
+    return min(passing, key=lambda c: cost(objective, c.score or 0.0), default=candidates[0])
 
 
 def _choose(ledger: Ledger, number: int | None) -> Trial:
@@ -65,11 +82,11 @@ def _choose(ledger: Ledger, number: int | None) -> Trial:
         return trials[number]
     best = ledger.best()
     if best is None:
-        raise WorkError(f"sweep '{ledger.sweep.name}' has no trial to promote: {_why_none(trials)}")
+        raise WorkError(f"sweep '{ledger.sweep.name}' has no trial to promote: {_why_none(ledger, trials)}")
     return best
 
 
-def _why_none(trials: list[Trial]) -> str:
+def _why_none(ledger: Ledger, trials: list[Trial]) -> str:
     finished = [t for t in trials if t.state == "finished"]
     if not finished:
         counts = {state: sum(t.state == state for t in trials) for state in sorted({t.state for t in trials})}
@@ -82,6 +99,8 @@ def _why_none(trials: list[Trial]) -> str:
     ill = sorted({t.verdict for t in finished} - {"healthy"})
     faults = [f"violate {', '.join(broken)}"] if broken else []
     faults += [f"ended {', '.join(ill)}"] if ill else []
+    failed = sorted({c.trial for c in ledger.confirmations.all() if c.failed})
+    faults += [f"did not survive re-training on a fresh seed ({', '.join(map(str, failed))})"] if failed else []
     faults += ["were never scored"] if any(t.score is None for t in finished) else []
     return (
         f"all {len(finished)} finished trials {' or '.join(faults)}; relax objective.require, search further, "
@@ -89,22 +108,40 @@ def _why_none(trials: list[Trial]) -> str:
     )
 
 
-def _candidate(ledger: Ledger, trial: Trial) -> Candidate:
+def _candidate(ledger: Ledger, trial: Trial, training: Training) -> Candidate:
+    wanted = confirming(ledger.sweep)
     confirmed = next((c for c in ledger.confirmations.summaries() if c["trial"] == trial.id), None)
     return Candidate(
         trial.id,
-        trial.state,
-        trial.verdict,
-        trial.score,
-        trial.checkpoint,
-        trial.mlflow_run_id,
-        trial.reasons,
-        trial.metrics,
-        trial.violations,
+        training.state,
+        training.verdict,
+        training.score,
+        training.checkpoint,
+        training.mlflow_run_id,
+        training.reasons,
+        training.metrics,
+        training.violations,
         confirmed,
         [c.seed for c in ledger.confirmations.of(trial.id) if c.failed],
-        ledger.sweep.confirm.seeds if ledger.sweep.confirm.top else 0,
+        wanted.seeds if wanted.top else 0,
+        training.seed,
     )
+
+
+def _choice(chosen: Candidate, candidates: Sequence[Candidate]) -> dict[str, str]:
+    """Which training of the trial it is, and why that one."""
+    scores = {c.seed: "none" if c.score is None else f"{c.score:.6g}" for c in candidates}
+    passing = sum(not refusals(c) for c in candidates)
+    why = (
+        f"the best score of {passing} of {len(candidates)} trainings of trial {chosen.trial} that the gate lets pass"
+        if passing
+        else "the search's own training: the gate lets none pass"
+    )
+    return {
+        "gansweep.seed": str(chosen.seed),
+        "gansweep.seed.scores": ", ".join(f"seed {seed}: {score}" for seed, score in scores.items()),
+        "gansweep.seed.why": why,
+    }
 
 
 def _tags(ledger: Ledger, candidate: Candidate, refused: list[str], forced_reason: str | None) -> dict[str, str]:
@@ -134,17 +171,17 @@ def _tags(ledger: Ledger, candidate: Candidate, refused: list[str], forced_reaso
 
 
 def _gather(
-    folder: Path, trial: Trial, ledger: Ledger, paths: SweepPaths, store: Store, tags: dict[str, str]
+    folder: Path, training: Training, prefix: str, paths: SweepPaths, store: Store, tags: dict[str, str]
 ) -> Evidence:
-    assert trial.checkpoint is not None
-    checkpoint = store.get(trial.checkpoint, folder / "checkpoint")
+    assert training.checkpoint is not None
+    checkpoint = store.get(training.checkpoint, folder / "checkpoint")
     generator = folder / "generator"
     generator.mkdir()
     for name in WEIGHTS:
         shutil.copy2(checkpoint / name, generator)
     samples: Path | None = folder / "samples.png"
     try:
-        store.get(samples_key(trial_key(ledger.key, trial.id), trial.images), folder / "samples.png")
+        store.get(samples_key(prefix, training.images), folder / "samples.png")
     except StoreError:
         samples = None  # a lost picture is no reason to refuse a generator
     sweep_file = folder / "sweep.yaml"

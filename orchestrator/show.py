@@ -38,6 +38,7 @@ _COLOURS = {
     "running": "cyan",
     "waiting": "yellow",
     "pruned": "dim",
+    "stuck": "red",
     "collapsed": "red",
     "diverged": "red",
     "crashed": "bold red",
@@ -293,6 +294,7 @@ def _table(document: dict[str, Any]) -> Table:
 
 def _remarks(document: dict[str, Any]) -> Iterator[str]:
     best = document["best"]
+    yield from document["notes"]
     for confirmed in document["confirmed"]:
         scores = ", ".join("-" if s is None else f"{s:.4g}" for s in confirmed["scores"])
         median = "-" if confirmed["median"] is None else f"{confirmed['median']:.4g}"
@@ -305,7 +307,7 @@ def _remarks(document: dict[str, Any]) -> Iterator[str]:
     for trial in document["trials"]:
         if trial["state"] == "crashed":
             yield f"trial {trial['id']} crashed: {trial['error']}"
-        elif trial["verdict"] != "healthy":
+        elif trial["verdict"] != "healthy" and trial["reasons"]:
             yield f"trial {trial['id']} {trial['verdict']}: {'; '.join(trial['reasons'])}"
 
 

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,6 +19,9 @@ from trainers.config import Config, Settings
 from trainers.settings import Document, Problem, build, did_you_mean, parse, read
 
 Scalar = bool | int | float | str
+
+EARLIEST = 3
+"""Evaluations before trials are first compared, as many as a score is the median of."""
 
 
 def _name(value: str) -> str:
@@ -58,6 +63,11 @@ class Dimension(Settings):
         return self
 
     @property
+    def values(self) -> Sequence[Scalar] | None:
+        """All there are; None for a continuous interval."""
+        return self.choice or (range(self.int_[0], self.int_[1] + 1) if self.int_ else None)
+
+    @property
     def corners(self) -> tuple[Scalar, ...]:
         """The values at which validity is tried: all choices, or both ends."""
         return self.choice or self.float_ or self.int_ or ()
@@ -83,6 +93,17 @@ class Search(Settings):
     start_with: tuple[dict[str, Scalar], ...] = Field(
         default=(), description="settings to try first, before the sampler's own"
     )
+
+    def points(self) -> Iterator[dict[str, Scalar]] | None:
+        """Every point of a finite space, in which a conditional setting stands only where it is active; None where
+        there is no end of them.
+        """
+        if any(dimension.values is None for dimension in self.space.values()):
+            return None
+        found: Iterator[dict[str, Scalar]] = iter([{}])
+        for name in sorted(self.space, key=lambda name: len(_ancestors(self.space, name))):  # parents first
+            found = _extended(found, name, self.space[name])
+        return found
 
 
 class Objective(Settings):
@@ -124,14 +145,18 @@ class Rungs(Settings):
     images.
     """
 
-    first_images: int = Field(ge=1)
+    first_images: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        default="auto", description="auto: a third of the budget, never before three evaluations"
+    )
     reduction: int = Field(default=3, ge=2)
 
 
 class Confirm(Settings):
-    """Re-train the ``top`` finished trials on ``seeds`` fresh seeds each."""
+    """Re-train the ``top`` finished trials on ``seeds`` fresh seeds each; a seed that fails disqualifies its trial."""
 
-    top: int = Field(default=0, ge=0)
+    top: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
+        default="auto", description="auto: 3, or what fits into a third of the sweep's images; 0: no confirmation"
+    )
     seeds: int = Field(default=3, ge=1)
 
 
@@ -184,11 +209,24 @@ class Sweep(Config):
         """Images at which a trial is compared; the last is the whole budget."""
         if self.rungs is None:
             return [self.train.images]
-        levels, images = [], self.rungs.first_images
+        levels, images = [], self._first_rung(self.rungs)
         while images < self.train.images:
             levels.append(images)
             images *= self.rungs.reduction
         return [*levels, self.train.images]
+
+    def _first_rung(self, rungs: Rungs) -> int:
+        """In images; a curve of less than three evaluations says little of where it leads."""
+        every = self.evaluate.every_images
+        if rungs.first_images == "auto":
+            return every * max(math.ceil(self.train.images / 3 / every), EARLIEST)
+        return rungs.first_images
+
+    @property
+    def most_trials(self) -> int:
+        """As many as asked for, or as the space has points."""
+        points = self.search.points()
+        return self.search.trials if points is None else sum(1 for _ in islice(points, self.search.trials))
 
     def comparable(self) -> dict[str, Any]:
         """What must stay the same for two trials to be ranked in one sweep."""
@@ -199,6 +237,27 @@ class Sweep(Config):
     def to_yaml(self) -> str:
         """The resolved sweep, readable by ``load``."""
         return yaml.safe_dump(self.model_dump(mode="json", by_alias=True, exclude_none=True), sort_keys=False)
+
+
+def counted(number: int, noun: str) -> str:
+    """``2 points``, ``1 point``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def warnings(sweep: Sweep) -> list[tuple[str, str]]:
+    """What can be run and is hardly meant: (dotted name, message)."""
+    found = []
+    if sweep.most_trials < sweep.search.trials:
+        message = f"the space has only {counted(sweep.most_trials, 'point')}: the search ends when each is tried"
+        found.append(("search.space", message))
+    first, every = sweep.rung_images()[0], sweep.evaluate.every_images
+    if sweep.rungs and first < min(EARLIEST * every, sweep.train.images):
+        message = (
+            f"trials are first compared after {first:,} images and {counted(first // every, 'evaluation')}; curves "
+            f"are noisy and cross, so give them at least {EARLIEST} ({EARLIEST * every:,} images), or 'auto'"
+        )
+        found.append(("rungs.first_images", message))
+    return found
 
 
 def load(file: Path, overrides: Sequence[str] = ()) -> Sweep:
@@ -256,7 +315,7 @@ def _when_problems(
 ) -> Iterator[Problem]:
     where, path = f"search.space.{name}.when.{other}", ("search", "space", name, "when", other)
     dimension = sweep.search.space.get(other)
-    if other == name or (dimension and name in _ancestors(sweep, other)):
+    if other == name or (dimension and name in _ancestors(sweep.search.space, other)):
         yield document.problem(where, "depends on itself", path)
     elif dimension is None:
         yield document.problem(
@@ -268,12 +327,21 @@ def _when_problems(
         yield document.problem(where, f"can never hold: {list(values)} are none of {list(dimension.choice)}", path)
 
 
-def _ancestors(sweep: Sweep, name: str, seen: frozenset[str] = frozenset()) -> frozenset[str]:
+def _ancestors(space: dict[str, Dimension], name: str, seen: frozenset[str] = frozenset()) -> frozenset[str]:
     """Every parameter whose value decides whether ``name`` is active."""
-    for other in sweep.search.space[name].when if name in sweep.search.space else ():
+    for other in space[name].when if name in space else ():
         if other not in seen:
-            seen = _ancestors(sweep, other, seen | {other})
+            seen = _ancestors(space, other, seen | {other})
     return seen
+
+
+def _extended(points: Iterator[dict[str, Scalar]], name: str, dimension: Dimension) -> Iterator[dict[str, Scalar]]:
+    """Each of ``points`` with every value of one more setting, where that is active."""
+    for point in points:
+        if all(point.get(other) in values for other, values in dimension.when.items()):
+            yield from (point | {name: value} for value in dimension.values or ())
+        else:
+            yield point
 
 
 def _measure_problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
@@ -285,7 +353,7 @@ def _measure_problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
             hint = did_you_mean(metric, measured)
             yield document.problem(where, f"'{metric}' is not measured{hint}; add it to evaluate.metrics")
     every = sweep.evaluate.every_images
-    if sweep.rungs and sweep.rungs.first_images < every:
+    if sweep.rungs and sweep.rungs.first_images != "auto" and sweep.rungs.first_images < every:
         message = f"{sweep.rungs.first_images} comes before the first evaluation, at evaluate.every_images = {every}"
         yield document.problem("rungs.first_images", message)
 

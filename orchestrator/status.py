@@ -15,7 +15,9 @@ from orchestrator.search.trial import Trial
 
 
 def describe(ledger: Ledger, paths: SweepPaths) -> dict[str, Any]:
-    """``{"name", "state", "trials": […], "best", "confirmed"}``, as fixed in the design's section 4."""
+    """``{"name", "state", "trials": […], "best", "confirmed", "notes"}``, as fixed in the design's section 4; ``notes``
+    say in words what there is to say of the search as a whole.
+    """
     best = ledger.best()
     return {
         "name": ledger.sweep.name,
@@ -23,6 +25,7 @@ def describe(ledger: Ledger, paths: SweepPaths) -> dict[str, Any]:
         "trials": rows(ledger),
         "best": {"id": best.id, "score": best.score, "params": best.params} if best else None,
         "confirmed": ledger.confirmations.summaries(),
+        "notes": ledger.notes,
     }
 
 

@@ -145,7 +145,8 @@ class Health(Settings):
 
     def stops(self, verdict: str) -> bool:
         """Whether a training that earned ``verdict`` ends there."""
-        return verdict in {"collapsed": ("collapsed", "diverged"), "diverged": ("diverged",), "never": ()}[self.stop]
+        stops = {"collapsed": ("stuck", "collapsed", "diverged"), "diverged": ("diverged",), "never": ()}
+        return verdict in stops[self.stop]
 
 
 class Config(Settings):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-Verdict = Literal["healthy", "suspect", "collapsed", "diverged"]
+Verdict = Literal["unjudged", "healthy", "slow", "suspect", "stuck", "collapsed", "diverged"]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ Tune keeps no state that matters. In its words each leg is a trial; FIFO, no lim
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -17,9 +18,10 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import ConcurrencyLimiter, Searcher
 from ray.tune.stopper import Stopper
 
-from orchestrator.errors import StoreError, WorkError
+from orchestrator.errors import StoreError, UntrainableError, WorkError
 from orchestrator.execution.leg import TrainLeg
 from orchestrator.execution.order import GangSpec, LegOrder
+from trainers.errors import DataError, UnusableSettingError
 
 
 class Conductor(Protocol):
@@ -37,7 +39,9 @@ class Conductor(Protocol):
         """A leg is over: it reached its end, was stopped after a report, or had failed for want of its store."""
 
     def failed(self, order: LegOrder, error: WorkError) -> None:
-        """A leg died. A StoreError left its slot whole; anything else carries the worker's traceback."""
+        """A leg died. A StoreError left its slot whole, an UntrainableError would come again; anything else carries the
+        worker's traceback.
+        """
 
     def stopping(self) -> bool:
         """Whether every leg is to end after its next report."""
@@ -122,7 +126,20 @@ class _Feedback(_StaysHere, Callback):
         self._conductor.ended(trial.config["order"])
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._conductor.failed(trial.config["order"], WorkError(Path(trial.error_file).read_text()))
+        self._conductor.failed(trial.config["order"], death(Path(trial.error_file).read_text()))
+
+
+def death(traceback: str) -> WorkError:
+    """What a leg died of, by the end of its traceback: Ray wraps errors of workers in its own, layer on layer."""
+    found = _UNTRAINABLE.match(traceback)
+    ours = found is not None and '  File "' not in found[1]  # else it only led to what came after it
+    return UntrainableError(found[1].strip()) if found and ours else WorkError(traceback)
+
+
+_UNTRAINABLE = re.compile(
+    rf"\A.*^(?:{'|'.join(f'{e.__module__}.{e.__name__}' for e in (UnusableSettingError, DataError))}): (.*)\Z",
+    re.DOTALL | re.MULTILINE,
+)
 
 
 class _Stop(_StaysHere, Stopper):

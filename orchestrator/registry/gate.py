@@ -1,4 +1,4 @@
-"""Which trial may become the champion. Pure: values in, refusals in words out."""
+"""Which training may become the champion. Pure: values in, refusals in words out."""
 
 from __future__ import annotations
 
@@ -6,11 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+FAR, FEW, HARDLY = 0.8, 0.05, 0.03
+"""The floor under every champion, whatever a sweep requires; all in shares of what the data have.
+
+FAR: distance to the data over that of one average picture. FEW: effective number of modes. HARDLY: coverage and recall.
+Healthy runs of the labelled set end at .16 and less, .57 and more, .045 and .34 and more; noise and one picture, drawn
+through three extractors, at .85 and more, or .02 and less (infra/decisions/0012).
+"""
+MEASURES = ("misfit", "mode_diversity", "coverage")
+"""Those of the floor that every evaluation takes; recall counts where it was asked for."""
+
 
 @dataclass(frozen=True)
 class Candidate:
-    """A trial as the gate sees it. ``violations``: constraint -> how far it is from being kept (above 0: violated);
-    ``fresh_seeds``: on how many the sweep wants it confirmed.
+    """A training of a trial as the gate sees it. ``violations``: constraint -> how far it is from being kept (above 0:
+    violated); ``fresh_seeds``: on how many the sweep wants the trial confirmed.
     """
 
     trial: int
@@ -25,6 +35,7 @@ class Candidate:
     confirmed: Mapping[str, Any] | None = None
     failed_seeds: Sequence[int] = ()
     fresh_seeds: int = 0
+    seed: int = 0
 
 
 def refusals(candidate: Candidate) -> list[str]:
@@ -34,7 +45,8 @@ def refusals(candidate: Candidate) -> list[str]:
         why = f" ({'; '.join(candidate.reasons)})" if candidate.reasons else ""
         found.append(f"it is {candidate.state}, not finished{why}")
     elif candidate.verdict != "healthy":
-        found.append(f"its last verdict is {candidate.verdict}: {'; '.join(candidate.reasons)}")
+        why = f": {'; '.join(candidate.reasons)}" if candidate.reasons else ""
+        found.append(f"its last verdict is {candidate.verdict}{why}")
     if candidate.state == "finished" and candidate.score is None:
         found.append("it has no score: the objective was never measured")
     for constraint, distance in candidate.violations.items():
@@ -44,10 +56,28 @@ def refusals(candidate: Candidate) -> list[str]:
             found.append(
                 f"it violates {constraint}" + (f" (last measured {measured:.4g})" if measured is not None else "")
             )
+    found += indistinct(candidate.metrics)
     if candidate.failed_seeds:
         found.append(f"it did not survive re-training on seed {', '.join(map(str, candidate.failed_seeds))}")
     elif candidate.fresh_seeds and (candidate.confirmed is None or candidate.confirmed["median"] is None):
         found.append(f"it is not confirmed on {candidate.fresh_seeds} fresh seeds: let the sweep finish, or resume it")
+    return found
+
+
+def indistinct(metrics: Mapping[str, float]) -> list[str]:
+    """What tells a generator neither from noise nor from one picture, by its last measures; empty where they do."""
+    if not any(name in metrics for name in (*MEASURES, "recall")):
+        return [f"nothing was measured that tells it from noise ({', '.join(MEASURES)}, recall)"]
+    found = []
+    if (misfit := metrics.get("misfit", 0.0)) >= FAR:
+        found.append(f"it is as far from the data as noise or one average picture (misfit {misfit:.3g} of 1)")
+    if (modes := metrics.get("mode_diversity", 1.0)) <= FEW:
+        found.append(f"it makes hardly more than one picture (mode_diversity {modes:.2g} of the data's 1)")
+    coverage, recall = metrics.get("coverage", 1.0), metrics.get("recall")
+    least = HARDLY if recall is not None else HARDLY / 3  # coverage alone is nearly as low where pictures are blurred
+    if coverage <= least and (recall or 0.0) <= HARDLY:
+        measured = f"coverage {coverage:.2g}" + ("" if recall is None else f", recall {recall:.2g}")
+        found.append(f"it reaches no part of the data, as noise does not ({measured} of 1)")
     return found
 
 

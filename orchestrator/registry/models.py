@@ -50,8 +50,8 @@ class Evidence:
 def promote(uri: str, model: str, alias: str, run_id: str, evidence: Evidence) -> dict[str, Any]:
     """Register the generator as a new version of ``model``, linked to the trial's run, and give it ``alias``.
 
-    The version that stands for the same checkpoint of the same run already is taken, with the new evidence. Returns
-    what ``gansweep promote --json`` prints.
+    The version that stands for the same checkpoint of the same run already is taken, with the new evidence. The run
+    stays as it ended. Returns what ``gansweep promote --json`` prints.
     """
     with _registry(uri) as client:
         standing = _same(client, model, evidence.tags)
@@ -94,7 +94,7 @@ def _publish(client: MlflowClient, model: str, run_id: str, evidence: Evidence) 
     artifacts = {"generator": str(evidence.generator), "sweep": str(evidence.sweep_file)}
     if evidence.samples:
         artifacts["samples"] = str(evidence.samples)
-    status = client.get_run(run_id).info.status
+    before = client.get_run(run_id).info
     try:
         with mlflow.start_run(run_id=run_id):
             logged = mlflow.pyfunc.log_model(
@@ -107,8 +107,11 @@ def _publish(client: MlflowClient, model: str, run_id: str, evidence: Evidence) 
                 pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in NEEDS],
                 metadata=dict(evidence.tags),
             )
-    finally:  # start_run opened a run that had ended, and ends it by how this went
-        client.update_run(run_id, status=status)
+    finally:  # start_run opened a run that had ended, and ends it now, by how this went
+        if before.end_time is None:
+            client.update_run(run_id, status=before.status)
+        else:
+            client.set_terminated(run_id, before.status, before.end_time)
     with contextlib.redirect_stderr(io.StringIO()):  # where it announces each step
         return mlflow.register_model(logged.model_uri, model, tags=dict(evidence.tags))
 

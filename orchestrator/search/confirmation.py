@@ -1,7 +1,7 @@
-"""Once the search is done, the best trials are trained again on seeds it has not used: was their score luck?
+"""The best trials are trained again on seeds that the search has not used: was their score luck?
 
-A confirmation is one JSON attribute of the study, written before anything acts on it. It never touches the trial that
-it confirms.
+It begins when the search has nothing to do for a slot, with the best that stand. A confirmation is one JSON attribute
+of the study, written before anything acts on it. It never touches the trial that it confirms.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any, Literal
 from optuna.storages import BaseStorage
 
 from orchestrator.search import objective
-from orchestrator.search.trial import BAD, RETRIES, Leg, Trial, with_newest
+from orchestrator.search.effort import confirming
+from orchestrator.search.trial import FATAL, RETRIES, Leg, State, Trial, with_newest
 from orchestrator.spec import Sweep
 
 FIRST_SEED = 1_000
@@ -30,15 +31,31 @@ class Confirmation:
     seed: int
     done: bool = False
     score: float | None = None
-    verdict: str = "healthy"
+    verdict: str = "unjudged"
+    reasons: tuple[str, ...] = ()
     attempts: int = 0
+    error: str | None = None
     checkpoints: tuple[str, ...] = ()
+    reported_at: float | None = None
     reports: dict[int, dict[str, float]] = field(default_factory=dict)
 
     @property
     def failed(self) -> bool:
-        """It ended without a score: collapsed, diverged, or dead after its retries."""
+        """It ended without a score: badly, with a constraint violated, or dead after its retries."""
         return self.done and self.score is None
+
+    @property
+    def state(self) -> State:
+        """In the words of a trial; a re-training is ``finished`` though it violates a constraint."""
+        if not self.done:
+            return "running"
+        fatal = next((verdict for verdict in FATAL if verdict == self.verdict), None)
+        return "crashed" if self.attempts > RETRIES else fatal or "finished"
+
+    @property
+    def images(self) -> int:
+        """Shown so far."""
+        return max(self.reports, default=0)
 
 
 class Confirmations:
@@ -46,6 +63,7 @@ class Confirmations:
 
     def __init__(self, storage: BaseStorage, study: int, sweep: Sweep) -> None:
         self._storage, self._study, self._sweep = storage, study, sweep
+        self._size = confirming(sweep)
         self._in_flight: set[tuple[int, int]] = set()
 
     def all(self) -> list[Confirmation]:
@@ -58,6 +76,10 @@ class Confirmations:
         """Those of one trial."""
         return [run for run in self.all() if run.trial == trial]
 
+    def of_leg(self, leg: Leg) -> Confirmation:
+        """As it stands."""
+        return _read(self._storage.get_study_user_attrs(self._study)[f"confirm:{leg.trial}:{leg.confirm_seed}"])
+
     def summaries(self) -> list[dict[str, Any]]:
         """Per confirmed trial: its fresh seeds, their scores, the median and the worst (None while a seed is missing or
         failed).
@@ -69,7 +91,7 @@ class Confirmations:
         return {s["trial"]: s["median"] for s in self.summaries() if s["median"] is not None}
 
     def next_leg(self, trials: Sequence[Trial]) -> Leg | Literal["wait", "done"]:
-        """The next one to train of a searched sweep with these trials, already written down."""
+        """The next one to train while these trials are known, already written down: the best trial's seeds first."""
         for trial, run in self._left(trials):
             if (run.trial, run.seed) not in self._in_flight:
                 self._write(run)
@@ -81,19 +103,28 @@ class Confirmations:
         """Whether no leg is left."""
         return next(self._left(trials), None) is None
 
-    def report(self, leg: Leg, images: int, metrics: dict[str, float], verdict: str, stored: tuple[str, ...]) -> None:
+    def report(self, leg: Leg, report: Mapping[str, Any]) -> None:
         """Write down one report of a leg."""
-        run = self._of(leg)
-        self._write(replace(run, reports={**run.reports, images: metrics}, verdict=verdict, checkpoints=stored))
+        run, health = self.of_leg(leg), report["health"]
+        self._write(
+            replace(
+                run,
+                reports={**run.reports, report["images"]: report["metrics"]},
+                verdict=health["verdict"],
+                reasons=tuple(health["reasons"]),
+                checkpoints=tuple(report["stored"]),
+                reported_at=report["timestamp"],
+            )
+        )
 
     def stored_late(self, leg: Leg, checkpoint: str) -> None:
         """A checkpoint whose upload ended after the leg's last report."""
-        run = self._of(leg)
+        run = self.of_leg(leg)
         self._write(replace(run, checkpoints=with_newest(run.checkpoints, checkpoint)))
 
     def end_leg(self, leg: Leg) -> None:
         """A leg came to its end: the confirmation has its score, or its bad end, or was interrupted."""
-        run = self._of(leg)
+        run = self.of_leg(leg)
         self._settle(run)
         self._in_flight.discard((run.trial, run.seed))
 
@@ -103,11 +134,11 @@ class Confirmations:
             if not run.done:
                 self._settle(run)
 
-    def fail_leg(self, leg: Leg, blame: bool) -> None:
-        """A leg died; it is handed out again until its retries are used up."""
-        run = self._of(leg)
-        attempts = run.attempts + blame
-        self._write(replace(run, attempts=attempts, done=attempts > RETRIES))
+    def fail_leg(self, leg: Leg, error: str, counts: int) -> None:
+        """A leg died; it is handed out again until its retries are used up, of which this ``counts`` for so many."""
+        run = self.of_leg(leg)
+        attempts = run.attempts + counts
+        self._write(replace(run, attempts=attempts, error=error, done=attempts > RETRIES))
         self._in_flight.discard((run.trial, run.seed))
 
     def release(self) -> None:
@@ -115,13 +146,13 @@ class Confirmations:
         self._in_flight.clear()
 
     def _settle(self, run: Confirmation) -> None:
-        """It has come to its end at the last image, or where its verdict stopped it. What a trial must be to be
-        promoted, its re-training must be too: healthy, with every constraint kept.
+        """It has come to its end at the last image, or where its verdict stopped it. A bad end or a violated constraint
+        disqualifies the trial, and counts before any median: five good seeds of six are a collapse risk, not a score.
         """
-        if max(run.reports, default=0) < self._sweep.train.images and not self._sweep.health.stops(run.verdict):
+        if run.images < self._sweep.train.images and not self._sweep.health.stops(run.verdict):
             return
         kept = all(distance <= 0 for distance in objective.violations(self._sweep.objective, run.reports).values())
-        survived = run.verdict not in BAD and kept
+        survived = run.verdict not in FATAL and kept
         score = objective.score(self._sweep.objective, run.reports) if survived else None
         self._write(replace(run, done=True, score=score))
 
@@ -133,8 +164,8 @@ class Confirmations:
         failed = {run.trial for run in known.values() if run.failed}
         good = [t for t in trials if t.promotable and t.id not in failed]
         ranked = sorted(good, key=lambda t: objective.cost(self._sweep.objective, t.score or 0.0))
-        for trial in ranked[: self._sweep.confirm.top]:
-            for i in range(self._sweep.confirm.seeds):
+        for trial in ranked[: self._size.top]:
+            for i in range(self._size.seeds):
                 seed = self._sweep.train.seed + FIRST_SEED + i
                 run = known.get((trial.id, seed), Confirmation(trial.id, seed))
                 if not run.done:
@@ -142,7 +173,7 @@ class Confirmations:
 
     def _summary(self, trial: int, runs: Sequence[Confirmation]) -> dict[str, Any]:
         known = [run.score for run in runs if run.score is not None]
-        complete = len(known) == len(runs) >= self._sweep.confirm.seeds
+        complete = len(known) == len(runs) >= self._size.seeds
         return {
             "trial": trial,
             "seeds": [run.seed for run in runs],
@@ -151,13 +182,11 @@ class Confirmations:
             "worst": objective.worst(self._sweep.objective, known) if complete else None,
         }
 
-    def _of(self, leg: Leg) -> Confirmation:
-        return _read(self._storage.get_study_user_attrs(self._study)[f"confirm:{leg.trial}:{leg.confirm_seed}"])
-
     def _write(self, run: Confirmation) -> None:
         self._storage.set_study_user_attr(self._study, f"confirm:{run.trial}:{run.seed}", asdict(run))
 
 
 def _read(values: Mapping[str, Any]) -> Confirmation:
     reports = {int(images): metrics for images, metrics in values["reports"].items()}
-    return Confirmation(**{**values, "reports": reports, "checkpoints": tuple(values["checkpoints"])})
+    lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    return Confirmation(**{**values, **lists, "reports": reports})

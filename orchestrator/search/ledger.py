@@ -23,14 +23,18 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from pydantic import ValidationError
 
 from orchestrator.errors import UserError
+from orchestrator.paths import RunKey
 from orchestrator.search import objective, rungs
+from orchestrator.search.asking import can_ask, propose
 from orchestrator.search.confirmation import Confirmations
+from orchestrator.search.effort import confirming
 from orchestrator.search.journal import open_storage
-from orchestrator.search.space import distribution, suggest
-from orchestrator.search.trial import RETRIES, Leg, State, Trial, with_newest
-from orchestrator.spec import Sweep
+from orchestrator.search.space import distribution
+from orchestrator.search.trial import FATAL, RETRIES, Leg, State, Training, Trial, with_newest
+from orchestrator.spec import Sweep, counted
 from trainers.provenance import require_comparable
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -39,8 +43,7 @@ SweepState = Literal["running", "finished", "stopped", "interrupted", "failed"]
 
 _OPTUNA_STATE: dict[State, TrialState] = {
     "finished": TrialState.COMPLETE,
-    "collapsed": TrialState.COMPLETE,
-    "diverged": TrialState.COMPLETE,
+    **dict.fromkeys(FATAL, TrialState.COMPLETE),
     "pruned": TrialState.PRUNED,
     "crashed": TrialState.FAIL,
 }
@@ -56,6 +59,7 @@ _RECORD = (
     "score",
     "error",
     "images_per_second",
+    "reported_at",
 )
 
 
@@ -97,9 +101,11 @@ class Ledger:
     def _refuse_another_space(self) -> None:
         changed = _changed(self.sweep, self._study_attrs())
         if changed:
+            groups = dict.fromkeys(name.split(".")[0] for name in changed)
+            told = ", ".join(f"{name}: {_short(old)} there, {_short(new)} here" for name, (old, new) in changed.items())
             raise UserError(
-                f"sweep '{self.sweep.name}' exists with other settings under {', '.join(changed)}; its trials can't be "
-                "ranked with these. Give this one another name (--name), or go on with the old one: "
+                f"sweep '{self.sweep.name}' exists with other settings under {', '.join(groups)}; its trials can't be "
+                f"ranked with these ({told}). Give this one another name (--name), or go on with the old one: "
                 f"gansweep resume {self.sweep.name}"
             )
 
@@ -139,8 +145,8 @@ class Ledger:
         return self.trials()[number]
 
     def best(self) -> Trial | None:
-        """The finished, healthy trial with the best score that keeps every constraint. Confirmed medians count before
-        single scores, and a trial that failed on a fresh seed does not count at all.
+        """The finished, healthy trial with the best score that keeps every constraint. A trial that failed on a fresh
+        seed does not count at all, and confirmed medians count before single scores.
         """
         failed = {c.trial for c in self.confirmations.all() if c.failed}
         good = [t for t in self.trials() if t.promotable and t.id not in failed]
@@ -150,6 +156,35 @@ class Ledger:
         return min(
             good, key=lambda t: objective.cost(self.sweep.objective, medians.get(t.id, t.score or 0.0)), default=None
         )
+
+    def trainings(self, trial: Trial) -> list[Training]:
+        """What there is to promote of a trial: the search's own training, and those on fresh seeds that came to their
+        end. All of them have the same settings but the seed.
+        """
+        runs = self.runs()
+        own = Training(
+            *(self.sweep.train.seed, None, trial.state, trial.score, trial.verdict, trial.reasons),
+            *(trial.images, trial.metrics, trial.violations, trial.checkpoint, trial.mlflow_run_id),
+        )
+        again = [
+            Training(
+                *(run.seed, run.seed, run.state, run.score, run.verdict, run.reasons),
+                *(run.images, run.reports[run.images], objective.violations(self.sweep.objective, run.reports)),
+                *(run.checkpoints[-1], runs.get((trial.id, run.seed), trial.mlflow_run_id)),
+            )
+            for run in self.confirmations.of(trial.id)
+            if run.done and run.checkpoints
+        ]
+        return [own, *again]
+
+    @property
+    def notes(self) -> list[str]:
+        """What there is to say of the search as a whole."""
+        trials = self.trials()
+        if len(trials) >= self.sweep.search.trials or can_ask(self.sweep, trials):
+            return []
+        points = counted(self.sweep.most_trials, "point")
+        return [f"the space has only {points}, and each was tried: no more trials come"]
 
     def state(self) -> SweepState:
         """As last written; a ``running`` sweep whose driver is dead is in truth interrupted (the caller knows the
@@ -169,39 +204,33 @@ class Ledger:
         """
         with self._lock:
             trials = self.trials()
-            decision = rungs.decide(trials, frozenset(self._in_flight), self._rules())
+            decision = rungs.decide(trials, frozenset(self._in_flight), self._rules(trials))
             if decision == "ask":
                 trial = self._ask(trials)
             elif isinstance(decision, rungs.Continue):
                 trial = replace(decision.trial, state="running", target=decision.until)
                 self._write(trial)
-            elif decision == "done":
-                return self.confirmations.next_leg(trials)
-            else:
-                return "wait"
+            else:  # a slot that the search can't use, now or any more, confirms the best that stand
+                leg = self.confirmations.next_leg(trials)
+                return decision if leg == "done" else leg
             self._in_flight.add(trial.id)
             return Leg(trial.id, trial.params, trial.target, trial.checkpoints)
 
     def is_over(self) -> bool:
         """Whether neither search nor confirmation has a leg left."""
         trials = self.trials()
-        return rungs.decide(trials, frozenset(), self._rules()) == "done" and self.confirmations.are_done(trials)
+        return rungs.decide(trials, frozenset(), self._rules(trials)) == "done" and self.confirmations.are_done(trials)
 
-    def _rules(self) -> rungs.Rules:
+    def _rules(self, trials: list[Trial]) -> rungs.Rules:
         sweep = self.sweep
         reduction = sweep.rungs.reduction if sweep.rungs else 2
-        return rungs.Rules(
-            sweep.rung_images(), reduction, sweep.search.trials, max(1, sweep.confirm.top), sweep.objective
-        )
+        most = len(trials) + can_ask(sweep, trials)
+        return rungs.Rules(sweep.rung_images(), reduction, most, max(1, confirming(sweep).top), sweep.objective)
 
     def _ask(self, trials: list[Trial]) -> Trial:
         """A new trial, proposed by the sampler on a view of the ledger and written down before anything trains it."""
         number = len(trials)
-        view = optuna.create_study(direction=self.sweep.objective.direction, sampler=self._sampler(number))
-        view.add_trials([self._as_sampler_sees(trial, frozen) for trial, frozen in self._read()])
-        if number < len(self.sweep.search.start_with):
-            view.enqueue_trial(dict(self.sweep.search.start_with[number]))
-        params = suggest(view.ask(), self.sweep)
+        params = propose(self.sweep, self._sampler(number), self._read())
         trial = Trial(number, params, "running", self.sweep.rung_images()[0])
         space = {name: distribution(self.sweep.search.space[name]) for name in params}
         template = create_trial(
@@ -215,17 +244,6 @@ class Ledger:
         seed = self.sweep.search.seed + 1_000_003 * number
         return TPESampler(seed=seed) if self.sweep.search.sampler == "tpe" else RandomSampler(seed=seed)
 
-    def _as_sampler_sees(self, trial: Trial, frozen: FrozenTrial) -> FrozenTrial:
-        """A waiting trial stands as PRUNED with its intermediate values: TPE puts RUNNING ones into its bad group."""
-        if trial.state != "waiting":
-            return frozen
-        return create_trial(
-            state=TrialState.PRUNED,
-            params=frozen.params,
-            distributions=frozen.distributions,
-            intermediate_values=frozen.intermediate_values,
-        )
-
     # -- what happened ---------------------------------------------------------------------------------------------
 
     def report(self, leg: Leg, report: Mapping[str, Any]) -> None:
@@ -233,9 +251,8 @@ class Ledger:
         the speed), after ``require_comparable``.
         """
         images, metrics, health = report["images"], report["metrics"], report["health"]
-        stored = tuple(report["stored"])
         if leg.confirm_seed is not None:
-            self.confirmations.report(leg, images, metrics, health["verdict"], stored)
+            self.confirmations.report(leg, report)
             return
         trial, frozen = self._read_one(leg.trial)
         if trial.ended:
@@ -253,8 +270,9 @@ class Ledger:
                 score=objective.score(self.sweep.objective, reports),
                 verdict=health["verdict"],
                 reasons=tuple(health["reasons"]),
-                checkpoints=stored,
+                checkpoints=tuple(report["stored"]),
                 images_per_second=round(report["images_per_second"], 1),
+                reported_at=report["timestamp"],
             )
         )
 
@@ -301,18 +319,20 @@ class Ledger:
             return replace(trial, state="waiting", rung=levels.index(trial.target) + 1, attempts=0)
         return trial
 
-    def fail_leg(self, leg: Leg, error: str, blame: bool = True) -> Trial | None:
+    def fail_leg(self, leg: Leg, error: str, blame: bool = True, hopeless: bool = False) -> Trial | None:
         """A leg died; it is handed out again from the last checkpoint until its retries are used up.
 
-        ``blame=False`` where the trial is not at fault (storage down, node lost), so that no retry is used up.
+        ``blame=False`` where the trial is not at fault (storage down, node lost), so that no retry is used up;
+        ``hopeless`` where it would die the same way each time, so that all are.
         """
+        counts = RETRIES + 1 if hopeless else int(blame)
         with self._lock:
             if leg.confirm_seed is not None:
-                self.confirmations.fail_leg(leg, blame)
+                self.confirmations.fail_leg(leg, error, counts)
                 return None
             self._in_flight.discard(leg.trial)
             trial, frozen = self._read_one(leg.trial)
-            trial = replace(trial, attempts=trial.attempts + blame, error=error)
+            trial = replace(trial, attempts=trial.attempts + counts, error=error)
             if trial.attempts > RETRIES:
                 trial = replace(trial, state="crashed", score=None)
             self._write(trial)
@@ -338,13 +358,13 @@ class Ledger:
                 pruned.append(trial)
         return pruned
 
-    def set_run(self, trial: int | None, run_id: str) -> None:
-        """Remember the MLflow run of a trial, or of the sweep itself (None)."""
-        self._storage.set_study_user_attr(self._study, f"run:{'sweep' if trial is None else trial}", run_id)
+    def set_run(self, key: RunKey, run_id: str) -> None:
+        """Remember an MLflow run."""
+        name = "sweep" if key is None else f"{key[0]}:{key[1]}" if isinstance(key, tuple) else str(key)
+        self._storage.set_study_user_attr(self._study, f"run:{name}", run_id)
 
-    def runs(self) -> dict[int | None, str]:
-        attrs = self._study_attrs()
-        return {None if k == "run:sweep" else int(k[4:]): v for k, v in attrs.items() if k.startswith("run:")}
+    def runs(self) -> dict[RunKey, str]:
+        return {_run_key(name[4:]): v for name, v in self._study_attrs().items() if name.startswith("run:")}
 
     # -- Optuna ----------------------------------------------------------------------------------------------------
 
@@ -370,7 +390,7 @@ class Ledger:
         """
         constraints = dict(trial.violations)
         value = trial.score
-        if trial.state in ("collapsed", "diverged"):
+        if trial.state in FATAL:
             constraints = {trial.state: 1.0, **{name: max(v, 0.0) for name, v in constraints.items()}}
             value = self._worst_score()
         if trial.state == "crashed":
@@ -401,14 +421,43 @@ def _standing(storage: BaseStorage, sweep: Sweep) -> int | None:
     return study
 
 
-def _changed(sweep: Sweep, attrs: Mapping[str, Any]) -> list[str]:
-    """The groups of settings in which a sweep differs from the one that a study was made for."""
-    ours = json.loads(json.dumps(sweep.comparable()))
-    theirs = attrs["gansweep.comparable"]
-    return [key for key in sorted(ours.keys() | theirs.keys()) if ours.get(key) != theirs.get(key)]
+def _changed(sweep: Sweep, attrs: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Dotted name -> (value that a study was made for, the sweep's), where they differ. A setting that the study's
+    version did not know has its default there.
+    """
+    made = dict(attrs["gansweep.comparable"])
+    space = {"space": made.pop("space")}
+    try:
+        theirs = _flat(Sweep.model_validate({"name": sweep.name, **made, "search": space}).comparable())
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise UserError(
+            f"sweep '{sweep.name}' was made by another version of gansweep, and this one can't read its settings "
+            f"({where}: {error.errors()[0]['msg']}); go on with that version, or start a new sweep (--name)"
+        ) from None
+    ours = _flat(sweep.comparable())
+    return {
+        name: (theirs.get(name), ours.get(name))
+        for name in sorted(ours.keys() | theirs.keys())
+        if ours.get(name) != theirs.get(name)
+    }
 
 
-def _trial(frozen: FrozenTrial, sweep: Sweep, runs: Mapping[int | None, str]) -> Trial:
+def _flat(groups: Mapping[str, Any]) -> dict[str, Any]:
+    """``Sweep.comparable`` by dotted names, as JSON keeps it."""
+    flat: dict[str, Any] = {}
+    for group, values in json.loads(json.dumps(groups)).items():
+        flat |= {f"{group}.{key}": v for key, v in values.items()} if isinstance(values, dict) else {group: values}
+    return flat
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        value = {key: part for key, part in value.items() if part not in (None, False, {})}
+    return "none" if value is None else json.dumps(value)
+
+
+def _trial(frozen: FrozenTrial, sweep: Sweep, runs: Mapping[RunKey, str]) -> Trial:
     attrs = frozen.user_attrs
     record: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in attrs["trial"].items()}
     reports = {int(k[7:]): v for k, v in attrs.items() if k.startswith("report:")}
@@ -419,9 +468,15 @@ def _trial(frozen: FrozenTrial, sweep: Sweep, runs: Mapping[int | None, str]) ->
 
 def _ended(trial: Trial, otherwise: State) -> Trial:
     """A trial that trains no more. A bad verdict is a bad end also where ``health.stop`` let it train on."""
-    if trial.verdict in ("collapsed", "diverged"):
-        return replace(trial, state="collapsed" if trial.verdict == "collapsed" else "diverged", score=None)
-    return replace(trial, state=otherwise)
+    fatal = next((verdict for verdict in FATAL if verdict == trial.verdict), None)
+    return replace(trial, state=fatal, score=None) if fatal else replace(trial, state=otherwise)
+
+
+def _run_key(name: str) -> RunKey:
+    if name == "sweep":
+        return None
+    trial, _, seed = name.partition(":")
+    return (int(trial), int(seed)) if seed else int(trial)
 
 
 def _record(trial: Trial) -> dict[str, Any]:

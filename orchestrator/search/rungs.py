@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from orchestrator.search.objective import cost, score
-from orchestrator.search.trial import BAD, Trial
+from orchestrator.search.trial import FATAL, Trial
 from orchestrator.spec import Objective
 
 
@@ -60,10 +60,10 @@ def decide(trials: Sequence[Trial], in_flight: frozenset[int], rules: Rules) -> 
 
 def _ranked(trials: Sequence[Trial], rung: int, rules: Rules) -> list[Trial]:
     """All trials that came to ``rung`` (1 is the first), best first; those that ended badly on the way count, and come
-    last.
+    last. A crash says nothing of a trial, so it raises no quota.
     """
     level = rules.levels[rung - 1]
-    came = [t for t in trials if t.rung >= rung or (t.state in BAD and t.target >= level)]
+    came = [t for t in trials if t.state != "crashed" and (t.rung >= rung or (t.state in FATAL and t.target >= level))]
     values = {t.id: _score_at(t, level, rules.objective) for t in came}
     return sorted(came, key=lambda t: cost(rules.objective, values[t.id]))
 
@@ -71,7 +71,7 @@ def _ranked(trials: Sequence[Trial], rung: int, rules: Rules) -> list[Trial]:
 def _score_at(trial: Trial, level: int, objective: Objective) -> float:
     """Score at the first evaluation at or past ``level`` images; the worst there is for a trial that earned none."""
     upto = min((images for images in trial.reports if images >= level), default=None)
-    value = score(objective, trial.reports, upto) if upto and trial.state not in BAD else None
+    value = score(objective, trial.reports, upto) if upto and trial.state not in FATAL else None
     nothing = math.inf if objective.direction == "minimize" else -math.inf
     return nothing if value is None else value
 

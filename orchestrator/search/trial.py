@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-State = Literal["running", "waiting", "finished", "pruned", "collapsed", "diverged", "crashed"]
+from orchestrator.paths import RunKey
+
+State = Literal["running", "waiting", "finished", "pruned", "stuck", "collapsed", "diverged", "crashed"]
 ENDED = frozenset(get_args(State)) - {"running", "waiting"}
-BAD = frozenset({"collapsed", "diverged", "crashed"})
+FATAL: tuple[Literal["stuck", "collapsed", "diverged"], ...] = ("stuck", "collapsed", "diverged")
+"""Verdicts that are an end: a trial whose last verdict is one of them has the state of that name."""
+BAD = frozenset({*FATAL, "crashed"})
 
 RETRIES = 2
 """A leg that crashed is tried this many times more from its last checkpoint; then the trial counts as crashed."""
@@ -15,7 +19,9 @@ RETRIES = 2
 
 @dataclass(frozen=True)
 class Trial:
-    """``target`` is the number of images its current or last leg goes to; ``rung`` counts the rungs it has reached."""
+    """``target`` is the number of images its current or last leg goes to; ``rung`` counts the rungs it has reached;
+    ``reported_at`` is the time of its last report, in seconds since the epoch.
+    """
 
     id: int
     params: dict[str, Any]
@@ -25,10 +31,11 @@ class Trial:
     rung: int = 0
     attempts: int = 0
     checkpoints: tuple[str, ...] = ()
-    verdict: str = "healthy"
+    verdict: str = "unjudged"
     reasons: tuple[str, ...] = ()
     score: float | None = None
     images_per_second: float | None = None
+    reported_at: float | None = None
     error: str | None = None
     reports: dict[int, dict[str, float]] = field(default_factory=dict)
     violations: dict[str, float] = field(default_factory=dict)
@@ -59,6 +66,23 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Training:
+    """A training that can be promoted: the search's own of a trial, or its re-training on ``confirm_seed``."""
+
+    seed: int
+    confirm_seed: int | None
+    state: State
+    score: float | None
+    verdict: str
+    reasons: tuple[str, ...]
+    images: int
+    metrics: dict[str, float]
+    violations: dict[str, float]
+    checkpoint: str | None
+    mlflow_run_id: str | None
+
+
+@dataclass(frozen=True)
 class Leg:
     """A segment of training: trial ``trial`` from the last of ``checkpoints`` (or none) until ``until`` images.
 
@@ -70,6 +94,11 @@ class Leg:
     until: int
     checkpoints: tuple[str, ...] = ()
     confirm_seed: int | None = None
+
+    @property
+    def run(self) -> RunKey:
+        """The MLflow run that it belongs to."""
+        return self.trial if self.confirm_seed is None else (self.trial, self.confirm_seed)
 
 
 def with_newest(checkpoints: tuple[str, ...], newest: str) -> tuple[str, ...]:

@@ -11,23 +11,27 @@ import time
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import psutil
 
+from orchestrator.paths import RunKey
 from orchestrator.tracking.spool import Event
-from trainers.report import Verdict
+
+VERDICTS = {
+    **{"unjudged": -1.0, "healthy": 0.0, "slow": 0.5, "suspect": 1.0},
+    **{"stuck": 1.5, "collapsed": 2.0, "diverged": 3.0},
+}
+"""The metric ``health/verdict``: the higher, the worse. Whole numbers mean what they meant before the others came."""
 
 PACKAGES = ("gansweep", "torch", "ray", "optuna", "mlflow", "pyarrow", "boto3")
 
 
-def started(trial: int | None, params: Mapping[str, Any], tags: Mapping[str, Any], dataset: Mapping[str, str]) -> Event:
-    """A run begins: of a trial, or of the sweep itself (None). ``dataset`` has name, digest, source (JSON) and profile
-    (JSON).
-    """
+def started(key: RunKey, params: Mapping[str, Any], tags: Mapping[str, Any], dataset: Mapping[str, str]) -> Event:
+    """A run begins. ``dataset`` has name, digest, source (JSON) and profile (JSON)."""
     return {
         "kind": "start",
-        "trial": trial,
+        **_of(key),
         "params": dict(params),
         "tags": dict(tags),
         "dataset": dict(dataset),
@@ -35,17 +39,17 @@ def started(trial: int | None, params: Mapping[str, Any], tags: Mapping[str, Any
     }
 
 
-def reported(trial: int, report: Mapping[str, Any]) -> Event:
+def reported(key: RunKey, report: Mapping[str, Any]) -> Event:
     """One report of a training; step = images."""
     metrics = {f"loss/{name}": value for name, value in report["losses"].items()}
     metrics |= report["metrics"]
     metrics |= {f"health/{name}": value for name, value in report["health"]["signals"].items()}
-    metrics["health/verdict"] = get_args(Verdict).index(report["health"]["verdict"])  # 0 healthy ... 3 diverged
+    metrics["health/verdict"] = VERDICTS[report["health"]["verdict"]]
     metrics["images_per_second"] = report["images_per_second"]
     return {
         "kind": "report",
-        "id": f"report/{trial}/{report['images']}",
-        "trial": trial,
+        "id": f"report/{_word(key)}/{report['images']}",
+        **_of(key),
         "images": report["images"],
         "metrics": metrics,
         "samples": report["samples"],
@@ -60,18 +64,32 @@ def confirmed(trial: int, number: int, metric: str, score: float) -> Event:
     return {"id": f"confirm/{trial}/{number}", **event}
 
 
-def tagged(trial: int | None, tags: Mapping[str, Any]) -> Event:
-    return {"kind": "tags", "trial": trial, "tags": dict(tags)}
+def tagged(key: RunKey, tags: Mapping[str, Any]) -> Event:
+    return {"kind": "tags", **_of(key), "tags": dict(tags)}
 
 
 def text(trial: int | None, file: str, content: str) -> Event:
     return {"kind": "text", "trial": trial, "file": file, "text": content}
 
 
-def ended(trial: int | None, status: str, tags: Mapping[str, Any]) -> Event:
-    """``status`` is MLflow's: FINISHED, FAILED or KILLED."""
-    event = {"kind": "end", "trial": trial, "status": status, "tags": dict(tags), "time": _now()}
-    return event if trial is None else {"id": f"end/{trial}", **event}
+def ended(key: RunKey, status: str, tags: Mapping[str, Any], at: float | None = None) -> Event:
+    """``status`` is MLflow's: FINISHED, FAILED or KILLED; ``at`` in seconds since the epoch, None for now."""
+    time = _now() if at is None else round(at * 1000)
+    event = {"kind": "end", **_of(key), "status": status, "tags": dict(tags), "time": time}
+    return event if key is None else {"id": f"end/{_word(key)}", **event}
+
+
+def run_name(sweep: str, key: RunKey) -> str:
+    """What MLflow shows first: ``digits-003``, or ``digits-003 seed 1001`` for a re-training of it."""
+    if isinstance(key, tuple):
+        return f"{run_name(sweep, key[0])} seed {key[1]}"
+    return f"sweep {sweep}" if key is None else f"{sweep}-{key:03d}"
+
+
+def run_key(event: Event) -> RunKey:
+    """The run that an event is about."""
+    trial, seed = event["trial"], event.get("seed")
+    return trial if seed is None else (trial, seed)
 
 
 def provenance() -> dict[str, str]:
@@ -88,6 +106,14 @@ def provenance() -> dict[str, str]:
             tags["git.dirty"] = str(bool(_git(folder, "status", "--porcelain", "--untracked-files=no")))
             break
     return tags
+
+
+def _of(key: RunKey) -> Event:
+    return {"trial": key[0], "seed": key[1]} if isinstance(key, tuple) else {"trial": key}
+
+
+def _word(key: RunKey) -> str:
+    return f"{key[0]}:{key[1]}" if isinstance(key, tuple) else str(key)
 
 
 def _gpus() -> str:

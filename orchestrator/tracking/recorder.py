@@ -25,6 +25,8 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 from PIL import Image
 
 from orchestrator.errors import GansweepError, StoreError, UserError
+from orchestrator.paths import RunKey
+from orchestrator.tracking.events import run_key, run_name
 from orchestrator.tracking.spool import Event, Spool
 
 if TYPE_CHECKING:
@@ -97,8 +99,8 @@ class Recorder:
         store: Store,
         sweep: str,
         identity: str,
-        runs: dict[int | None, str],
-        on_run: Callable[[int | None, str], None],
+        runs: dict[RunKey, str],
+        on_run: Callable[[RunKey, str], None],
     ) -> None:
         self._spool, self._target, self._store = spool, target, store
         self._sweep, self._id = sweep, identity
@@ -152,13 +154,13 @@ class Recorder:
         """Everything pending, in order: the metrics of a run are gathered into one batch until an event of another kind
         comes.
         """
-        metrics: dict[int | None, list[Metric]] = {}
+        metrics: dict[RunKey, list[Metric]] = {}
         position = self._spool.sent
         for event, behind in self._spool.pending():
             if event["kind"] == "report":
-                metrics.setdefault(event["trial"], []).extend(_metrics(event))
+                metrics.setdefault(run_key(event), []).extend(_metrics(event))
                 self._samples(event)
-                if len(metrics[event["trial"]]) > 500:
+                if len(metrics[run_key(event)]) > 500:
                     self._flush(metrics, behind)
             else:
                 self._flush(metrics, position)
@@ -169,11 +171,11 @@ class Recorder:
         self._flush(metrics, position)
         self._resent = False
 
-    def _flush(self, metrics: dict[int | None, list[Metric]], position: int) -> None:
+    def _flush(self, metrics: dict[RunKey, list[Metric]], position: int) -> None:
         """Sends what is gathered of the events before ``position``, which are done then."""
-        for trial, points in metrics.items():
+        for key, points in metrics.items():
             with self._unless_refused():
-                self._client.log_batch(self._run(trial), metrics=points)
+                self._client.log_batch(self._run(key), metrics=points)
         metrics.clear()
         if position != self._spool.sent:
             self._spool.mark(position)
@@ -193,15 +195,15 @@ class Recorder:
             case "start":
                 self._start_run(event)
             case "tags":
-                self._client.log_batch(self._run(event["trial"]), tags=_tags(event["tags"]))
+                self._client.log_batch(self._run(run_key(event)), tags=_tags(event["tags"]))
             case "text":
-                self._client.log_text(self._run(event["trial"]), event["text"], event["file"])
+                self._client.log_text(self._run(run_key(event)), event["text"], event["file"])
             case "end":
-                self._client.log_batch(self._run(event["trial"]), tags=_tags(event["tags"]))
-                self._client.set_terminated(self._run(event["trial"]), event["status"], event["time"])
+                self._client.log_batch(self._run(run_key(event)), tags=_tags(event["tags"]))
+                self._client.set_terminated(self._run(run_key(event)), event["status"], event["time"])
 
     def _start_run(self, event: Event) -> None:
-        run = self._run(event["trial"])
+        run = self._run(run_key(event), event["time"])
         known = self._client.get_run(run)
         # MLflow refuses to change a parameter; an extended sweep has its new settings in sweep.yaml.
         new = [Param(key, str(value)) for key, value in event["params"].items() if key not in known.data.params]
@@ -212,32 +214,36 @@ class Recorder:
         dataset = Dataset(data["name"], data["digest"], "code", data["source"], None, data["profile"])
         self._client.log_inputs(run, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
-    def _run(self, trial: int | None) -> str:
-        """The MLflow run of a trial (None: of the sweep), found or made."""
-        if trial not in self._runs:
+    def _run(self, key: RunKey, since: int | None = None) -> str:
+        """The MLflow run of ``key``, found or made; it began at ``since``, in milliseconds, or now."""
+        if key not in self._runs:
             found = self._client.search_runs(
-                [self._experiment], f"tags.`gansweep.id` = '{self._identity(trial)}'", max_results=1
+                [self._experiment], f"tags.`gansweep.id` = '{self._identity(key)}'", max_results=1
             )
-            self._runs[trial] = found[0].info.run_id if found else self._create(trial)
-            self._on_run(trial, self._runs[trial])
-        return self._runs[trial]
+            self._runs[key] = found[0].info.run_id if found else self._create(key, since)
+            self._on_run(key, self._runs[key])
+        return self._runs[key]
 
-    def _identity(self, trial: int | None) -> str:
-        return self._id if trial is None else f"{self._id}/{trial}"
+    def _identity(self, key: RunKey) -> str:
+        if isinstance(key, tuple):
+            return f"{self._identity(key[0])}/{key[1]}"
+        return self._id if key is None else f"{self._id}/{key}"
 
-    def _create(self, trial: int | None) -> str:
-        tags = {"gansweep.id": self._identity(trial), "gansweep.sweep": self._sweep}
-        if trial is None:
-            tags |= {MLFLOW_RUN_NAME: f"sweep {self._sweep}"}
-        else:
-            name = f"{self._sweep}-{trial:03d}"
-            tags |= {"gansweep.trial": str(trial), MLFLOW_PARENT_RUN_ID: self._run(None), MLFLOW_RUN_NAME: name}
-        run_id: str = self._client.create_run(self._experiment, tags=tags).info.run_id
+    def _create(self, key: RunKey, since: int | None) -> str:
+        """A run under its parent: the sweep's for a trial, the trial's for a re-training of it."""
+        tags = {"gansweep.id": self._identity(key), "gansweep.sweep": self._sweep}
+        tags[MLFLOW_RUN_NAME] = run_name(self._sweep, key)
+        if isinstance(key, tuple):
+            tags |= {"gansweep.confirms": str(key[0]), "gansweep.seed": str(key[1])}
+            tags[MLFLOW_PARENT_RUN_ID] = self._run(key[0])
+        elif key is not None:
+            tags |= {"gansweep.trial": str(key), MLFLOW_PARENT_RUN_ID: self._run(None)}
+        run_id: str = self._client.create_run(self._experiment, start_time=since, tags=tags).info.run_id
         return run_id
 
     def _samples(self, event: Event) -> None:
         key = event.get("samples")
-        run = self._run(event["trial"])
+        run = self._run(run_key(event))
         if not key or (self._resent and self._has_picture(run, event["images"])):
             return
         with tempfile.TemporaryDirectory() as folder:

@@ -9,10 +9,12 @@ import pytest
 
 from orchestrator.artifacts import open_store
 from orchestrator.conductor import Conductor
-from orchestrator.errors import StoreError, WorkError
+from orchestrator.errors import StoreError, UntrainableError, WorkError
 from orchestrator.execution.order import LegOrder
+from orchestrator.execution.tuner import death
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.trial import Leg, Trial
+from orchestrator.spec import Sweep
 from orchestrator.tracking.spool import Spool
 from tests.orchestrator.small import BASE, report, sweep
 
@@ -113,6 +115,112 @@ def test_an_end_that_was_written_but_not_told_is_told_by_the_next_driver(conduct
         Conductor(ledger, spool, open_store("auto", tmp_path / "store"), tmp_path / "stop", Silent()).open()
     ends = [event for event, _ in Spool(tmp_path / "spool.jsonl").pending() if event["kind"] == "end"]
     assert [(event["trial"], event["tags"]["gansweep.state"]) for event in ends] == [(0, "diverged")]
+
+
+CONFIRMING = sweep(rungs=None, search={"trials": 1}, confirm={"top": 1, "seeds": 1})
+
+
+def play(conductor: Conductor, order: LegOrder, verdict: str = "healthy") -> None:
+    """A leg of three reports, told as a slot tells it."""
+    for images in (30, 60, 90):
+        stored = (f"{order.prefix}/checkpoints/{images}",)
+        conductor.heard(order, report(images, stored=stored, verdict=verdict))
+    conductor.ended(order)
+
+
+def told(folder: Path, kind: str, seed: int | None) -> list[dict[str, Any]]:
+    """Events of trial 0 (None) or of its re-training on ``seed``."""
+    events = [event for event, _ in Spool(folder / "spool.jsonl").pending()]
+    return [e for e in events if e["kind"] == kind and e["trial"] == 0 and e.get("seed") == seed]
+
+
+def drive(folder: Path, asked: Sweep = CONFIRMING) -> Conductor:
+    ledger = Ledger.open(asked, folder / "ledger.journal")
+    spool, store = Spool(folder / "spool.jsonl"), open_store("auto", folder / "store")
+    return Conductor(ledger, spool, store, folder / "stop", Silent())
+
+
+def test_a_re_training_is_told_as_a_run_of_its_own(tmp_path: Path):
+    conductor = drive(tmp_path)
+    play(conductor, order(conductor))
+    play(conductor, order(conductor), verdict="collapsed")
+    assert conductor.close() == "finished"
+    (start,) = told(tmp_path, "start", 1000)
+    assert start["params"]["train.seed"] == 1000
+    assert [e["images"] for e in told(tmp_path, "report", 1000)] == [30, 60, 90]
+    (end,) = told(tmp_path, "end", 1000)
+    assert end["tags"]["gansweep.verdict"] == "collapsed" and end["tags"]["gansweep.reasons"] == "it looks collapsed"
+    assert (end["status"], end["tags"]["mlflow.runName"]) == ("KILLED", "small-000 seed 1000 collapsed")
+    assert [e["images"] for e in told(tmp_path, "report", None)] == [30, 60, 90], "the trial has its own"
+
+
+def test_a_re_training_has_one_run_over_the_deaths_of_drivers(tmp_path: Path):
+    first = drive(tmp_path)
+    play(first, order(first))
+    again = order(first)
+    first.heard(again, report(30, stored=("k/30",)))  # and here the driver dies
+    second = drive(tmp_path)
+    leg = order(second)
+    assert (leg.prefix, leg.checkpoints) == (again.prefix, ("k/30",))
+    for images in (60, 90):
+        second.heard(leg, report(images, stored=(f"k/{images}",)))
+    second._ledger.end_leg(second._legs[leg.prefix])  # and here it dies again, before it tells
+    for _ in range(2):
+        drive(tmp_path).open()
+    assert [e["images"] for e in told(tmp_path, "report", 1000)] == [30, 60, 90]
+    assert len(told(tmp_path, "end", 1000)) == 1
+    assert [e["metrics"] for e in told(tmp_path, "report", None) if "confirm/fid" in e["metrics"]] == [
+        {"confirm/fid": 10.0}
+    ]
+
+
+def test_runs_end_with_their_last_report_and_show_how_they_ended(tmp_path: Path):
+    conductor = drive(tmp_path, sweep(search={"trials": 2}))
+    first, second = order(conductor), order(conductor)
+    for leg, fid in ((first, 9.0), (second, 5.0)):
+        conductor.heard(leg, report(10, fid=fid, stored=("k/10",)))
+        conductor.ended(leg)
+    for images in (30, 90):
+        leg = order(conductor)
+        conductor.heard(leg, report(images, stored=(f"k/{images}",)))
+        conductor.ended(leg)
+    conductor.close()
+    events = [e for e, _ in Spool(tmp_path / "spool.jsonl").pending() if e["kind"] == "end" and e["trial"] is not None]
+    assert [(e["trial"], e["status"], e["tags"].get("mlflow.runName"), e["time"]) for e in events] == [
+        (1, "FINISHED", None, 1_700_000_090_000),
+        (0, "KILLED", "small-000 pruned", 1_700_000_010_000),
+    ]
+
+
+def test_what_can_not_be_trained_is_not_tried_again(conductor: Conductor) -> None:
+    conductor.failed(order(conductor), UntrainableError("train.batch_size: 33 can't be shared by 2 ranks"))
+    trial = conductor._ledger.trial(0)
+    assert (trial.state, trial.error) == ("crashed", "train.batch_size: 33 can't be shared by 2 ranks")
+
+
+TRACEBACK = """Failure # 1 (occurred at 2026-11-26_12-23-32)
+ray::Rank.advance() (pid=8323)
+  File "errors.py", line 33, in refuse
+trainers.errors.UnusableSettingError: train.batch_size: 33
+
+The above exception was the direct cause of the following exception:
+
+  File "gang.py", line 72, in advance
+{end}
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "kind", "words"),
+    [
+        ("trainers.errors.UnusableSettingError: a.b: 1\nc.d: 2", UntrainableError, "a.b: 1\nc.d: 2"),
+        ("trainers.errors.DataError: no images in x", UntrainableError, "no images in x"),
+        ("RuntimeError: out of memory", WorkError, None),
+    ],
+)
+def test_a_leg_says_what_it_died_of_through_the_errors_of_ray(end: str, kind: type, words: str | None):
+    error = death(TRACEBACK.format(end=end))
+    assert type(error) is kind and (words is None or str(error) == words)
 
 
 def test_the_ledgers_password_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.estimate import Estimate, estimate
+from orchestrator.search.effort import confirming
 from orchestrator.search.rungs import Continue, Rules, decide
 from orchestrator.search.trial import Trial
 from orchestrator.spec import Sweep
@@ -17,7 +18,7 @@ def played(asked: Sweep) -> tuple[int, int]:
     """Legs and images of one slot where the best trials happen to come first, so that none is promoted in vain."""
     levels = asked.rung_images()
     rules = Rules(levels, asked.rungs.reduction if asked.rungs else 2, asked.search.trials, 1, asked.objective)
-    rules = replace(rules, keep=max(1, asked.confirm.top))
+    rules = replace(rules, keep=max(1, confirming(asked).top))
     trials: list[Trial] = []
     legs = images = 0
     while (next_ := decide(trials, frozenset(), rules)) != "done":

@@ -6,7 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.registry.gate import Candidate, impossible, refusals
+from orchestrator.registry.gate import MEASURES, Candidate, impossible, indistinct, refusals
+from tests.benchmarks.collapse.judge import Row, load_runs
+from tests.benchmarks.seeds import RESULTS
+
+RUNS = {"metric": load_runs(RESULTS / "collapse.parquet"), "blind": load_runs(RESULTS / "unknown.parquet")}
+
+
+def last_measures(row: Row, column: str) -> dict[str, float]:
+    """As the gate would see them; what was not measured is missing."""
+    values = {name: row.get(f"{column}.{name}") for name in (*MEASURES, "recall")}
+    return {name: value for name, value in values.items() if value is not None}
+
 
 GOOD = Candidate(
     trial=3,
@@ -25,7 +36,7 @@ def test_a_good_trial_passes():
     assert impossible(GOOD) is None
 
 
-@pytest.mark.parametrize("state", ["running", "waiting", "pruned", "collapsed", "diverged", "crashed"])
+@pytest.mark.parametrize("state", ["running", "waiting", "pruned", "stuck", "collapsed", "diverged", "crashed"])
 def test_only_a_finished_trial_passes(state: str):
     (why,) = refusals(
         replace(GOOD, state=state, verdict=state, score=None, reasons=("coverage fell to 0.1", "so it is"))
@@ -33,7 +44,7 @@ def test_only_a_finished_trial_passes(state: str):
     assert why == f"it is {state}, not finished (coverage fell to 0.1; so it is)"
 
 
-@pytest.mark.parametrize("verdict", ["suspect", "collapsed", "diverged"])
+@pytest.mark.parametrize("verdict", ["unjudged", "slow", "suspect", "stuck", "collapsed", "diverged"])
 def test_only_a_healthy_trial_passes(verdict: str):
     """Where ``health.stop`` is ``never``, a collapsed training finishes all the same."""
     assert refusals(replace(GOOD, verdict=verdict, reasons=("diversity fell",))) == [
@@ -58,6 +69,63 @@ def test_what_a_sweep_confirms_is_not_promoted_before():
     assert refusals(replace(asked, confirmed={"median": 4.0})) == []
     (failed,) = refusals(replace(asked, failed_seeds=(1000,)))
     assert "did not survive" in failed
+
+
+# -- the floor ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("column", ["metric", "blind"])
+def test_every_good_generator_of_the_labelled_set_stands_above_the_floor(column: str):
+    """``blind``: the same pictures with random features, and nothing known of their modes."""
+    healthy = [run for run in RUNS[column] if run.label == "healthy"]
+    assert len(healthy) >= 50
+    for run in healthy:
+        measured = last_measures(run.rows[-1], column)
+        assert indistinct(measured) == [], run.key
+        assert indistinct({name: measured[name] for name in MEASURES}) == [], "where recall was not asked for"
+
+
+@pytest.mark.parametrize("column", ["metric", "blind"])
+def test_most_collapsed_generators_lie_below_it(column: str):
+    """Those above kept some of the modes: to call them is the verdict's business."""
+    collapsed = [run for run in RUNS[column] if run.label == "collapsed"]
+    below = [run for run in collapsed if indistinct(last_measures(run.rows[-1], column))]
+    assert len(below) >= 0.7 * len(collapsed)
+
+
+NULLS = {
+    # coverage, recall, modes, misfit: 32x32 drawings, digits (both random features), digits by their classifier.
+    "one picture": [(0.006, 0.0, 0.0126, 1.83), (0.006, 0.001, 0.0115, 2.03), (0.006, 0.001, 0.0994, 1.96)],
+    "the average picture": [(0.013, 0.0, 0.0126, 1.19), (0.0, 0.0, 0.0115, 1.76), (0.001, 0.0, 0.0994, 1.51)],
+    "noise": [(0.003, 0.0, 0.0289, 3.62), (0.0, 0.0, 0.0121, 3.82), (0.001, 0.001, 0.5927, 0.946)],
+    "coloured noise": [(0.027, 0.001, 0.0543, 2.24), (0.0, 0.0, 0.2164, 5.33), (0.0, 0.0, 0.5889, 0.853)],
+}
+
+
+@pytest.mark.parametrize("null", NULLS)
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_noise_and_one_picture_are_refused_by_what_was_measured_of_them(null: str, number: int):
+    coverage, recall, modes, misfit = NULLS[null][number]
+    assert indistinct({"coverage": coverage, "mode_diversity": modes, "misfit": misfit, "recall": recall})
+    assert indistinct({"coverage": coverage, "mode_diversity": modes, "misfit": misfit})
+
+
+def test_the_champion_of_coloured_noise_is_refused_with_the_measures_that_say_so():
+    """FID 383, coverage .006, recall 0 on 32x32 drawings: once promoted, with nothing required."""
+    noise = replace(GOOD, score=383.0, metrics={"fid": 383.0, "coverage": 0.006, "recall": 0.0}, violations={})
+    (why,) = refusals(noise)
+    assert why.endswith("(coverage 0.006, recall 0 of 1)")
+
+
+def test_a_blurred_generator_that_keeps_the_modes_is_no_noise():
+    blurred = {"coverage": 0.02, "mode_diversity": 0.8, "misfit": 0.3}
+    assert indistinct(blurred) == []
+    assert indistinct(blurred | {"recall": 0.4}) == []
+
+
+def test_a_generator_of_which_nothing_was_measured_is_refused():
+    (why,) = refusals(replace(GOOD, metrics={"fid": 4.1}))
+    assert why == "nothing was measured that tells it from noise (misfit, mode_diversity, coverage, recall)"
 
 
 def test_every_reason_at_once():

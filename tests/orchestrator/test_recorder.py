@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from mlflow.tracking import MlflowClient
@@ -14,10 +14,12 @@ from PIL import Image
 
 from orchestrator.artifacts.directory import DirectoryStore
 from orchestrator.errors import UserError, WorkError
+from orchestrator.paths import RunKey
 from orchestrator.tracking import events, recorder
 from orchestrator.tracking.recorder import PATIENCE, Recorder, Target, check, without_secrets
 from orchestrator.tracking.spool import Spool
 from tests.orchestrator.small import report
+from trainers.report import Verdict
 
 DATASET = {"name": "digits", "digest": "0123456789abcdef", "source": '{"name": "digits"}', "profile": '{"examples": 7}'}
 
@@ -44,7 +46,7 @@ class Desk:
         self._folder.mkdir()
         self.store = DirectoryStore(self._folder / "artifacts")
         self.target = Target(uri, lambda: None, str(self._folder / "mlflow"))
-        self.runs: dict[int | None, str] = {}
+        self.runs: dict[RunKey, str] = {}
         self.spool = Spool(self._folder / "spool.jsonl")
 
     def record(self, target: Target | None = None) -> Recorder:
@@ -136,6 +138,52 @@ def test_a_sweep_as_mlflow_shows_it(uri: str, tmp_path: Path):
     assert math.isnan(second["metrics"]["loss/generator"][0][1])
     assert all(run["inputs"] == [("digits", "0123456789abcdef", "training")] for run in seen.values())
     assert desk.runs.keys() == {None, 0, 1}, "the ledger has heard of each"
+
+
+def test_a_re_training_has_a_run_of_its_own_under_its_trials(uri: str, tmp_path: Path):
+    desk = Desk(tmp_path, "confirmed", uri)
+    again = (0, 1001)
+    tell(desk)
+    desk.spool.append(events.started(again, {"train.seed": 1001}, {"gansweep.state": "running"}, DATASET))
+    for images in (10, 20):
+        told = report(images, fid=40.0 / images, verdict="slow") | {"samples": desk.picture(7, images)}
+        desk.spool.append(events.reported(again, told))
+    desk.spool.append(events.ended(again, "FINISHED", {"gansweep.verdict": "slow"}, at=1_700_000_020.5))
+    assert desk.send().trouble is None
+    seen = desk.recorded()
+    run = seen["confirmed-000 seed 1001"]
+    assert run["tags"].items() >= {"gansweep.confirms": "0", "gansweep.seed": "1001"}.items()
+    assert run["tags"]["mlflow.parentRunId"] == "confirmed-000"
+    assert "gansweep.trial" not in run["tags"], "it is not another trial"
+    assert run["metrics"]["fid"] == [(10, 4.0, 1_700_000_010_000), (20, 2.0, 1_700_000_020_000)]
+    assert run["metrics"]["health/verdict"][0][1] == 0.5
+    assert run["pictures"] == ["images/samples+step+10", "images/samples+step+20"]
+    assert (run["status"], run["ended"]) == ("FINISHED", 1_700_000_020_500)
+    assert seen["confirmed-000"]["metrics"]["fid"][-1][1] == 1.5, "the trial's own curve is left alone"
+    assert desk.runs.keys() == {None, 0, 1, again}
+
+
+def test_an_event_without_a_seed_is_the_trials():
+    """As version 0.1.0 spooled them."""
+    assert [events.run_key(event) for event in ({"trial": None}, {"trial": 3})] == [None, 3]
+
+
+def test_a_run_lasts_from_its_first_leg_to_its_last_report(uri: str, tmp_path: Path):
+    """However late the recorder hears of it, and however late the sweep ends."""
+    desk = Desk(tmp_path, "lasting", uri)
+    started = events.started(0, {}, {}, DATASET) | {"time": 1_700_000_000_000}
+    desk.spool.append(started)
+    desk.spool.append(events.ended(0, "KILLED", {"mlflow.runName": "lasting-000 pruned"}, at=1_700_000_020.0))
+    assert desk.send().trouble is None
+    run = MlflowClient(uri).get_run(desk.runs[0]).info
+    assert (run.run_name, run.status) == ("lasting-000 pruned", "KILLED")
+    assert (run.start_time, run.end_time) == (1_700_000_000_000, 1_700_000_020_000)
+
+
+def test_verdicts_as_a_metric_keep_their_old_numbers_and_rise_with_what_is_wrong():
+    assert list(events.VERDICTS) == list(get_args(Verdict))
+    assert list(events.VERDICTS.values()) == sorted(events.VERDICTS.values())
+    assert [events.VERDICTS[word] for word in ("healthy", "suspect", "collapsed", "diverged")] == [0, 1, 2, 3]
 
 
 def test_sending_everything_again_changes_nothing(uri: str, tmp_path: Path):

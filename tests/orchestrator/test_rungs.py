@@ -49,6 +49,17 @@ def test_bad_ends_count_among_those_who_came_and_are_never_promoted():
     assert decide(ledger, frozenset(), RULES) == Continue(ledger[0], 30)
 
 
+def test_a_crash_raises_no_quota():
+    """A machine that failed says nothing of the others."""
+    for crashed in (trial(1, 4.0, "crashed"), trial(1, None, "crashed", rung=0)):
+        assert decide([trial(0, 5.0), crashed, trial(2, 6.0)], frozenset(), RULES) == "ask"
+
+
+def test_who_was_stuck_came_and_was_the_worst():
+    ledger = [trial(0, 5.0), trial(1, 1.0, "stuck"), trial(2, 6.0)]
+    assert decide(ledger, frozenset(), RULES) == Continue(ledger[0], 30)
+
+
 def test_a_higher_rung_goes_first():
     high = [
         replace(trial(i, 5.0 + i, rung=2, target=30), reports={10: {"fid": 9.0}, 30: {"fid": 5.0 + i}})

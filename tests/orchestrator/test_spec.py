@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.spec import load, loads
+from orchestrator.spec import load, loads, warnings
 from trainers.settings import SettingsError, parse
 
 GOOD = """
@@ -125,6 +125,33 @@ def test_overrides(tmp_path: Path):
     assert (sweep.train.images, sweep.search.trials, sweep.train.generator_lr) == (30_000, 2, 1e-3)
     with pytest.raises(SettingsError, match="not of the form"):
         load(file, ["train.images"])
+
+
+@pytest.mark.parametrize(
+    ("images", "every", "levels"),
+    [
+        (90_000, 10_000, [30_000, 90_000]),
+        (90_000, 1_000, [30_000, 90_000]),
+        (100_000, 10_000, [40_000, 100_000]),  # a third, at the next evaluation
+        (180_000, 30_000, [90_000, 180_000]),  # never before the third
+        (90_000, 30_000, [90_000]),
+        (90_000, 50_000, [90_000]),
+    ],
+)
+def test_the_first_rung_is_a_third_of_the_budget_and_never_before_three_evaluations(
+    images: int, every: int, levels: list[int]
+):
+    text = GOOD.replace("first_images: 10_000, ", "").replace("images: 90_000", f"images: {images}")
+    sweep = loads(text.replace("every_images: 10_000", f"every_images: {every}"), "sweep.yaml")
+    assert sweep.rung_images() == levels
+    assert warnings(sweep) == []
+
+
+def test_an_early_first_rung_is_a_warning():
+    ((where, message),) = warnings(loads(GOOD, "sweep.yaml"))
+    assert where == "rungs.first_images"
+    assert message.startswith("trials are first compared after 10,000 images and 1 evaluation;")
+    assert "at least 3 (30,000 images), or 'auto'" in message
 
 
 def test_what_shipped_configs_say_is_valid():

@@ -60,15 +60,23 @@ def test_the_ledger_holds_what_was_asked_for(finished: User):
 def test_mlflow_has_one_run_per_trial_with_its_curve(finished: User):
     runs = _runs(finished.mlflow)
     children = {run.data.tags["gansweep.trial"]: run for run in runs if "gansweep.trial" in run.data.tags}
-    assert len(runs) == 6 and set(children) == set("01234")
+    assert set(children) == set("01234")
     document = finished.status()
-    parent = next(run for run in runs if "gansweep.trial" not in run.data.tags)
+    again = [run for run in runs if "gansweep.confirms" in run.data.tags]
+    assert len(runs) == 1 + 5 + len(again)
+    for run in again:
+        confirmed = next(c for c in document["confirmed"] if str(c["trial"]) == run.data.tags["gansweep.confirms"])
+        assert run.data.tags["mlflow.parentRunId"] == children[str(confirmed["trial"])].info.run_id
+        assert int(run.data.params["train.seed"]) in confirmed["seeds"]
+        _check_curve(finished.mlflow, run, {"images": 4_096})
+    parent = next(run for run in runs if "mlflow.parentRunId" not in run.data.tags)
     assert parent.data.tags["gansweep.state"] == "finished"
     for trial in document["trials"]:
         run = children[str(trial["id"])]
         assert run.info.run_id == trial["mlflow_run_id"]
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
-        assert run.info.status == "FINISHED" and run.data.tags["gansweep.state"] == trial["state"]
+        assert run.data.tags["gansweep.state"] == trial["state"]
+        assert run.info.status == {"finished": "FINISHED", "pruned": "KILLED"}[trial["state"]]
         assert float(run.data.params["train.generator_lr"]) == trial["params"]["train.generator_lr"]
         _check_curve(finished.mlflow, run, trial)
 
@@ -86,11 +94,17 @@ def _check_curve(uri: str, run: Run, trial: dict[str, Any]) -> None:
 
 def test_the_best_is_promoted_and_loads_in_a_fresh_process(finished: User, tmp_path: Path):
     best = finished.status()["best"] or finished.status()["trials"][0]
+    ended = {run.info.run_id: (run.info.status, run.info.end_time) for run in _runs(finished.mlflow)}
     done = finished.run("promote", "tiny", "--trial", str(best["id"]), "--force", "--reason", "a test", "--json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     version = MlflowClient(finished.mlflow).get_model_version_by_alias("tiny", "champion")
-    assert version.run_id == next(t for t in finished.status()["trials"] if t["id"] == best["id"])["mlflow_run_id"]
+    runs = {run.info.run_id: run for run in _runs(finished.mlflow)}
+    trained = runs[version.run_id].data
+    assert str(best["id"]) in (trained.tags.get("gansweep.trial"), trained.tags.get("gansweep.confirms"))
+    assert version.tags["gansweep.seed"] == trained.params["train.seed"] == str(document["seed"])
+    now = {run_id: (run.info.status, run.info.end_time) for run_id, run in runs.items()}
+    assert now == ended, "its duration is that of its training"
     assert len(version.tags["gansweep.data.fingerprint"]) == 64
     out = tmp_path / "made.npy"
     environment = {**os.environ, "MLFLOW_TRACKING_URI": finished.mlflow, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}

@@ -1,0 +1,85 @@
+"""Spaces with an end: each point once, and then the search is over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.search.ledger import Ledger
+from orchestrator.search.trial import Leg
+from orchestrator.spec import Search, Sweep, warnings
+from tests.orchestrator.small import BASE, next_leg, run, sweep, train
+
+LOSS = {"train.loss": {"choice": ("non_saturating", "hinge")}}
+WHEN_HINGE = {"train.n_dis": {"int": (1, 3), "when": {"train.loss": ("hinge",)}}}
+
+
+def same(leg: Leg, images: int) -> dict[str, Any]:
+    return {"fid": 10.0}
+
+
+def in_space(space: dict[str, Any], **search: Any) -> Sweep:
+    """``BASE`` with another space, every trial to its end."""
+    return sweep(search={"space": space, **search}, rungs=None, confirm={"top": 0})
+
+
+@pytest.mark.parametrize(
+    ("space", "points"),
+    [
+        (LOSS, 2),
+        ({**LOSS, **WHEN_HINGE}, 1 + 3),
+        ({**WHEN_HINGE, **LOSS, "train.batch_size": {"choice": (10, 20)}}, 2 * (1 + 3)),
+        ({**LOSS, **WHEN_HINGE, "train.packing": {"choice": (1, 2), "when": {"train.n_dis": (2, 3)}}}, 1 + 1 + 2 * 2),
+        ({}, 1),
+    ],
+)
+def test_points_of_a_space_count_conditional_settings_only_where_they_are_active(space: dict[str, Any], points: int):
+    found = Search.model_validate({"space": space}).points()
+    assert found is not None
+    listed = [tuple(sorted(point.items())) for point in found]
+    assert len(listed) == len(set(listed)) == points
+
+
+def test_an_interval_of_floats_has_no_end():
+    assert Search.model_validate({"space": BASE["search"]["space"]}).points() is None
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_nothing_is_trained_twice_and_the_search_ends_with_its_space(tmp_path: Path, sampler: str):
+    asked = in_space({**LOSS, **WHEN_HINGE}, trials=9, sampler=sampler)
+    ledger = Ledger.open(asked, tmp_path / "journal")
+    run(ledger, same)
+    params = [tuple(sorted(trial.params.items())) for trial in ledger.trials()]
+    assert len(params) == len(set(params)) == 4
+    assert ledger.is_over()
+    assert ledger.notes == ["the space has only 4 points, and each was tried: no more trials come"]
+
+
+def test_what_runs_now_counts_as_tried(tmp_path: Path):
+    ledger = Ledger.open(in_space(LOSS, trials=6), tmp_path / "journal")
+    first, second = next_leg(ledger), next_leg(ledger)
+    assert {first.params["train.loss"], second.params["train.loss"]} == {"non_saturating", "hinge"}
+    assert ledger.next_leg() == "wait", "a leg may still be interrupted"
+    train(ledger, first, same)
+    train(ledger, second, same)
+    assert ledger.next_leg() == "done"
+
+
+def test_settings_to_start_with_that_were_tried_make_way(tmp_path: Path):
+    again = ({"train.loss": "hinge"}, {"train.loss": "hinge"})
+    ledger = Ledger.open(in_space(LOSS, trials=2, start_with=again), tmp_path / "journal")
+    assert [next_leg(ledger).params["train.loss"] for _ in range(2)] == ["hinge", "non_saturating"]
+
+
+def test_a_space_that_is_larger_than_the_search_says_nothing(tmp_path: Path):
+    ledger = Ledger.open(in_space({**LOSS, **WHEN_HINGE}, trials=3), tmp_path / "journal")
+    run(ledger, same)
+    assert len(ledger.trials()) == 3 and ledger.notes == [] and warnings(ledger.sweep) == []
+
+
+def test_the_plan_warns_of_a_small_space():
+    assert warnings(in_space(LOSS, trials=6)) == [
+        ("search.space", "the space has only 2 points: the search ends when each is tried")
+    ]

@@ -1,0 +1,155 @@
+"""Re-training on fresh seeds: how much of it, when it begins, and what a failure means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.search.effort import Confirming, confirming
+from orchestrator.search.ledger import Ledger
+from orchestrator.search.trial import RETRIES, Leg
+from orchestrator.spec import Sweep
+from tests.orchestrator.small import next_leg, report, run, sweep, train
+
+# -- how much ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("trials", "rungs", "expected"),
+    [
+        (30, None, (3, 3)),
+        (18, None, (3, 3)),  # 9 of 27
+        (17, None, (2, 3)),  # 9 of 26 would be more than a third
+        (8, None, (1, 3)),
+        (5, None, (1, 2)),
+        (2, None, (1, 1)),
+        (1, None, (0, 3)),
+        (27, {"first_images": 10, "reduction": 3}, (1, 3)),  # 3 of 3 finishers and 27 / 9 + 9 / 3 others
+    ],
+)
+def test_auto_is_what_fits_into_a_third_of_all_images(trials: int, rungs: Any, expected: tuple[int, int]):
+    assert confirming(sweep(search={"trials": trials}, rungs=rungs)) == Confirming(*expected)
+
+
+def test_numbers_are_taken_as_they_are_and_0_is_none():
+    assert confirming(sweep(search={"trials": 2}, confirm={"top": 9, "seeds": 5})) == Confirming(9, 5)
+    assert confirming(sweep(search={"trials": 99}, confirm={"top": 0})) == Confirming(0, 3)
+    assert confirming(sweep(search={"trials": 99}, rungs=None, confirm={"seeds": 2})) == Confirming(3, 2)
+
+
+def test_the_best_are_confirmed_without_a_word_in_the_file(tmp_path: Path):
+    ledger = Ledger.open(sweep(rungs=None, search={"trials": 8}), tmp_path / "journal")
+    again = [leg for leg in run(ledger, as_numbered) if leg.confirm_seed is not None]
+    assert [(leg.trial, leg.confirm_seed) for leg in again] == [(0, 1000), (0, 1001), (0, 1002)]
+
+
+# -- when --------------------------------------------------------------------------------------------------------------
+
+
+def as_numbered(leg: Leg, images: int) -> dict[str, Any]:
+    """The lower the number of a trial, the better."""
+    return {"fid": 10.0 + leg.trial}
+
+
+def both_ways(trials: int = 3) -> Sweep:
+    return sweep(rungs=None, search={"trials": trials}, confirm={"top": 1, "seeds": 2})
+
+
+def test_a_slot_that_the_search_leaves_idle_confirms_the_standing_best(tmp_path: Path):
+    ledger = Ledger.open(both_ways(), tmp_path / "journal")
+    legs = [next_leg(ledger) for _ in range(3)]
+    assert ledger.next_leg() == "wait", "nothing has finished yet"
+    train(ledger, legs[1], as_numbered)
+    first = next_leg(ledger)
+    assert (first.trial, first.confirm_seed) == (1, 1000), "while trials 0 and 2 train on"
+    train(ledger, legs[2], as_numbered)
+    second = next_leg(ledger)
+    assert (second.trial, second.confirm_seed) == (1, 1001)
+    assert ledger.next_leg() == "wait"
+    assert not ledger.is_over()
+
+
+def test_who_is_overtaken_is_not_confirmed_further(tmp_path: Path):
+    ledger = Ledger.open(both_ways(), tmp_path / "journal")
+    legs = [next_leg(ledger) for _ in range(3)]
+    train(ledger, legs[1], as_numbered)
+    train(ledger, next_leg(ledger), as_numbered)
+    train(ledger, legs[0], as_numbered)
+    again = [next_leg(ledger), next_leg(ledger)]
+    assert [(leg.trial, leg.confirm_seed) for leg in again] == [(0, 1000), (0, 1001)]
+    assert ledger.next_leg() == "wait"
+    for leg in (*again, legs[2]):
+        train(ledger, leg, as_numbered)
+    assert ledger.next_leg() == "done" and ledger.is_over()
+    best = ledger.best()
+    assert best and best.id == 0
+    assert [s["scores"] for s in ledger.confirmations.summaries()] == [[10.0, 10.0], [11.0]], "what was done is kept"
+
+
+def test_a_seed_confirmed_early_counts_at_the_end(tmp_path: Path):
+    ledger = Ledger.open(both_ways(), tmp_path / "journal")
+    legs = [next_leg(ledger) for _ in range(3)]
+    train(ledger, legs[0], as_numbered)
+    for leg in (next_leg(ledger), next_leg(ledger), *legs[1:]):
+        train(ledger, leg, as_numbered)
+    assert ledger.next_leg() == "done"
+    assert ledger.confirmations.medians() == {0: 10.0}
+
+
+# -- failures ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("says", "state"),
+    [
+        ({"verdict": "stuck"}, "stuck"),
+        ({"verdict": "collapsed"}, "collapsed"),
+        ({"verdict": "diverged"}, "diverged"),
+        ({"coverage": 0.1}, "finished"),
+    ],
+)
+def test_one_failed_seed_of_three_disqualifies_however_good_the_median(
+    tmp_path: Path, says: dict[str, Any], state: str
+):
+    def script(leg: Leg, images: int) -> dict[str, Any]:
+        if leg.confirm_seed is None:
+            return as_numbered(leg, images)
+        return says if (leg.trial, leg.confirm_seed) == (0, 1002) else {"fid": 1.0 + 5 * leg.trial}
+
+    asked = sweep(rungs=None, search={"trials": 2}, confirm={"top": 1, "seeds": 3})
+    ledger = Ledger.open(asked, tmp_path / "journal")
+    run(ledger, script)
+    failed = next(c for c in ledger.confirmations.all() if c.failed)
+    assert (failed.trial, failed.seed, failed.state) == (0, 1002, state)
+    best = ledger.best()
+    assert best and best.id == 1, "confirmed in its stead"
+    assert ledger.confirmations.medians() == {1: 6.0}
+
+
+def test_a_setting_that_can_not_be_trained_is_not_tried_again_on_a_fresh_seed(tmp_path: Path):
+    ledger = Ledger.open(sweep(rungs=None, search={"trials": 1}, confirm={"top": 1, "seeds": 1}), tmp_path / "journal")
+    train(ledger, next_leg(ledger))
+    ledger.fail_leg(next_leg(ledger), "data: gone", hopeless=True)
+    (run_,) = ledger.confirmations.all()
+    assert run_.state == "crashed" and run_.error == "data: gone" and run_.attempts > RETRIES
+    assert ledger.next_leg() == "done" and ledger.best() is None
+
+
+# -- what there is to promote ------------------------------------------------------------------------------------------
+
+
+def test_the_trainings_of_a_trial_are_its_own_and_those_on_fresh_seeds(tmp_path: Path):
+    ledger = Ledger.open(both_ways(1), tmp_path / "journal")
+    train(ledger, next_leg(ledger), lambda leg, images: {"fid": 112.0})
+    train(ledger, next_leg(ledger), lambda leg, images: {"fid": 85.0})
+    ledger.report(next_leg(ledger), report(90, fid=1.0, stored=("k/90",)))  # and has not ended
+    ledger.set_run(0, "own")
+    ledger.set_run((0, 1000), "again")
+    found = ledger.trainings(ledger.trial(0))
+    assert [(t.seed, t.score, t.checkpoint, t.mlflow_run_id) for t in found] == [
+        (0, 112.0, "0/None/90", "own"),
+        (1000, 85.0, "0/1000/90", "again"),
+    ]
+    assert all(t.state == "finished" and t.images == 90 and t.violations["coverage >= 0.5"] < 0 for t in found)
