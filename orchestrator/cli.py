@@ -156,7 +156,7 @@ def status(
         show.watch(lambda: story.status(name, _home(home)))
     else:
         document = story.status(name, _home(home))
-        _print_json(document) if as_json else show.status(document)
+        _print_json(document) if as_json else show.status(document, story.notes(name, _home(home)))
 
 
 @app.command()
@@ -324,7 +324,10 @@ def _run(work: Callable[[Home, Any], Any], name: str, home: Path, as_json: bool)
     with show.progress(quiet=as_json) as progress:
         outcome = work(at, progress)
     document = story.status(name, at)
-    _print_json(document) if as_json else show.ending(document, outcome, story.grid_of(name, at), home)
+    if as_json:
+        _print_json(document)
+    else:
+        show.ending(document, story.notes(name, at), outcome, story.grid_of(name, at), home)
     if outcome.state in ("interrupted", "stopped"):
         raise typer.Exit(130 if outcome.state == "interrupted" else 0)
 

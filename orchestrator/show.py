@@ -19,9 +19,10 @@ from rich.text import Text
 from orchestrator.conductor import Progress
 from orchestrator.doctor import Finding
 from orchestrator.estimate import Estimate, estimate, parameters
+from orchestrator.search.effort import Confirming, confirming
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.trial import Leg, Trial
-from orchestrator.spec import Sweep
+from orchestrator.spec import Sweep, counted
 from orchestrator.status import rows
 from orchestrator.sweep import Outcome
 from trainers.data.pack import Packed
@@ -45,9 +46,9 @@ _COLOURS = {
 }
 
 
-def status(document: dict[str, Any]) -> None:
+def status(document: dict[str, Any], notes: Sequence[str]) -> None:
     console.print(_table(document))
-    for line in _remarks(document):
+    for line in (*notes, *_remarks(document)):
         console.print(line)
 
 
@@ -90,9 +91,9 @@ def plan(sweep: Sweep) -> None:
     console.print(f"\n[bold]estimate[/bold]  {_plan_words(sweep, guess)}")
 
 
-def ending(document: dict[str, Any], outcome: Outcome, grid: str | None, home: Path) -> None:
+def ending(document: dict[str, Any], notes: Sequence[str], outcome: Outcome, grid: str | None, home: Path) -> None:
     """How a run of a sweep ended, and what to do next."""
-    status(document)
+    status(document, notes)
     name, state = document["name"], document["state"]
     at = "" if home == Path("gansweep-home") else f" --home {home}"
     if grid:
@@ -294,7 +295,6 @@ def _table(document: dict[str, Any]) -> Table:
 
 def _remarks(document: dict[str, Any]) -> Iterator[str]:
     best = document["best"]
-    yield from document["notes"]
     for confirmed in document["confirmed"]:
         scores = ", ".join("-" if s is None else f"{s:.4g}" for s in confirmed["scores"])
         median = "-" if confirmed["median"] is None else f"{confirmed['median']:.4g}"
@@ -317,10 +317,17 @@ def _plan_words(sweep: Sweep, guess: Estimate) -> str:
     per_trial += f" + {resources.gpus_per_worker:g} GPU" if resources.gpus_per_worker else ""
     rungs = " -> ".join(f"{images:,}" for images in sweep.rung_images())
     return (
-        f"{guess.trials} trials, rungs at {rungs} images, {guess.confirmations} confirmations: "
+        f"{guess.trials} trials, rungs at {rungs} images, {_confirm_words(confirming(sweep))}: "
         f"about {guess.images:,} images in {guess.legs} legs ({guess.share_of_full:.0%} of training every trial to the "
         f"end); {per_trial} a trial"
     )
+
+
+def _confirm_words(confirm: Confirming) -> str:
+    if not confirm.top:
+        return "no confirmation on fresh seeds"
+    best = "best trial" if confirm.top == 1 else f"best {confirm.top} trials"
+    return f"the {best} confirmed on {counted(confirm.seeds, 'fresh seed')}{' each' if confirm.top > 1 else ''}"
 
 
 def _name(leg: Leg) -> str:

@@ -15,9 +15,7 @@ from orchestrator.search.trial import Trial
 
 
 def describe(ledger: Ledger, paths: SweepPaths) -> dict[str, Any]:
-    """``{"name", "state", "trials": […], "best", "confirmed", "notes"}``, as fixed in the design's section 4; ``notes``
-    say in words what there is to say of the search as a whole.
-    """
+    """``{"name", "state", "trials": […], "best", "confirmed"}``, as fixed in the design's section 4."""
     best = ledger.best()
     return {
         "name": ledger.sweep.name,
@@ -25,7 +23,6 @@ def describe(ledger: Ledger, paths: SweepPaths) -> dict[str, Any]:
         "trials": rows(ledger),
         "best": {"id": best.id, "score": best.score, "params": best.params} if best else None,
         "confirmed": ledger.confirmations.summaries(),
-        "notes": ledger.notes,
     }
 
 

@@ -77,6 +77,11 @@ def status(name: str, home: Home) -> dict[str, Any]:
     return describe(*ledger_of(name, home))
 
 
+def notes(name: str, home: Home) -> list[str]:
+    """What there is to say of a sweep's search as a whole."""
+    return ledger_of(name, home)[0].notes
+
+
 def overview(home: Home) -> list[dict[str, Any]]:
     """The status of every sweep of this home; one that can't be read says why under ``error``."""
     return [_status_or_error(name, home) for name in home.sweeps()]

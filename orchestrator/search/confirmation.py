@@ -157,19 +157,19 @@ class Confirmations:
         self._write(replace(run, done=True, score=score))
 
     def _left(self, trials: Sequence[Trial]) -> Iterator[tuple[Trial, Confirmation]]:
-        """The best finished trials, each on every fresh seed that has not come to its end. Who fails on one makes way
-        for the next.
+        """What was begun and has not come to its end, then the best finished trials, each on every fresh seed. Who fails
+        on one makes way for the next.
         """
         known = {(run.trial, run.seed): run for run in self.all()}
+        yield from ((trials[run.trial], run) for run in known.values() if not run.done)
         failed = {run.trial for run in known.values() if run.failed}
         good = [t for t in trials if t.promotable and t.id not in failed]
         ranked = sorted(good, key=lambda t: objective.cost(self._sweep.objective, t.score or 0.0))
         for trial in ranked[: self._size.top]:
             for i in range(self._size.seeds):
                 seed = self._sweep.train.seed + FIRST_SEED + i
-                run = known.get((trial.id, seed), Confirmation(trial.id, seed))
-                if not run.done:
-                    yield trial, run
+                if (trial.id, seed) not in known:
+                    yield trial, Confirmation(trial.id, seed)
 
     def _summary(self, trial: int, runs: Sequence[Confirmation]) -> dict[str, Any]:
         known = [run.score for run in runs if run.score is not None]

@@ -350,6 +350,26 @@ def test_status_and_list_say_what_there_is(gansweep: Terminal):
         assert answer.status == 0 and "small" in answer.out and "finished" in answer.out
 
 
+def test_status_says_that_a_space_has_no_more_points(gansweep: Terminal):
+    space = {"train.loss": {"choice": ("non_saturating", "hinge")}}
+    stand(gansweep.home, lambda leg, images: {}, search={"trials": 6, "space": space}, rungs=None)
+    assert "the space has only 2 points, and each was tried" in gansweep.type("status", "small").out
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("confirm.top=auto", "the best trial confirmed on 3 fresh seeds"),
+        ("confirm.top=2", "the best 2 trials confirmed on 3 fresh seeds each"),
+        ("confirm.top=0", "no confirmation on fresh seeds"),
+    ],
+)
+def test_the_plan_says_what_is_confirmed(gansweep: Terminal, setting: str, words: str):
+    settings = ("search.trials=27", "confirm.seeds=3", setting)
+    answer = gansweep.type("plan", SWEEP, *(word for value in settings for word in ("--set", value)))
+    assert answer.status == 0 and words in " ".join(answer.out.split())
+
+
 def test_a_sweep_that_cannot_be_read_hides_no_other(gansweep: Terminal):
     stand(gansweep.home, lambda leg, images: {"fid": 5.0 + leg.trial})
     broken = gansweep.home / "sweeps" / "broken" / "sweep.yaml"

@@ -88,6 +88,23 @@ def test_who_is_overtaken_is_not_confirmed_further(tmp_path: Path):
     assert [s["scores"] for s in ledger.confirmations.summaries()] == [[10.0, 10.0], [11.0]], "what was done is kept"
 
 
+def test_what_was_begun_is_brought_to_its_end_though_the_driver_died_and_another_trial_is_better(tmp_path: Path):
+    """As it would have been without the death; else its run in MLflow would run for ever."""
+    ledger = Ledger.open(both_ways(), tmp_path / "journal")
+    legs = [next_leg(ledger) for _ in range(3)]
+    train(ledger, legs[1], as_numbered)
+    begun = next_leg(ledger)
+    ledger.report(begun, report(10, stored=("k/10",)))
+    train(ledger, legs[0], as_numbered)
+    train(ledger, legs[2], as_numbered)
+    again = run(Ledger.open(both_ways(), tmp_path / "journal"), as_numbered)
+    assert [(leg.trial, leg.confirm_seed, leg.checkpoints) for leg in again] == [
+        (1, 1000, ("k/10",)),
+        (0, 1000, ()),
+        (0, 1001, ()),
+    ]
+
+
 def test_a_seed_confirmed_early_counts_at_the_end(tmp_path: Path):
     ledger = Ledger.open(both_ways(), tmp_path / "journal")
     legs = [next_leg(ledger) for _ in range(3)]
