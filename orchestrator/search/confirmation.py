@@ -157,8 +157,8 @@ class Confirmations:
         self._write(replace(run, done=True, score=score))
 
     def _left(self, trials: Sequence[Trial]) -> Iterator[tuple[Trial, Confirmation]]:
-        """What was begun and has not come to its end, then the best finished trials, each on every fresh seed. Who fails
-        on one makes way for the next.
+        """What was begun and has no end yet, then the best finished trials, each on every fresh seed. Who fails on one
+        makes way for the next.
         """
         known = {(run.trial, run.seed): run for run in self.all()}
         yield from ((trials[run.trial], run) for run in known.values() if not run.done)
