@@ -53,6 +53,7 @@ def load(folder: Path, only: str | None = None) -> Checkpoint:
     tensors = {name.removesuffix(".safetensors"): read_tensors(data) for name, data in files.items()}
     space = manifest["space"]
     space["shape"], space["centers"] = tuple(space["shape"]), tuple(map(tuple, space["centers"]))
+    space["names"] = tuple(space.get("names", ()))
     return Checkpoint(Config.model_validate(manifest["config"]), Space(**space), manifest["images"], tensors, state)
 
 

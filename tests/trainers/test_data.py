@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from trainers.config import Data
-from trainers.data import Dataset, Examples, load
+from trainers.data import Dataset, Examples, describe, load
 from trainers.data import shards as shards_module
 from trainers.data.pack import pack
 from trainers.data.picture import pixels
@@ -146,6 +147,24 @@ def test_a_folder_gives_pictures_with_the_classes_of_its_subfolders(folder: Path
     assert (len(train), len(test), data.space.classes) == (36, 4, 2)
     assert all(int(v.max()) % 2 == int(label) for v, label in zip(train.values, train.labels, strict=True))
     assert sorted(int(v.max()) for v in [*train.values, *test.values]) == list(range(40))
+
+
+def test_a_data_set_is_described_with_its_classes_and_their_counts(folder: Path) -> None:
+    data = load(Data(name="images", path=str(folder), resolution=4, channels=1))
+    evens = int((everything(data.train).labels == 0).sum())
+    told = f"images: 36 images of shape 1x4x4 to train on, 4 held out; 2 classes: even ({evens}), odd ({36 - evens})"
+    assert describe(data) == [told]
+    assert describe(load(Data(name="ring"))) == [
+        "ring: 100,000 points of shape 2 to train on, 10,000 held out; no labels"
+    ]
+    assert describe(load(Data(name="stacked-digits")))[0].endswith("6 (118), 7 (109), …")
+
+
+def test_names_of_classes_leave_the_fingerprint_alone(folder: Path) -> None:
+    data = load(Data(name="images", path=str(folder), resolution=4, channels=1))
+    assert data.space.names == ("even", "odd")
+    nameless = Dataset(data.name, replace(data.space, names=()), data.train, data.test)
+    assert nameless.fingerprint == data.fingerprint
 
 
 def test_a_folder_too_large_for_memory_is_refused_with_the_way_out(

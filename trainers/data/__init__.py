@@ -15,9 +15,10 @@ from trainers.data.folder import images
 from trainers.data.gaussians import grid, ring
 from trainers.data.shards import parquet
 from trainers.data.stacked import stacked_digits
+from trainers.data.told import describe
 from trainers.registry import lookup
 
-__all__ = ["DATASETS", "Dataset", "Examples", "Order", "Rows", "Space", "load"]
+__all__ = ["DATASETS", "Dataset", "Examples", "Order", "Rows", "Space", "describe", "load"]
 
 DATASETS: dict[str, Callable[[Data], Dataset]] = {
     "digits": digits,

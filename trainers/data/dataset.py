@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar, Protocol
 
@@ -19,7 +19,8 @@ from trainers.world import World, sent
 class Space:
     """Where examples live. ``shape`` is (C, H, W) for images, (2,) for points; ``classes`` 0 means no labels.
 
-    Images are float32 in [-1, 1]; points stand in their true coordinates, and networks divide them by ``scale``.
+    ``names`` says what the classes are called, in order; empty where they are called by their numbers. Images are
+    float32 in [-1, 1]; points stand in their true coordinates, and networks divide them by ``scale``.
     """
 
     shape: tuple[int, ...]
@@ -27,6 +28,7 @@ class Space:
     scale: float = 1.0
     centers: tuple[tuple[float, float], ...] = ()
     std: float = 0.0
+    names: tuple[str, ...] = field(default=(), repr=False)  # a fingerprint is of the data, whatever it is called
 
     def packed(self, count: int) -> Space:
         """The space of ``count`` examples side by side along their first axis, as a packing discriminator sees them."""
@@ -95,7 +97,7 @@ class Dataset:
     """Training and test examples. Nothing of ``test`` is ever trained on.
 
     ``blocks``, where given, are the numbers of consecutive training rows that are read together; ``digest`` tells such
-    a set from another without reading it.
+    a set from another without reading it. ``notes`` are sentences for the user: what was skipped or left aside.
     """
 
     WINDOW: ClassVar[int] = 8  # blocks that are shuffled into each other
@@ -106,6 +108,7 @@ class Dataset:
     test: Rows
     blocks: tuple[int, ...] = ()
     digest: str | None = None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.train)

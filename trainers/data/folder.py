@@ -35,7 +35,7 @@ def images(settings: Data) -> Dataset:
     labels = torch.tensor([label for _, label in read]) if names else None
     everything, order = Examples(values, labels), torch.randperm(len(read), generator=stream("images"))
     held = max(len(read) // TEST_SHARE, 1)
-    space = Space((settings.channels, settings.resolution, settings.resolution), len(names))
+    space = Space((settings.channels, settings.resolution, settings.resolution), len(names), names=tuple(names))
     return Dataset("images", space, everything[order[held:]], everything[order[:held]])
 
 
