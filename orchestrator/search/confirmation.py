@@ -90,6 +90,14 @@ class Confirmations:
         """The median score of every trial whose fresh seeds all came to a score."""
         return {s["trial"]: s["median"] for s in self.summaries() if s["median"] is not None}
 
+    def failures(self) -> list[str]:
+        """Who failed on which seed, and why."""
+        return [
+            f"trial {run.trial} failed on fresh seed {run.seed}, and is out: {self._why(run)}"
+            for run in self.all()
+            if run.failed
+        ]
+
     def next_leg(self, trials: Sequence[Trial]) -> Leg | Literal["wait", "done"]:
         """The next one to train while these trials are known, already written down: the best trial's seeds first."""
         for trial, run in self._left(trials):
@@ -151,7 +159,7 @@ class Confirmations:
         """
         if run.images < self._sweep.train.images and not self._sweep.health.stops(run.verdict):
             return
-        kept = all(distance <= 0 for distance in objective.violations(self._sweep.objective, run.reports).values())
+        kept = all(distance <= 0 for distance in self._violations(run).values())
         survived = run.verdict not in FATAL and kept
         score = objective.score(self._sweep.objective, run.reports) if survived else None
         self._write(replace(run, done=True, score=score))
@@ -170,6 +178,15 @@ class Confirmations:
                 seed = self._sweep.train.seed + FIRST_SEED + i
                 if (trial.id, seed) not in known:
                     yield trial, Confirmation(trial.id, seed)
+
+    def _why(self, run: Confirmation) -> str:
+        if run.state == "finished":
+            broken = [name for name, distance in self._violations(run).items() if distance > 0]
+            return f"it violates {', '.join(broken)}"
+        return f"{run.state} ({run.error if run.state == 'crashed' else '; '.join(run.reasons)})"
+
+    def _violations(self, run: Confirmation) -> dict[str, float]:
+        return objective.violations(self._sweep.objective, run.reports)
 
     def _summary(self, trial: int, runs: Sequence[Confirmation]) -> dict[str, Any]:
         known = [run.score for run in runs if run.score is not None]

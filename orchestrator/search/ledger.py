@@ -8,7 +8,6 @@ between two appends leaves a state that ``_mend`` or the next leg completes.
 
 from __future__ import annotations
 
-import json
 import threading
 import uuid
 from collections.abc import Mapping
@@ -23,7 +22,6 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from pydantic import ValidationError
 
 from orchestrator.errors import UserError
 from orchestrator.paths import RunKey
@@ -31,6 +29,7 @@ from orchestrator.search import objective, rungs
 from orchestrator.search.asking import can_ask, propose
 from orchestrator.search.confirmation import Confirmations
 from orchestrator.search.effort import confirming
+from orchestrator.search.identity import refuse_other_settings, standing
 from orchestrator.search.journal import open_storage
 from orchestrator.search.space import distribution
 from orchestrator.search.trial import FATAL, RETRIES, Leg, State, Training, Trial, with_newest
@@ -88,26 +87,15 @@ class Ledger:
         """The ledger of ``sweep``, made where there is none. Raises UserError where it holds another search space."""
         storage = open_storage(sweep.search.storage, journal)
         direction = StudyDirection.MINIMIZE if sweep.objective.direction == "minimize" else StudyDirection.MAXIMIZE
-        study = _standing(storage, sweep)
+        study = standing(storage, sweep)
         if study is None:
             study = storage.create_new_study([direction], sweep.name)
             storage.set_study_user_attr(study, "gansweep.comparable", sweep.comparable())
             storage.set_study_user_attr(study, "gansweep.id", uuid.uuid4().hex)
         ledger = cls(storage, study, sweep)
-        ledger._refuse_another_space()
+        refuse_other_settings(sweep, storage.get_study_user_attrs(study))
         ledger._mend()
         return ledger
-
-    def _refuse_another_space(self) -> None:
-        changed = _changed(self.sweep, self._study_attrs())
-        if changed:
-            groups = dict.fromkeys(name.split(".")[0] for name in changed)
-            told = ", ".join(f"{name}: {_short(old)} there, {_short(new)} here" for name, (old, new) in changed.items())
-            raise UserError(
-                f"sweep '{self.sweep.name}' exists with other settings under {', '.join(groups)}; its trials can't be "
-                f"ranked with these ({told}). Give this one another name (--name), or go on with the old one: "
-                f"gansweep resume {self.sweep.name}"
-            )
 
     def _mend(self) -> None:
         """Finish what a death between two appends left half told: legs that were at their end, and Optuna's state."""
@@ -179,12 +167,12 @@ class Ledger:
 
     @property
     def notes(self) -> list[str]:
-        """What there is to say of the search as a whole."""
-        trials = self.trials()
-        if len(trials) >= self.sweep.search.trials or can_ask(self.sweep, trials):
-            return []
-        points = counted(self.sweep.most_trials, "point")
-        return [f"the space has only {points}, and each was tried: no more trials come"]
+        """What there is to say beside trials and scores: why no more trials come, and who failed on a fresh seed."""
+        trials, found = self.trials(), []
+        if len(trials) < self.sweep.search.trials and not can_ask(self.sweep, trials):
+            points = counted(self.sweep.most_trials, "point")
+            found.append(f"the space has only {points}, and each was tried: no more trials come")
+        return [*found, *self.confirmations.failures()]
 
     def state(self) -> SweepState:
         """As last written; a ``running`` sweep whose driver is dead is in truth interrupted (the caller knows the
@@ -405,56 +393,6 @@ class Ledger:
     def _worst_score(self) -> float:
         seen = (v for _, frozen in self._read() for v in frozen.intermediate_values.values())
         return objective.worst(self.sweep.objective, seen)
-
-
-def _standing(storage: BaseStorage, sweep: Sweep) -> int | None:
-    """The study of this name. One that never got a trial (its data was missing, say) makes way for other settings."""
-    try:
-        study = storage.get_study_id_from_name(sweep.name)
-    except KeyError:
-        return None
-    attrs = storage.get_study_user_attrs(study)
-    half_made = "gansweep.id" not in attrs  # its maker died in the middle
-    if storage.get_n_trials(study) == 0 and (half_made or _changed(sweep, attrs)):
-        storage.delete_study(study)
-        return None
-    return study
-
-
-def _changed(sweep: Sweep, attrs: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Dotted name -> (value that a study was made for, the sweep's), where they differ. A setting that the study's
-    version did not know has its default there.
-    """
-    made = dict(attrs["gansweep.comparable"])
-    space = {"space": made.pop("space")}
-    try:
-        theirs = _flat(Sweep.model_validate({"name": sweep.name, **made, "search": space}).comparable())
-    except ValidationError as error:
-        where = ".".join(map(str, error.errors()[0]["loc"]))
-        raise UserError(
-            f"sweep '{sweep.name}' was made by another version of gansweep, and this one can't read its settings "
-            f"({where}: {error.errors()[0]['msg']}); go on with that version, or start a new sweep (--name)"
-        ) from None
-    ours = _flat(sweep.comparable())
-    return {
-        name: (theirs.get(name), ours.get(name))
-        for name in sorted(ours.keys() | theirs.keys())
-        if ours.get(name) != theirs.get(name)
-    }
-
-
-def _flat(groups: Mapping[str, Any]) -> dict[str, Any]:
-    """``Sweep.comparable`` by dotted names, as JSON keeps it."""
-    flat: dict[str, Any] = {}
-    for group, values in json.loads(json.dumps(groups)).items():
-        flat |= {f"{group}.{key}": v for key, v in values.items()} if isinstance(values, dict) else {group: values}
-    return flat
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, dict):
-        value = {key: part for key, part in value.items() if part not in (None, False, {})}
-    return "none" if value is None else json.dumps(value)
 
 
 def _trial(frozen: FrozenTrial, sweep: Sweep, runs: Mapping[RunKey, str]) -> Trial:

@@ -140,6 +140,8 @@ def test_one_failed_seed_of_three_disqualifies_however_good_the_median(
     run(ledger, script)
     failed = next(c for c in ledger.confirmations.all() if c.failed)
     assert (failed.trial, failed.seed, failed.state) == (0, 1002, state)
+    why = "it violates coverage >= 0.5" if state == "finished" else f"{state} (it looks {state})"
+    assert ledger.notes == [f"trial 0 failed on fresh seed 1002, and is out: {why}"]
     best = ledger.best()
     assert best and best.id == 1, "confirmed in its stead"
     assert ledger.confirmations.medians() == {1: 6.0}
