@@ -66,7 +66,7 @@ def best_of(candidates: Sequence[Candidate], objective: Objective) -> Candidate:
 
     Confirmation has shown what its settings are worth on any seed; which of the generators to keep is another question.
     """
-    passing = [c for c in candidates if c.score is not None and not refusals(c)]
+    passing = [c for c in candidates if not refusals(c)]
     return min(passing, key=lambda c: cost(objective, c.score or 0.0), default=candidates[0])
 
 
@@ -132,15 +132,11 @@ def _choice(chosen: Candidate, candidates: Sequence[Candidate]) -> dict[str, str
     """Which training of the trial it is, and why that one."""
     scores = {c.seed: "none" if c.score is None else f"{c.score:.6g}" for c in candidates}
     passing = sum(not refusals(c) for c in candidates)
-    why = (
-        f"the best score of {passing} of {len(candidates)} trainings of trial {chosen.trial} that the gate lets pass"
-        if passing
-        else "the search's own training: the gate lets none pass"
-    )
+    why = f"the best score of those that the gate lets pass: {passing} of {len(candidates)} trainings"
     return {
         "gansweep.seed": str(chosen.seed),
         "gansweep.seed.scores": ", ".join(f"seed {seed}: {score}" for seed, score in scores.items()),
-        "gansweep.seed.why": why,
+        "gansweep.seed.why": why if passing else "forced: the gate lets none pass, and this is the search's own",
     }
 
 

@@ -157,7 +157,7 @@ class Confirm(Settings):
     top: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
         default="auto", description="auto: 3, or what fits into a third of the sweep's images; 0: no confirmation"
     )
-    seeds: int = Field(default=3, ge=1)
+    seeds: int = Field(default=3, ge=1, description="of each trial; where top is auto, at most")
 
 
 class Resources(Settings):

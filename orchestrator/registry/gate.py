@@ -77,7 +77,7 @@ def indistinct(metrics: Mapping[str, float]) -> list[str]:
     least = HARDLY if recall is not None else HARDLY / 3  # coverage alone is nearly as low where pictures are blurred
     if coverage <= least and (recall or 0.0) <= HARDLY:
         measured = f"coverage {coverage:.2g}" + ("" if recall is None else f", recall {recall:.2g}")
-        found.append(f"it reaches no part of the data, as noise does not ({measured} of 1)")
+        found.append(f"like noise it reaches no part of the data ({measured} of 1)")
     return found
 
 

@@ -83,7 +83,7 @@ def test_the_best_generator_of_the_confirmed_configuration_is_promoted_whatever_
     assert desk.given["gansweep.checkpoint"] == f"{folder}/checkpoints/90"
     assert desk.given["gansweep.score"] == "85" and desk.given["gansweep.metric.fid"] == "85"
     assert desk.given["gansweep.seed.scores"] == "seed 0: 112, seed 1000: 85, seed 1001: 99, seed 1002: 120"
-    assert desk.given["gansweep.seed.why"] == ("the best score of 4 of 4 trainings of trial 0 that the gate lets pass")
+    assert desk.given["gansweep.seed.why"] == ("the best score of those that the gate lets pass: 4 of 4 trainings")
     assert desk.given["gansweep.confirmed.median"] == "99", "what the configuration is worth"
 
 

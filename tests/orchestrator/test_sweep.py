@@ -154,9 +154,13 @@ def test_kills_of_driver_and_rank_lose_and_repeat_nothing(s3: Any, tmp_path: Pat
     assert document["state"] == "finished" and len(document["trials"]) == 5
     runs = _runs(user.mlflow)
     assert sorted(r.data.tags["gansweep.trial"] for r in runs if "gansweep.trial" in r.data.tags) == list("01234")
+    again = [run for run in runs if "gansweep.confirms" in run.data.tags]
+    assert len({(run.data.tags["gansweep.confirms"], run.data.tags["gansweep.seed"]) for run in again}) == len(again)
     for run in runs:
         if "gansweep.trial" in run.data.tags:
             _check_curve(user.mlflow, run, document["trials"][int(run.data.tags["gansweep.trial"])])
+    for run in again:
+        _check_curve(user.mlflow, run, {"images": 4_096})
     _check_no_secret(user, s3)
 
 
