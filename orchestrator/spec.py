@@ -24,6 +24,10 @@ EARLIEST = 3
 """Evaluations before trials are first compared, as many as a score is the median of."""
 
 
+LAGGING = 0.2
+"""Share of its first weights with which an averaged generator is not the one that was trained."""
+
+
 def _name(value: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", value):
         raise ValueError(f"{value!r}: use 1 to 63 of a-z, 0-9, '-' and '_', a letter or digit first")
@@ -257,6 +261,14 @@ def warnings(sweep: Sweep) -> list[tuple[str, str]]:
             f"are noisy and cross, so give them at least {EARLIEST} ({EARLIEST * every:,} images), or 'auto'"
         )
         found.append(("rungs.first_images", message))
+    train = sweep.train
+    left = 0.5 ** (first / train.ema_half_life) if train.ema_half_life and not train.ema_ramp else 0.0
+    if left >= LAGGING:
+        message = (
+            f"after {first:,} images, where trials are first compared, the average still holds {left:.0%} of its first "
+            "weights: choose a shorter half-life, or train.ema_ramp (0.05)"
+        )
+        found.append(("train.ema_half_life", message))
     return found
 
 

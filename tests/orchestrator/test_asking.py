@@ -76,10 +76,9 @@ def test_settings_to_start_with_that_were_tried_make_way(tmp_path: Path):
 def test_a_space_that_is_larger_than_the_search_says_nothing(tmp_path: Path):
     ledger = Ledger.open(in_space({**LOSS, **WHEN_HINGE}, trials=3), tmp_path / "journal")
     run(ledger, same)
-    assert len(ledger.trials()) == 3 and ledger.notes == [] and warnings(ledger.sweep) == []
+    assert len(ledger.trials()) == 3 and ledger.notes == [] and "search.space" not in dict(warnings(ledger.sweep))
 
 
 def test_the_plan_warns_of_a_small_space():
-    assert warnings(in_space(LOSS, trials=6)) == [
-        ("search.space", "the space has only 2 points: the search ends when each is tried")
-    ]
+    found = dict(warnings(in_space(LOSS, trials=6)))
+    assert found["search.space"] == "the space has only 2 points: the search ends when each is tried"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from orchestrator.spec import load, loads, warnings
+from tests.orchestrator.small import sweep
 from trainers.settings import SettingsError, parse
 
 GOOD = """
@@ -148,10 +150,25 @@ def test_the_first_rung_is_a_third_of_the_budget_and_never_before_three_evaluati
 
 
 def test_an_early_first_rung_is_a_warning():
-    ((where, message),) = warnings(loads(GOOD, "sweep.yaml"))
-    assert where == "rungs.first_images"
+    message = dict(warnings(loads(GOOD, "sweep.yaml")))["rungs.first_images"]
     assert message.startswith("trials are first compared after 10,000 images and 1 evaluation;")
     assert "at least 3 (30,000 images), or 'auto'" in message
+
+
+@pytest.mark.parametrize(
+    ("train", "said"),
+    [
+        ({"ema_half_life": 10_000, "ema_ramp": 0}, "after 8,000 images, .* still holds 57% of its first weights"),
+        ({"ema_half_life": 500, "ema_ramp": 0}, None),
+        ({"ema_half_life": 10_000, "ema_ramp": 0.05}, None),
+        ({"ema_half_life": 0, "ema_ramp": 0}, None),
+    ],
+)
+def test_an_average_that_lags_behind_the_first_comparison_is_a_warning(train: dict[str, float], said: str | None):
+    drawn = sweep(train={"images": 8_000, **train}, evaluate={"every_images": 2_000}, rungs=None)
+    found = dict(warnings(drawn))
+    assert found.keys() == ({"train.ema_half_life"} if said else set())
+    assert said is None or re.search(said, found["train.ema_half_life"])
 
 
 def test_what_shipped_configs_say_is_valid():
