@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from trainers.config import Config, Settings
 from trainers.settings import Document, Problem, build, did_you_mean, parse, read
@@ -35,6 +42,20 @@ def _name(value: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_name)]
+
+
+def _one_message(value: Any, inner: ValidatorFunctionWrapHandler) -> Any:
+    """A union tells of each of its members; a person made one mistake."""
+    try:
+        return inner(value)
+    except ValidationError as error:
+        least = next((e["ctx"]["ge"] for e in error.errors() if e["type"] == "greater_than_equal"), None)
+        kind = "a whole number" if least is None else f"a whole number of at least {least}"
+        raise ValueError(f"{value!r}: use {kind}, or auto") from None
+
+
+CountOrAuto = Annotated[Annotated[int, Field(ge=0)] | Literal["auto"], WrapValidator(_one_message)]
+PositiveOrAuto = Annotated[Annotated[int, Field(ge=1)] | Literal["auto"], WrapValidator(_one_message)]
 
 
 class Dimension(Settings):
@@ -149,7 +170,7 @@ class Rungs(Settings):
     images.
     """
 
-    first_images: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+    first_images: PositiveOrAuto = Field(
         default="auto", description="auto: a third of the budget, never before three evaluations"
     )
     reduction: int = Field(default=3, ge=2)
@@ -158,7 +179,7 @@ class Rungs(Settings):
 class Confirm(Settings):
     """Re-train the ``top`` finished trials on ``seeds`` fresh seeds each; a seed that fails disqualifies its trial."""
 
-    top: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
+    top: CountOrAuto = Field(
         default="auto", description="auto: 3, or what fits into a third of the sweep's images; 0: no confirmation"
     )
     seeds: int = Field(default=3, ge=1, description="of each trial; where top is auto, at most")
@@ -170,7 +191,7 @@ class Resources(Settings):
     workers_per_trial: int = Field(default=1, ge=1, le=1024)
     cpus_per_worker: float = Field(default=1, gt=0)
     gpus_per_worker: float = Field(default=0, ge=0)
-    max_concurrent_trials: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    max_concurrent_trials: PositiveOrAuto = "auto"
 
     @model_validator(mode="after")
     def _gpu_shares(self) -> Resources:

@@ -103,6 +103,22 @@ def test_each_mistake_has_its_words(old: str, new: str, part: str):
     assert any(part in line for line in problems(GOOD.replace(old, new, 1)))
 
 
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ("confirm: {top: all}", "confirm.top: 'all': use a whole number, or auto"),
+        ("confirm: {top: -1}", "confirm.top: -1: use a whole number of at least 0, or auto"),
+        (
+            "resources: {max_concurrent_trials: 0}",
+            "max_concurrent_trials: 0: use a whole number of at least 1, or auto",
+        ),
+    ],
+)
+def test_a_number_or_auto_is_one_message(section: str, message: str):
+    (line,) = problems(GOOD + section + "\n")
+    assert line.endswith(message)
+
+
 def test_ranks_must_share_the_batch():
     text = GOOD + "resources: {workers_per_trial: 3}\n"
     assert any("train.batch_size" in line for line in problems(text))
