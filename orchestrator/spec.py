@@ -22,10 +22,10 @@ from pydantic import (
     model_validator,
 )
 
+from orchestrator.dimension import Dimension, Value
+from orchestrator.sharing import SHARED, unshared
 from trainers.config import Config, Settings
 from trainers.settings import Document, Problem, build, did_you_mean, parse, read
-
-Scalar = bool | int | float | str
 
 EARLIEST = 3
 """Evaluations before trials are first compared, as many as a score is the median of."""
@@ -58,53 +58,6 @@ CountOrAuto = Annotated[Annotated[int, Field(ge=0)] | Literal["auto"], WrapValid
 PositiveOrAuto = Annotated[Annotated[int, Field(ge=1)] | Literal["auto"], WrapValidator(_one_message)]
 
 
-class Dimension(Settings):
-    """One searched setting: a ``float`` or ``int`` interval (``log`` or not), or a ``choice``; ``when`` makes it
-    conditional.
-    """
-
-    float_: tuple[float, float] | None = Field(default=None, alias="float")
-    int_: tuple[int, int] | None = Field(default=None, alias="int")
-    choice: tuple[Scalar, ...] | None = None
-    log: bool = False
-    when: dict[str, tuple[Scalar, ...]] = Field(default={})
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Dimension:
-        kinds = [k for k in (self.float_, self.int_, self.choice) if k is not None]
-        if len(kinds) != 1:
-            raise ValueError("give exactly one of float: [low, high], int: [low, high] or choice: [a, b, …]")
-        if self.choice is not None:
-            if not self.choice or len(set(map(repr, self.choice))) < len(self.choice):
-                raise ValueError("choice needs at least one value, each once")
-            if self.log:
-                raise ValueError("log has no meaning for a choice")
-        else:
-            low, high = self.float_ or self.int_ or (0, 0)
-            if not low < high:
-                raise ValueError(f"the interval [{low}, {high}] is empty: low must be under high")
-            if self.log and low <= 0:
-                raise ValueError(f"a log interval must start above 0, not at {low}")
-        return self
-
-    @property
-    def values(self) -> Sequence[Scalar] | None:
-        """All there are; None for a continuous interval."""
-        return self.choice or (range(self.int_[0], self.int_[1] + 1) if self.int_ else None)
-
-    @property
-    def corners(self) -> tuple[Scalar, ...]:
-        """The values at which validity is tried: all choices, or both ends."""
-        return self.choice or self.float_ or self.int_ or ()
-
-    def holds(self, value: Scalar) -> bool:
-        if self.choice is not None:
-            return value in self.choice
-        low, high = self.float_ or self.int_ or (0, 0)
-        number = isinstance(value, (int, float) if self.float_ else int) and not isinstance(value, bool)
-        return number and low <= value <= high  # type: ignore[operator]
-
-
 class Search(Settings):
     """How many trials, chosen how, from which space."""
 
@@ -115,17 +68,17 @@ class Search(Settings):
         default="auto", description="the ledger: auto = a journal file in the home, or an Optuna RDB URL"
     )
     space: dict[str, Dimension] = Field(default={})
-    start_with: tuple[dict[str, Scalar], ...] = Field(
+    start_with: tuple[dict[str, Value], ...] = Field(
         default=(), description="settings to try first, before the sampler's own"
     )
 
-    def points(self) -> Iterator[dict[str, Scalar]] | None:
+    def points(self) -> Iterator[dict[str, Any]] | None:
         """Every point of a finite space, in which a conditional setting stands only where it is active; None where
         there is no end of them.
         """
         if any(dimension.values is None for dimension in self.space.values()):
             return None
-        found: Iterator[dict[str, Scalar]] = iter([{}])
+        found: Iterator[dict[str, Any]] = iter([{}])
         for name in sorted(self.space, key=lambda name: len(_ancestors(self.space, name))):  # parents first
             found = _extended(found, name, self.space[name])
         return found
@@ -261,7 +214,9 @@ class Sweep(Config):
 
     def to_yaml(self) -> str:
         """The resolved sweep, readable by ``load``."""
-        return yaml.safe_dump(self.model_dump(mode="json", by_alias=True, exclude_none=True), sort_keys=False)
+        values = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        values["search"]["start_with"] = self.search.model_dump(mode="json")["start_with"]  # null is a value there
+        return yaml.safe_dump(values, sort_keys=False)
 
 
 def counted(number: int, noun: str) -> str:
@@ -344,7 +299,7 @@ def _space_problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
 
 
 def _when_problems(
-    sweep: Sweep, document: Document, name: str, other: str, values: tuple[Scalar, ...]
+    sweep: Sweep, document: Document, name: str, other: str, values: tuple[Any, ...]
 ) -> Iterator[Problem]:
     where, path = f"search.space.{name}.when.{other}", ("search", "space", name, "when", other)
     dimension = sweep.search.space.get(other)
@@ -360,6 +315,17 @@ def _when_problems(
         yield document.problem(where, f"can never hold: {list(values)} are none of {list(dimension.choice)}", path)
 
 
+def _context(space: dict[str, Dimension], name: str) -> dict[str, Any]:
+    """Settings under which ``name`` is active: of every ancestor the first value that its conditions allow."""
+    found: dict[str, Any] = {}
+    for one in {name, *_ancestors(space, name)} & space.keys():
+        for other, values in space[one].when.items():
+            allowed = [value for value in values if other in space and space[other].holds(value)]
+            if allowed:
+                found[other] = allowed[0]
+    return found
+
+
 def _ancestors(space: dict[str, Dimension], name: str, seen: frozenset[str] = frozenset()) -> frozenset[str]:
     """Every parameter whose value decides whether ``name`` is active."""
     for other in space[name].when if name in space else ():
@@ -368,7 +334,7 @@ def _ancestors(space: dict[str, Dimension], name: str, seen: frozenset[str] = fr
     return seen
 
 
-def _extended(points: Iterator[dict[str, Scalar]], name: str, dimension: Dimension) -> Iterator[dict[str, Scalar]]:
+def _extended(points: Iterator[dict[str, Any]], name: str, dimension: Dimension) -> Iterator[dict[str, Any]]:
     """Each of ``points`` with every value of one more setting, where that is active."""
     for point in points:
         if all(point.get(other) in values for other, values in dimension.when.items()):
@@ -393,9 +359,9 @@ def _measure_problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
 
 def _training_problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
     """What no training could start with: in the file as it stands, and at every corner of the space, one setting at a
-    time.
+    time, under settings that switch it on.
     """
-    from trainers.check import problems
+    from trainers.check import problems, sharing_problems
 
     ranks, on_gpu = sweep.resources.workers_per_trial, sweep.resources.gpus_per_worker > 0
     base = problems(sweep.trial_config({}), ranks, on_gpu)
@@ -403,13 +369,19 @@ def _training_problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
     for name, dimension in sweep.search.space.items():
         if name.count(".") != 1:
             continue
+        context = _context(sweep.search.space, name)
         for value in dimension.corners:
             try:
-                config = sweep.trial_config({name: value})
+                known = problems(sweep.trial_config(context), ranks, on_gpu)
+                config = sweep.trial_config(context | {name: value})
             except (ValidationError, KeyError):
                 continue  # reported by _space_problems
+            shared = sharing_problems(config, ranks) if name in SHARED else []  # told below, for all values at once
             for where, message in problems(config, ranks, on_gpu):
-                if (where, message) not in base:
+                if (where, message) not in [*base, *known, *shared]:
                     yield document.problem(
                         f"search.space.{name}", f"value {value!r}: {where}: {message}", ("search", "space", name)
                     )
+    if found := unshared(sweep.search.space, sweep.train.batch_size, sweep.train.packing, ranks):
+        name, message = found
+        yield document.problem(f"search.space.{name}", message, ("search", "space", name))

@@ -48,7 +48,8 @@ def problems(config: Config, ranks: int = 1, on_gpu: bool = False) -> Problems:
     """All that can be said from the settings alone; empty where they can train on so many ranks."""
     return [
         *_names(config),
-        *_batch(config, ranks),
+        *sharing_problems(config, ranks),
+        *_budget(config),
         *_resolution(config),
         *_networks(config, ranks, on_gpu),
         *_views(config),
@@ -84,18 +85,21 @@ def _names(config: Config) -> Problems:
     return found
 
 
-def _batch(config: Config, ranks: int) -> Problems:
-    batch, packing, images = config.train.batch_size, config.train.packing, config.train.images
+def sharing_problems(config: Config, ranks: int) -> Problems:
+    """Whether the ranks can share a batch."""
+    batch, packing = config.train.batch_size, config.train.packing
     unit = ranks * packing
-    found = []
-    if batch % unit:
-        shares = f"{ranks} ranks" if packing == 1 else f"{ranks} ranks in packs of {packing}"
-        found.append(("train.batch_size", f"{batch} can't be shared by {shares}; {-(-batch // unit) * unit} can"))
-    if images < batch:
-        found.append(
-            ("train.images", f"{images} is less than one batch of {batch}; train longer or use smaller batches")
-        )
-    return found
+    if batch % unit == 0:
+        return []
+    shares = f"{ranks} ranks" if packing == 1 else f"{ranks} ranks in packs of {packing}"
+    return [("train.batch_size", f"{batch} can't be shared by {shares}; {-(-batch // unit) * unit} can")]
+
+
+def _budget(config: Config) -> Problems:
+    batch, images = config.train.batch_size, config.train.images
+    if images >= batch:
+        return []
+    return [("train.images", f"{images} is less than one batch of {batch}; train longer or use smaller batches")]
 
 
 def _resolution(config: Config) -> Problems:

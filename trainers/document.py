@@ -185,7 +185,7 @@ def _scalar(node: yaml.ScalarNode, path: Path_, document: Document) -> Any:
     if _OPEN in node.value:
         document.written[path] = _MARKED.sub(r"${\1}", node.value)
         value = _MARKED.sub(lambda found: _filled(found[1], path, node.start_mark.line + 1, document), node.value)
-        tag = node.tag if node.style else _Loader("").resolve(yaml.ScalarNode, value, (True, False))  # may be a number
+        tag = node.tag if node.style else _Loader("").resolve(yaml.ScalarNode, value, (True, False))  # type: ignore[no-untyped-call]  # may be a number
         node = yaml.ScalarNode(tag, value, node.start_mark, node.end_mark)
     return _Loader("").construct_object(node)
 

@@ -32,13 +32,16 @@ def build(
     ``check`` still sees the rest; ``stand_ins`` take the place of required settings that are missing or refused.
     """
     problems: list[Problem] = []
+    told: list[Loc] = []
     values = copy.deepcopy(document.values)
     while True:
         try:
             made = model.model_validate(values)
         except ValidationError as error:
             mistakes = _mistakes(error, values)
-            problems += [_explain(model, document, loc, errors) for loc, errors in mistakes.items()]
+            new = {loc: errors for loc, errors in mistakes.items() if not any(t[: len(loc)] == loc for t in told)}
+            problems += [_explain(model, document, loc, errors) for loc, errors in new.items()]
+            told += new  # what is wrong around these from now on is that they were left out
             left_out = [_leave_out(values, loc, stand_ins or {}) for loc in mistakes]
             if not all(left_out):
                 break
@@ -96,7 +99,7 @@ def _depth(values: Any, loc: Loc) -> int:
         there |= isinstance(values, list) and isinstance(part, int) and part < len(values)
         if not there:
             return depth
-        values = values[part]  # type: ignore[index]
+        values = values[part]
     return len(loc)
 
 

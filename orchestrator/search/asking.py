@@ -11,7 +11,7 @@ import optuna
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from orchestrator.search.space import suggest
+from orchestrator.search.space import kept, suggest
 from orchestrator.search.trial import Trial
 from orchestrator.spec import Sweep
 
@@ -30,7 +30,7 @@ def propose(sweep: Sweep, sampler: BaseSampler, known: Sequence[tuple[Trial, Fro
         view = optuna.create_study(direction=sweep.objective.direction, sampler=sampler)
         view.add_trials(seen)
         if first and attempt == 0:
-            view.enqueue_trial(dict(first[0]))
+            view.enqueue_trial(kept(first[0]))
         params = suggest(view.ask(), sweep)
         if _point(params) not in before:
             return params

@@ -31,7 +31,7 @@ from orchestrator.search.confirmation import Confirmations
 from orchestrator.search.effort import confirming
 from orchestrator.search.identity import refuse_other_settings, standing
 from orchestrator.search.journal import open_storage
-from orchestrator.search.space import distribution
+from orchestrator.search.space import distribution, kept, unkept
 from orchestrator.search.trial import FATAL, RETRIES, Leg, State, Training, Trial, with_newest
 from orchestrator.spec import Sweep, counted
 from trainers.provenance import require_comparable
@@ -222,7 +222,7 @@ class Ledger:
         trial = Trial(number, params, "running", self.sweep.rung_images()[0])
         space = {name: distribution(self.sweep.search.space[name]) for name in params}
         template = create_trial(
-            state=TrialState.RUNNING, params=params, distributions=space, user_attrs={"trial": _record(trial)}
+            state=TrialState.RUNNING, params=kept(params), distributions=space, user_attrs={"trial": _record(trial)}
         )
         self._storage.create_new_trial(self._study, template)
         return trial
@@ -401,7 +401,8 @@ def _trial(frozen: FrozenTrial, sweep: Sweep, runs: Mapping[RunKey, str]) -> Tri
     reports = {int(k[7:]): v for k, v in attrs.items() if k.startswith("report:")}
     violations = objective.violations(sweep.objective, reports)
     run_id = runs.get(frozen.number)
-    return Trial(frozen.number, frozen.params, reports=reports, violations=violations, mlflow_run_id=run_id, **record)
+    params = unkept(frozen.params, sweep)
+    return Trial(frozen.number, params, reports=reports, violations=violations, mlflow_run_id=run_id, **record)
 
 
 def _ended(trial: Trial, otherwise: State) -> Trial:

@@ -190,3 +190,75 @@ def test_an_average_that_lags_behind_the_first_comparison_is_a_warning(train: di
 def test_what_shipped_configs_say_is_valid():
     for file in Path("configs").glob("*.yaml"):
         load(file)
+
+
+SPACE = GOOD[: GOOD.index("  space:")] + "  space:\n"
+
+
+def space(*lines: str, more: str = "") -> str:
+    return SPACE + "".join(f"    {line}\n" for line in lines) + more
+
+
+def test_null_and_lists_are_choices_and_survive_the_resolved_file() -> None:
+    text = space(
+        "train.augment: {choice: [[], [translation], [translation, cutout]]}",
+        "train.ada_target: {choice: [null, 0.6], when: {train.augment: [[translation]]}}",
+    ).replace("  space:", "  start_with: [{train.augment: [translation], train.ada_target: null}]\n  space:")
+    sweep = loads(text, "sweep.yaml")
+    assert sweep.search.space["train.augment"].choice == ((), ("translation",), ("translation", "cutout"))
+    assert loads(sweep.to_yaml(), "again.yaml") == sweep
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("train.ada_target: {choice: [{a: 1}]}", "is no value of a setting"),
+        ("train.n_dis: {int: [1, 9], step: 0}", "greater than 0"),
+        ("train.n_dis: {int: [1, 9], step: 1.5}", "step 1.5 of an int interval must be a whole number"),
+        ("train.n_dis: {int: [1, 9], step: 9}", "step 9 is wider than the interval"),
+        ("train.beta1: {float: [0.1, 0.9], step: 0.2, log: true}", "log and step can't go together"),
+        ("train.loss: {choice: [hinge, minimax], step: 1}", "step has no meaning for a choice"),
+        ("train.n_dis: {int: 3}", "valid tuple"),
+    ],
+)
+def test_each_mistake_in_a_space_is_one_problem(line: str, says: str) -> None:
+    (problem,) = problems(space(line))
+    assert says in problem
+
+
+def test_a_step_divides_an_interval_from_its_low_end() -> None:
+    text = space("train.n_dis: {int: [1, 6], step: 2}", "train.beta1: {float: [0.0, 0.95], step: 0.1}")
+    n_dis, beta1 = loads(text, "sweep.yaml").search.space.values()
+    assert n_dis.values == range(1, 7, 2)
+    assert n_dis.ends == (1, 5)
+    assert [v for v in range(8) if n_dis.holds(v)] == [1, 3, 5]
+    assert beta1.values is None
+    assert beta1.ends == (0, pytest.approx(0.9))
+    assert [v for v in (0.3, 0.35, 0.95) if beta1.holds(v)] == [0.3]
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        (
+            ["train.batch_size: {int: [32, 128]}"],
+            "a batch of 33 can't be shared by 2 ranks; write {int: [32, 128], step: 2}",
+        ),
+        (["train.batch_size: {int: [33, 128], log: true}"], "write {choice: [34, 68]}"),
+        (["train.batch_size: {int: [32, 128], step: 3}"], "write {int: [36, 126], step: 6}"),
+        (["train.batch_size: {choice: [32, 33, 35]}"], "leave out 33, 35"),
+        (
+            ["train.batch_size: {int: [32, 128], step: 2}", "train.packing: {choice: [1, 4]}"],
+            "34 can't be shared by 2 ranks in packs of 4; write {int: [32, 128], step: 8}",
+        ),
+        (["train.packing: {int: [1, 4]}"], "64 can't be shared by 2 ranks in packs of 3; leave out 3"),
+        (["train.packing: {choice: [1, 2]}", "train.batch_size: {choice: [64, 66], when: {train.packing: [1]}}"], None),
+    ],
+)
+def test_batches_that_ranks_can_not_share_are_found_inside_an_interval(lines: list[str], says: str | None) -> None:
+    text = space(*lines, more="resources: {workers_per_trial: 2}\n")
+    if says is None:
+        loads(text, "sweep.yaml")
+    else:
+        (problem,) = problems(text)
+        assert problem.endswith(says) and problem.startswith("sweep.yaml:10: search.space.train.")

@@ -42,7 +42,7 @@ model: {<<: {width: 7}}
         ("train: {<<: [3]}", "a.yaml:1: not valid YAML: '<<' takes a mapping, as in '<<: *base', or a list of them"),
         ("a: 1\n? [a, b]\n: 1", "a.yaml:2: not valid YAML: a list or a mapping can't be a key"),
         ("a: !include {b: 1}", "a.yaml:1: not valid YAML: the tag '!include' has no meaning here"),
-        ("train:\n  seed: {{ seed }}  # {{ not this }}", "a.yaml:2: {{ seed }} is not filled in: render the file first"),
+        ("a:\n  b: {{ seed }}  # {{ not this }}", "a.yaml:2: {{ seed }} is not filled in: render the file first"),
         ('data: {path: "{{root}}/x"}', "a.yaml:1: {{root}} is not filled in: render the file first"),
         ("{% if big %}\ntrain: {}", "a.yaml:1: {% if big %} is not filled in: render the file first"),
         ("data: {path: 2024-11-25}", "a.yaml:1: data.path: should be text, and YAML takes this for "
