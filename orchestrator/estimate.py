@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orchestrator.search.effort import confirming, searching
+from orchestrator.search.effort import Stage, confirming, searching
 from orchestrator.spec import Sweep
 
 
@@ -40,6 +40,15 @@ def estimate(sweep: Sweep) -> Estimate:
     trials, confirm = sweep.most_trials, confirming(sweep)
     search = searching(sweep, max(1, confirm.top))
     confirmations = min(confirm.top, trials) * confirm.seeds
-    images = search.images + confirmations * sweep.train.images
+    images = sum(stage.images for stage in search) + confirmations * sweep.train.images
+    legs = sum(stage.trainings for stage in search) + confirmations
     full = (trials + confirmations) * sweep.train.images
-    return Estimate(trials, search.legs + confirmations, confirmations, images, images / full)
+    return Estimate(trials, legs, confirmations, images, images / full)
+
+
+def stages(sweep: Sweep) -> list[tuple[str, Stage]]:
+    """What each rung and the confirmation cost, named."""
+    confirm = confirming(sweep)
+    found = [(f"rung {i}", stage) for i, stage in enumerate(searching(sweep, max(1, confirm.top)), start=1)]
+    again = min(confirm.top, sweep.most_trials) * confirm.seeds
+    return [*found, ("fresh seeds", Stage(sweep.train.images, again, again * sweep.train.images))]

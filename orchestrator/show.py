@@ -18,7 +18,7 @@ from rich.text import Text
 
 from orchestrator.conductor import Progress
 from orchestrator.doctor import Finding
-from orchestrator.estimate import Estimate, estimate, parameters
+from orchestrator.estimate import Estimate, estimate, parameters, stages
 from orchestrator.search.effort import Confirming, confirming
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.trial import Leg, Trial
@@ -79,7 +79,8 @@ def sweeps(documents: Sequence[dict[str, Any]]) -> None:
 
 def plan_document(sweep: Sweep) -> dict[str, Any]:
     document = {"sweep": sweep.model_dump(mode="json", by_alias=True), "estimate": estimate(sweep).__dict__}
-    return {**document, "parameters": parameters(sweep)}
+    costs = [{"name": name, **stage._asdict()} for name, stage in stages(sweep)]
+    return {**document, "stages": costs, "parameters": parameters(sweep)}
 
 
 def plan(sweep: Sweep) -> None:
@@ -88,7 +89,8 @@ def plan(sweep: Sweep) -> None:
     if counts := parameters(sweep):
         words = ", ".join(f"{player} {count:,}" for player, count in counts.items())
         console.print(f"\n[bold]parameters[/bold]  {words}")
-    console.print(f"\n[bold]estimate[/bold]  {_plan_words(sweep, guess)}")
+    console.print(f"\n[bold]estimate[/bold]  {_plan_words(sweep, guess)}\n")
+    console.print(_costs(sweep, guess.images))
 
 
 def ending(document: dict[str, Any], notes: Sequence[str], outcome: Outcome, grid: str | None, home: Path) -> None:
@@ -321,6 +323,18 @@ def _plan_words(sweep: Sweep, guess: Estimate) -> str:
         f"about {guess.images:,} images in {guess.legs} legs ({guess.share_of_full:.0%} of training every trial to the "
         f"end); {per_trial} a trial"
     )
+
+
+def _costs(sweep: Sweep, images: int) -> Table:
+    """What each rung costs."""
+    table = Table("", "trainings", "up to images", "images in all", "share", box=None, pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, stage in stages(sweep):
+        table.add_row(
+            name, str(stage.trainings), f"{stage.level:,}", f"{stage.images:,}", f"{stage.images / images:.0%}"
+        )
+    return table
 
 
 def _confirm_words(confirm: Confirming) -> str:

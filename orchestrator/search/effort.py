@@ -10,10 +10,11 @@ MOST = 3
 """Trials that ``confirm.top: auto`` confirms, where a third of all images is enough for it."""
 
 
-class Effort(NamedTuple):
-    """Of a search: its legs, and the images of all of them."""
+class Stage(NamedTuple):
+    """``trainings`` come to ``level`` images; from the stage before to there they show ``images`` in all."""
 
-    legs: int
+    level: int
+    trainings: int
     images: int
 
 
@@ -24,15 +25,14 @@ class Confirming(NamedTuple):
     seeds: int
 
 
-def searching(sweep: Sweep, keep: int) -> Effort:
-    """Halving as it comes out when no trial ends badly, and at least ``keep`` go to the end."""
+def searching(sweep: Sweep, keep: int) -> list[Stage]:
+    """Rung by rung, as halving comes out when no trial ends badly, and at least ``keep`` go to the end."""
     reduction = sweep.rungs.reduction if sweep.rungs else 1
-    reaching, images, legs, before = sweep.most_trials, 0, 0, 0
+    reaching, before, stages = sweep.most_trials, 0, []
     for level in sweep.rung_images():
-        images += reaching * (level - before)
-        legs += reaching
+        stages.append(Stage(level, reaching, reaching * (level - before)))
         before, reaching = level, min(reaching, max(reaching // reduction, keep))
-    return Effort(legs, images)
+    return stages
 
 
 def confirming(sweep: Sweep) -> Confirming:
@@ -42,6 +42,6 @@ def confirming(sweep: Sweep) -> Confirming:
         return Confirming(top, seeds)
     for size in (*((t, seeds) for t in range(MOST, 1, -1)), *((1, s) for s in range(seeds, 0, -1))):
         again = size[0] * size[1] * sweep.train.images
-        if 3 * again <= searching(sweep, size[0]).images + again:
+        if 3 * again <= sum(stage.images for stage in searching(sweep, size[0])) + again:
             return Confirming(*size)
     return Confirming(0, seeds)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.estimate import Estimate, estimate
+from orchestrator.estimate import Estimate, estimate, stages
 from orchestrator.search.effort import confirming
 from orchestrator.search.rungs import Continue, Rules, decide
 from orchestrator.search.trial import Trial
@@ -51,3 +51,13 @@ def test_an_estimate_in_numbers():
     """Nine trials to 10, three of them to 30, one to 90; the best once more to 90 on each of three seeds."""
     asked = sweep(search={"trials": 9}, confirm={"top": 1, "seeds": 3})
     assert estimate(asked) == Estimate(9, 13 + 3, 3, 90 + 60 + 60 + 270, 480 / (12 * 90))
+
+
+def test_what_each_rung_costs():
+    asked = sweep(search={"trials": 9}, confirm={"top": 1, "seeds": 3})
+    assert [(name, *stage) for name, stage in stages(asked)] == [
+        ("rung 1", 10, 9, 90),
+        ("rung 2", 30, 3, 60),
+        ("rung 3", 90, 1, 60),
+        ("fresh seeds", 90, 3, 270),
+    ]
