@@ -74,8 +74,13 @@ class Dimension(Settings):
 
     @property
     def values(self) -> Sequence[Any] | None:
-        """All there are; None for a float interval."""
-        return self.choice or (range(self.int_[0], self.int_[1] + 1, int(self.step or 1)) if self.int_ else None)
+        """All there are; None for an interval without steps."""
+        if self.int_:
+            return range(self.int_[0], self.int_[1] + 1, int(self.step or 1))
+        if self.step is None:
+            return self.choice
+        low, high = self.ends
+        return [low + self.step * i for i in range(round((high - low) / self.step) + 1)]
 
     @property
     def corners(self) -> tuple[Any, ...]:

@@ -13,14 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    Field,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from orchestrator.dimension import Dimension, Value
 from orchestrator.sharing import SHARED, unshared
@@ -44,18 +37,8 @@ def _name(value: str) -> str:
 Name = Annotated[str, AfterValidator(_name)]
 
 
-def _one_message(value: Any, inner: ValidatorFunctionWrapHandler) -> Any:
-    """A union tells of each of its members; a person made one mistake."""
-    try:
-        return inner(value)
-    except ValidationError as error:
-        least = next((e["ctx"]["ge"] for e in error.errors() if e["type"] == "greater_than_equal"), None)
-        kind = "a whole number" if least is None else f"a whole number of at least {least}"
-        raise ValueError(f"{value!r}: use {kind}, or auto") from None
-
-
-CountOrAuto = Annotated[Annotated[int, Field(ge=0)] | Literal["auto"], WrapValidator(_one_message)]
-PositiveOrAuto = Annotated[Annotated[int, Field(ge=1)] | Literal["auto"], WrapValidator(_one_message)]
+CountOrAuto = Annotated[int, Field(ge=0)] | Literal["auto"]
+PositiveOrAuto = Annotated[int, Field(ge=1)] | Literal["auto"]
 
 
 class Search(Settings):

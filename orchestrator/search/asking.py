@@ -56,8 +56,8 @@ def _tried(trials: Iterable[Trial]) -> set[str]:
 
 
 def _point(params: Mapping[str, Any]) -> str:
-    """Equal for equal settings, in whatever order they were asked for."""
-    return repr(sorted(params.items()))
+    """Equal for equal settings, in whatever order they were asked for, and by whatever sum a step was reached."""
+    return repr(sorted((name, f"{v:.12g}" if isinstance(v, float) else v) for name, v in params.items()))
 
 
 def _as_sampler_sees(trial: Trial, frozen: FrozenTrial) -> FrozenTrial:

@@ -32,6 +32,14 @@ def in_space(space: dict[str, Any], **search: Any) -> Sweep:
         ({**LOSS, **WHEN_HINGE}, 1 + 3),
         ({**WHEN_HINGE, **LOSS, "train.batch_size": {"choice": (10, 20)}}, 2 * (1 + 3)),
         ({**LOSS, **WHEN_HINGE, "train.packing": {"choice": (1, 2), "when": {"train.n_dis": (2, 3)}}}, 1 + 1 + 2 * 2),
+        (
+            {"train.beta1": {"float": (0.0, 0.9), "step": 0.1}, "train.batch_size": {"int": (10, 30), "step": 10}},
+            10 * 3,
+        ),
+        (
+            {**LOSS, "train.ada_target": {"choice": (None, 0.6)}, "train.augment": {"choice": ((), ("flip",))}},
+            2 * 2 * 2,
+        ),
         ({}, 1),
     ],
 )
@@ -55,6 +63,24 @@ def test_nothing_is_trained_twice_and_the_search_ends_with_its_space(tmp_path: P
     assert len(params) == len(set(params)) == 4
     assert ledger.is_over()
     assert ledger.notes == ["the space has only 4 points, and each was tried: no more trials come"]
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        {"train.beta1": {"float": (0.0, 0.9), "step": 0.1}},
+        {"train.augment": {"choice": ((), ("flip",), ("flip", "color"))}, "train.ada_target": {"choice": (None, 0.6)}},
+    ],
+    ids=["steps", "lists and null"],
+)
+def test_steps_lists_and_null_are_told_apart_after_a_death(tmp_path: Path, space: dict[str, Any]):
+    """By what Optuna keeps of them."""
+    asked = in_space(space, trials=20)
+    points = len(list(asked.search.points() or ()))
+    while isinstance(leg := Ledger.open(asked, tmp_path / "journal").next_leg(), Leg):
+        train(Ledger.open(asked, tmp_path / "journal"), leg, same)
+    params = [repr(sorted(trial.params.items())) for trial in Ledger.open(asked, tmp_path / "journal").trials()]
+    assert len(params) == len(set(params)) == points
 
 
 def test_what_runs_now_counts_as_tried(tmp_path: Path):
