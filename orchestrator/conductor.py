@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from orchestrator.artifacts import Store
-from orchestrator.errors import GansweepError, StoreError, UntrainableError, WorkError
+from orchestrator.errors import DataGoneError, GansweepError, StoreError, UntrainableError, WorkError
 from orchestrator.execution.order import LegOrder
 from orchestrator.paths import RunKey, trial_key
 from orchestrator.search.confirmation import Confirmation
@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 FAILURES_IN_A_ROW = 6
 """So many legs dead without one report between them is no longer the fault of a trial: the sweep stops and says why."""
 
-STORE_FAILURES_IN_A_ROW = 3
-"""Each has been retried for a while by the store's own client."""
+OUTSIDE_FAILURES_IN_A_ROW = 3
+"""Of the store, each of which its own client has retried for a while, or of the data: no trial is at fault."""
 
 _MLFLOW_STATUS = {"finished": "FINISHED", "crashed": "FAILED"}
 """Of a run that ended; every other end was ours, and is KILLED. MLflow shows both with the same red mark, so the name
@@ -109,11 +109,11 @@ class Conductor:
     def failed(self, order: LegOrder, error: WorkError) -> None:
         leg = self._legs.pop(order.prefix)
         log.error("leg %s died: %s", order.prefix, error)
-        storage, hopeless = isinstance(error, StoreError), isinstance(error, UntrainableError)
-        words = str(error) if storage or hopeless else _last_lines(error)
-        trial = self._ledger.fail_leg(leg, words, blame=not storage, hopeless=hopeless)
+        outside, hopeless = isinstance(error, StoreError | DataGoneError), isinstance(error, UntrainableError)
+        words = str(error) if outside or hopeless else _last_lines(error)
+        trial = self._ledger.fail_leg(leg, words, blame=not outside, hopeless=hopeless)
         self._dead_in_a_row += 1
-        if self._dead_in_a_row >= (STORE_FAILURES_IN_A_ROW if storage else FAILURES_IN_A_ROW):
+        if self._dead_in_a_row >= (OUTSIDE_FAILURES_IN_A_ROW if outside else FAILURES_IN_A_ROW):
             self.failure = type(error)(f"{self._dead_in_a_row} legs died one after the other, the last of: {words}")
         self._tell(leg)
         self._progress.ended(leg, trial)

@@ -4,7 +4,8 @@
     ├── StoppedAtOnceError   130 Ctrl-C for the second time
     ├── UserError            2   the input is wrong: a file, a name, a path
     └── WorkError            1   the work failed
-        ├── UntrainableError 1   it would fail the same way each time: a setting, or data, that can't be trained
+        ├── UntrainableError 1   a trial's settings can't be trained: it would fail the same way each time
+        ├── DataGoneError    1   the data can't be read where a leg ran: not the fault of any trial
         └── StoreError       1   artifacts can't be read or written: not the fault of any trial
             └── DamagedArtifactError  what was stored is changed, incomplete or gone
 
@@ -37,7 +38,13 @@ class WorkError(GansweepError):
 
 
 class UntrainableError(WorkError):
-    """A training that would fail the same way each time; the message is what the trainers said of it."""
+    """Settings that fail the same way each time; the message is what the trainers said of them."""
+
+
+class DataGoneError(WorkError):
+    """Data that could be read when the sweep began can't be read by a worker: a node without the folder, a lost
+    mount.
+    """
 
 
 class StoreError(WorkError):

@@ -18,10 +18,10 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import ConcurrencyLimiter, Searcher
 from ray.tune.stopper import Stopper
 
-from orchestrator.errors import StoreError, UntrainableError, WorkError
+from orchestrator.errors import DataGoneError, StoreError, UntrainableError, WorkError
 from orchestrator.execution.leg import TrainLeg
 from orchestrator.execution.order import GangSpec, LegOrder
-from trainers.errors import DataError, UnusableSettingError
+from trainers import errors
 
 
 class Conductor(Protocol):
@@ -39,8 +39,8 @@ class Conductor(Protocol):
         """A leg is over: it reached its end, was stopped after a report, or had failed for want of its store."""
 
     def failed(self, order: LegOrder, error: WorkError) -> None:
-        """A leg died. A StoreError left its slot whole, an UntrainableError would come again; anything else carries the
-        worker's traceback.
+        """A leg died. A StoreError left its slot whole, an UntrainableError would come again, a DataGoneError elsewhere
+        perhaps not; anything else carries the worker's traceback.
         """
 
     def stopping(self) -> bool:
@@ -131,13 +131,15 @@ class _Feedback(_StaysHere, Callback):
 
 def death(traceback: str) -> WorkError:
     """What a leg died of, by the end of its traceback: Ray wraps errors of workers in its own, layer on layer."""
-    found = _UNTRAINABLE.match(traceback)
-    ours = found is not None and '  File "' not in found[1]  # else it only led to what came after it
-    return UntrainableError(found[1].strip()) if found and ours else WorkError(traceback)
+    found = _TRAINERS_OWN.match(traceback)
+    if found is None or '  File "' in found[2]:  # then it only led to what came after it
+        return WorkError(traceback)
+    kind = UntrainableError if found[1] == errors.UnusableSettingError.__name__ else DataGoneError
+    return kind(found[2].strip())
 
 
-_UNTRAINABLE = re.compile(
-    rf"\A.*^(?:{'|'.join(f'{e.__module__}.{e.__name__}' for e in (UnusableSettingError, DataError))}): (.*)\Z",
+_TRAINERS_OWN = re.compile(
+    rf"\A.*^{errors.__name__}\.({errors.UnusableSettingError.__name__}|{errors.DataError.__name__}): (.*)\Z",
     re.DOTALL | re.MULTILINE,
 )
 

@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.artifacts import open_store
 from orchestrator.conductor import Conductor
-from orchestrator.errors import StoreError, UntrainableError, WorkError
+from orchestrator.errors import DataGoneError, StoreError, UntrainableError, WorkError
 from orchestrator.execution.order import LegOrder
 from orchestrator.execution.tuner import death
 from orchestrator.search.ledger import Ledger
@@ -198,6 +198,16 @@ def test_what_can_not_be_trained_is_not_tried_again(conductor: Conductor) -> Non
     assert (trial.state, trial.error) == ("crashed", "train.batch_size: 33 can't be shared by 2 ranks")
 
 
+def test_data_that_a_worker_can_not_read_end_the_sweep_and_no_trial(conductor: Conductor) -> None:
+    """A lost mount, or a node without it: what was trained stays, and nothing is thrown away for it."""
+    for _ in range(3):
+        assert not conductor.stopping()
+        conductor.failed(order(conductor), DataGoneError("data.path: '/mnt/faces' is not a folder"))
+    assert conductor.failure is not None and "'/mnt/faces' is not a folder" in str(conductor.failure)
+    trial = conductor._ledger.trial(0)
+    assert (trial.state, trial.attempts) == ("running", 0)
+
+
 TRACEBACK = """Failure # 1 (occurred at 2026-11-26_12-23-32)
 ray::Rank.advance() (pid=8323)
   File "errors.py", line 33, in refuse
@@ -214,7 +224,7 @@ The above exception was the direct cause of the following exception:
     ("end", "kind", "words"),
     [
         ("trainers.errors.UnusableSettingError: a.b: 1\nc.d: 2", UntrainableError, "a.b: 1\nc.d: 2"),
-        ("trainers.errors.DataError: no images in x", UntrainableError, "no images in x"),
+        ("trainers.errors.DataError: no images in x", DataGoneError, "no images in x"),
         ("RuntimeError: out of memory", WorkError, None),
     ],
 )
