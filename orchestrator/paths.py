@@ -12,6 +12,11 @@ RunKey = int | tuple[int, int] | None
 """What has an MLflow run of its own: a trial, its re-training on a seed (trial, seed), or the sweep itself (None)."""
 
 
+def key_word(key: RunKey) -> str:
+    """``sweep``, ``3`` or ``3:1001``."""
+    return "sweep" if key is None else f"{key[0]}:{key[1]}" if isinstance(key, tuple) else str(key)
+
+
 @dataclass(frozen=True)
 class Home:
     """The folder that holds everything embedded: ledgers, the MLflow store, artifacts."""

@@ -24,14 +24,15 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from orchestrator.errors import UserError
-from orchestrator.paths import RunKey
+from orchestrator.paths import RunKey, key_word
 from orchestrator.search import objective, rungs
 from orchestrator.search.asking import can_ask, propose
 from orchestrator.search.confirmation import Confirmations
 from orchestrator.search.effort import confirming
 from orchestrator.search.identity import refuse_other_settings, standing
 from orchestrator.search.journal import open_storage
-from orchestrator.search.space import distribution, kept, unkept
+from orchestrator.search.record import ended, record_of, run_key, trial_of
+from orchestrator.search.space import distribution, kept
 from orchestrator.search.trial import FATAL, RETRIES, Leg, State, Training, Trial, with_newest
 from orchestrator.spec import Sweep, counted
 from trainers.provenance import require_comparable
@@ -46,20 +47,6 @@ _OPTUNA_STATE: dict[State, TrialState] = {
     "pruned": TrialState.PRUNED,
     "crashed": TrialState.FAIL,
 }
-_RECORD = (
-    "state",
-    "target",
-    "images",
-    "rung",
-    "attempts",
-    "checkpoints",
-    "verdict",
-    "reasons",
-    "score",
-    "error",
-    "images_per_second",
-    "reported_at",
-)
 
 
 class Ledger:
@@ -222,7 +209,7 @@ class Ledger:
         trial = Trial(number, params, "running", self.sweep.rung_images()[0])
         space = {name: distribution(self.sweep.search.space[name]) for name in params}
         template = create_trial(
-            state=TrialState.RUNNING, params=kept(params), distributions=space, user_attrs={"trial": _record(trial)}
+            state=TrialState.RUNNING, params=kept(params), distributions=space, user_attrs={"trial": record_of(trial)}
         )
         self._storage.create_new_trial(self._study, template)
         return trial
@@ -300,9 +287,9 @@ class Ledger:
         """
         levels = self.sweep.rung_images()
         if self.sweep.health.stops(trial.verdict):
-            return _ended(trial, "finished")
+            return ended(trial, "finished")
         if trial.images >= levels[-1]:
-            return replace(_ended(trial, "finished"), rung=len(levels))
+            return replace(ended(trial, "finished"), rung=len(levels))
         if trial.images >= trial.target:
             return replace(trial, state="waiting", rung=levels.index(trial.target) + 1, attempts=0)
         return trial
@@ -340,7 +327,7 @@ class Ledger:
         pruned = []
         for trial, frozen in self._read():
             if trial.state == "waiting":
-                trial = _ended(trial, "pruned")
+                trial = ended(trial, "pruned")
                 self._write(trial)
                 self._tell(trial, frozen)
                 pruned.append(trial)
@@ -348,11 +335,10 @@ class Ledger:
 
     def set_run(self, key: RunKey, run_id: str) -> None:
         """Remember an MLflow run."""
-        name = "sweep" if key is None else f"{key[0]}:{key[1]}" if isinstance(key, tuple) else str(key)
-        self._storage.set_study_user_attr(self._study, f"run:{name}", run_id)
+        self._storage.set_study_user_attr(self._study, f"run:{key_word(key)}", run_id)
 
     def runs(self) -> dict[RunKey, str]:
-        return {_run_key(name[4:]): v for name, v in self._study_attrs().items() if name.startswith("run:")}
+        return {run_key(name[4:]): v for name, v in self._study_attrs().items() if name.startswith("run:")}
 
     # -- Optuna ----------------------------------------------------------------------------------------------------
 
@@ -362,14 +348,14 @@ class Ledger:
     def _read(self) -> list[tuple[Trial, FrozenTrial]]:
         runs = self.runs()
         found = self._storage.get_all_trials(self._study, deepcopy=False)
-        return [(_trial(frozen, self.sweep, runs), frozen) for frozen in found]
+        return [(trial_of(frozen, self.sweep, runs), frozen) for frozen in found]
 
     def _read_one(self, number: int) -> tuple[Trial, FrozenTrial]:
         return self._read()[number]
 
     def _write(self, trial: Trial) -> None:
         trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study, trial.id)
-        self._storage.set_trial_user_attr(trial_id, "trial", _record(trial))
+        self._storage.set_trial_user_attr(trial_id, "trial", record_of(trial))
 
     def _tell(self, trial: Trial, frozen: FrozenTrial) -> None:
         """Close the trial in Optuna's terms. A bad end is COMPLETE with the worst score seen and a violated constraint,
@@ -393,30 +379,3 @@ class Ledger:
     def _worst_score(self) -> float:
         seen = (v for _, frozen in self._read() for v in frozen.intermediate_values.values())
         return objective.worst(self.sweep.objective, seen)
-
-
-def _trial(frozen: FrozenTrial, sweep: Sweep, runs: Mapping[RunKey, str]) -> Trial:
-    attrs = frozen.user_attrs
-    record: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in attrs["trial"].items()}
-    reports = {int(k[7:]): v for k, v in attrs.items() if k.startswith("report:")}
-    violations = objective.violations(sweep.objective, reports)
-    run_id = runs.get(frozen.number)
-    params = unkept(frozen.params, sweep)
-    return Trial(frozen.number, params, reports=reports, violations=violations, mlflow_run_id=run_id, **record)
-
-
-def _ended(trial: Trial, otherwise: State) -> Trial:
-    """A trial that trains no more. A bad verdict is a bad end also where ``health.stop`` let it train on."""
-    fatal = next((verdict for verdict in FATAL if verdict == trial.verdict), None)
-    return replace(trial, state=fatal, score=None) if fatal else replace(trial, state=otherwise)
-
-
-def _run_key(name: str) -> RunKey:
-    if name == "sweep":
-        return None
-    trial, _, seed = name.partition(":")
-    return (int(trial), int(seed)) if seed else int(trial)
-
-
-def _record(trial: Trial) -> dict[str, Any]:
-    return {key: getattr(trial, key) for key in _RECORD}

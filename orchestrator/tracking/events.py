@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from orchestrator.paths import RunKey
+from orchestrator.paths import RunKey, key_word
 from orchestrator.tracking.spool import Event
 
 VERDICTS = {
@@ -48,7 +48,7 @@ def reported(key: RunKey, report: Mapping[str, Any]) -> Event:
     metrics["images_per_second"] = report["images_per_second"]
     return {
         "kind": "report",
-        "id": f"report/{_word(key)}/{report['images']}",
+        "id": f"report/{key_word(key)}/{report['images']}",
         **_of(key),
         "images": report["images"],
         "metrics": metrics,
@@ -76,7 +76,7 @@ def ended(key: RunKey, status: str, tags: Mapping[str, Any], at: float | None = 
     """``status`` is MLflow's: FINISHED, FAILED or KILLED; ``at`` in seconds since the epoch, None for now."""
     time = _now() if at is None else round(at * 1000)
     event = {"kind": "end", **_of(key), "status": status, "tags": dict(tags), "time": time}
-    return event if key is None else {"id": f"end/{_word(key)}", **event}
+    return event if key is None else {"id": f"end/{key_word(key)}", **event}
 
 
 def run_name(sweep: str, key: RunKey) -> str:
@@ -110,10 +110,6 @@ def provenance() -> dict[str, str]:
 
 def _of(key: RunKey) -> Event:
     return {"trial": key[0], "seed": key[1]} if isinstance(key, tuple) else {"trial": key}
-
-
-def _word(key: RunKey) -> str:
-    return f"{key[0]}:{key[1]}" if isinstance(key, tuple) else str(key)
 
 
 def _gpus() -> str:

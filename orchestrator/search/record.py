@@ -1,0 +1,60 @@
+"""Trials and runs as the study's attributes hold them. What an older version wrote lacks what it did not know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from optuna.trial import FrozenTrial
+
+from orchestrator.paths import RunKey
+from orchestrator.search import objective
+from orchestrator.search.space import unkept
+from orchestrator.search.trial import FATAL, State, Trial
+from orchestrator.spec import Sweep
+
+_RECORD = (
+    "state",
+    "target",
+    "images",
+    "rung",
+    "attempts",
+    "checkpoints",
+    "verdict",
+    "reasons",
+    "score",
+    "error",
+    "images_per_second",
+    "reported_at",
+)
+
+
+def trial_of(frozen: FrozenTrial, sweep: Sweep, runs: Mapping[RunKey, str]) -> Trial:
+    """From what the study holds; ``runs`` are MLflow's."""
+    attrs = frozen.user_attrs
+    record: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in attrs["trial"].items()}
+    reports = {int(k[7:]): v for k, v in attrs.items() if k.startswith("report:")}
+    violations = objective.violations(sweep.objective, reports)
+    run_id = runs.get(frozen.number)
+    params = unkept(frozen.params, sweep)
+    return Trial(frozen.number, params, reports=reports, violations=violations, mlflow_run_id=run_id, **record)
+
+
+def ended(trial: Trial, otherwise: State) -> Trial:
+    """A trial that trains no more. A bad verdict is a bad end also where ``health.stop`` let it train on."""
+    fatal = next((verdict for verdict in FATAL if verdict == trial.verdict), None)
+    return replace(trial, state=fatal, score=None) if fatal else replace(trial, state=otherwise)
+
+
+def run_key(name: str) -> RunKey:
+    """The reverse of ``key_word``."""
+    if name == "sweep":
+        return None
+    trial, _, seed = name.partition(":")
+    return (int(trial), int(seed)) if seed else int(trial)
+
+
+def record_of(trial: Trial) -> dict[str, Any]:
+    """What of a trial its user attribute holds."""
+    return {key: getattr(trial, key) for key in _RECORD}
