@@ -10,8 +10,8 @@ FAR, FEW, HARDLY = 0.9, 0.05, 0.03
 """The floor under every champion, whatever a sweep requires; all in shares of what the data have.
 
 FAR: distance to the data over that of one average picture. FEW: effective number of modes. HARDLY: coverage and recall.
-Healthy runs of the labelled set end at .16 and less, .57 and more, .045 and .34 and more; noise and one picture, seen by
-three extractors, beyond one of the limits at least (infra/decisions/0012).
+Healthy runs of the labelled set end at .16 and less, .57 and more, .045 and .34 and more; noise and one picture break
+one of the limits at least, whichever of three extractors looks at them (infra/decisions/0012).
 """
 MEASURES = ("misfit", "mode_diversity", "coverage")
 """Those of the floor that every evaluation takes; recall counts where it was asked for."""
