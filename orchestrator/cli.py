@@ -75,7 +75,7 @@ def plan(file: File, overrides: Set = None, as_json: Json = False) -> None:
     """Check a sweep file; show what it resolves to and an estimate. Runs nothing."""
     from orchestrator import show, spec
 
-    sweep = spec.load(file, overrides or ())
+    sweep = spec.load(file, overrides or (), here=True)
     _print_json(show.plan_document(sweep)) if as_json else show.plan(sweep)
 
 
@@ -97,7 +97,7 @@ def submit(
     from orchestrator import sweep as story
 
     given = [*(overrides or ()), *([f"name={name}"] if name else ()), *([f"search.trials={trials}"] if trials else ())]
-    sweep = spec.load(file, given)
+    sweep = spec.load(file, given, here=address is None)
     if address and address.startswith("http"):
         _submit_job(sweep, address, detach)
         return
@@ -174,7 +174,7 @@ def train(
     from orchestrator import spec
     from orchestrator import sweep as story
 
-    sweep = spec.load(file, overrides or ())
+    sweep = spec.load(file, overrides or (), here=True)
     folder = out or _home(home).root / "train" / sweep.name
     verdict = story.train(sweep, folder, as_json)
     if verdict in ("stuck", "collapsed", "diverged"):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,7 +17,8 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from orchestrator.dimension import Dimension, Value
 from orchestrator.sharing import SHARED, unshared
-from trainers.config import Config, Settings
+from trainers.config import TORCHSCRIPT, Config, Settings
+from trainers.places import database, is_missing, place
 from trainers.settings import Document, Problem, build, did_you_mean, parse, read
 
 EARLIEST = 3
@@ -35,6 +36,8 @@ def _name(value: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_name)]
+Place = Annotated[str, AfterValidator(lambda url: url if url == "auto" else place(url))]
+Database = Annotated[str, AfterValidator(database)]
 
 
 CountOrAuto = Annotated[int, Field(ge=0)] | Literal["auto"]
@@ -47,7 +50,7 @@ class Search(Settings):
     trials: int = Field(default=16, ge=1)
     sampler: Literal["tpe", "random"] = "tpe"
     seed: int = Field(default=0, ge=0)
-    storage: str = Field(
+    storage: Database = Field(
         default="auto", description="the ledger: auto = a journal file in the home, or an Optuna RDB URL"
     )
     space: dict[str, Dimension] = Field(default={})
@@ -137,13 +140,13 @@ class Resources(Settings):
 
 
 class Tracking(Settings):
-    uri: str = Field(
+    uri: Database = Field(
         default="auto", description="auto = an MLflow server in the home; or http://…, postgresql://…, sqlite:///…"
     )
 
 
 class Artifacts(Settings):
-    url: str = Field(default="auto", description="auto = a folder in the home; or a folder, or s3://bucket/prefix")
+    url: Place = Field(default="auto", description="auto = a folder in the home; or a folder, or s3://bucket/prefix")
 
 
 class Sweep(Config):
@@ -231,9 +234,13 @@ def warnings(sweep: Sweep) -> list[tuple[str, str]]:
     return found
 
 
-def load(file: Path, overrides: Sequence[str] = ()) -> Sweep:
-    """Read and check a sweep file. Raises SettingsError listing every problem."""
-    return _checked(read(file, overrides))
+def load(file: Path, overrides: Sequence[str] = (), here: bool = False) -> Sweep:
+    """Read and check a sweep file; ``here``: also that the files which it names lie on this machine.
+
+    Raises SettingsError listing every problem.
+    """
+    document = read(file, overrides)
+    return _checked(document, lambda sweep: _missing_files(sweep, document) if here else ())
 
 
 def loads(text: str, source: str) -> Sweep:
@@ -241,8 +248,17 @@ def loads(text: str, source: str) -> Sweep:
     return _checked(parse(text, source))
 
 
-def _checked(document: Document) -> Sweep:
-    return build(Sweep, document, lambda sweep: _problems(sweep, document), {"name": "unnamed"})
+def _checked(document: Document, more: Callable[[Sweep], Iterable[Problem]] = lambda _: ()) -> Sweep:
+    return build(Sweep, document, lambda sweep: [*_problems(sweep, document), *more(sweep)], {"name": "unnamed"})
+
+
+def _missing_files(sweep: Sweep, document: Document) -> Iterator[Problem]:
+    if sweep.data.name in ("images", "parquet"):
+        for path in filter(is_missing, sweep.data.places):
+            yield document.problem("data.path", f"there is no {path}")
+    extractor = sweep.evaluate.extractor
+    if extractor.startswith(TORCHSCRIPT) and is_missing(file := extractor.removeprefix(TORCHSCRIPT)):
+        yield document.problem("evaluate.extractor", f"there is no {file}")
 
 
 def _problems(sweep: Sweep, document: Document) -> Iterator[Problem]:

@@ -19,6 +19,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from orchestrator.artifacts import Store, open_store
 from orchestrator.conductor import Conductor, Progress
@@ -221,7 +222,9 @@ def _search(
     gang = GangSpec(
         resources.workers_per_trial, resources.cpus_per_worker, resources.gpus_per_worker, store, str(home.cache)
     )
-    tune_storage = f"{store.url}/{ledger.key}/ray" if store.url.startswith("s3://") else str(paths.ray)
+    tune_storage = (
+        f"{quote(store.url, safe=':/')}/{ledger.key}/ray" if store.url.startswith("s3://") else str(paths.ray)
+    )
     with _interruptible(conductor, progress), cluster(address):
         free = slots(resources)
         progress.searching(ledger, free)

@@ -56,16 +56,18 @@ def problems(config: Config, ranks: int = 1, on_gpu: bool = False) -> Problems:
     ]
 
 
-def data_problems(config: Config, examples: int, classes: int) -> Problems:
-    """What shows only once the data is read: so many training examples, in so many classes (0: no labels)."""
+def data_problems(config: Config, examples: int, classes: int, unlabelled: str = "") -> Problems:
+    """What shows only once the data is read: so many training examples, in so many classes (0: no labels, and why)."""
     found = []
     batch = config.train.batch_size
     if examples < batch:
         message = f"{batch} is more than the {examples} training examples; use at most {examples}, or bring more data"
         found.append(("train.batch_size", message))
     if config.model.conditional and not classes:
+        why = f" ({unlabelled})" if unlabelled else ""
         message = (
-            f"a conditional model needs labels, and {config.data.name!r} has none; label the data or set it to false"
+            f"a conditional model needs labels, and {config.data.name!r} has none{why}; "
+            "label the data or set it to false"
         )
         found.append(("model.conditional", message))
     return found

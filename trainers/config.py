@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from trainers.places import place
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Schedule = Literal["constant", "linear", "cosine"]
+TORCHSCRIPT = "torchscript:"
 
 
 class Settings(BaseModel):
@@ -30,7 +33,10 @@ class Data(Settings):
     """
 
     name: str = "digits"
-    path: str | None = None
+    path: str | tuple[str, ...] | None = Field(
+        default=None,
+        description="a folder, s3://bucket/prefix, or of Parquet also files, patterns (*.parquet) or a list",
+    )
     resolution: int = Field(default=8, ge=1, le=1024, description="height and width in pixels; ignored by 2-D data")
     channels: Literal[1, 3] = Field(
         default=3, description="of image folders and Parquet; the built-in sets know their own"
@@ -39,6 +45,25 @@ class Data(Settings):
     standardise: bool = Field(
         default=True, description="2-D data: networks and penalties see coordinates divided by their spread"
     )
+    image_column: str = Field(default="image", description="of Parquet: encoded images, or paths of image files")
+    label_column: str = Field(default="label", description="of Parquet: classes, by name or number; may be missing")
+
+    @field_validator("path")
+    @classmethod
+    def _known_place(cls, path: str | tuple[str, ...] | None, info: ValidationInfo) -> str | tuple[str, ...] | None:
+        """Of our own readers; what a path means to a reader from outside, it knows itself."""
+        if path is None or info.data.get("name") not in ("images", "parquet"):
+            return path
+        if isinstance(path, str):
+            return place(path)
+        if info.data["name"] == "images" or not path:
+            raise ValueError("give one folder; a list is for Parquet" if path else "is an empty list")
+        return tuple(map(place, path))
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """``path`` as a list."""
+        return (self.path,) if isinstance(self.path, str) else self.path or ()
 
 
 class Model(Settings):
@@ -130,6 +155,12 @@ class Evaluate(Settings):
     resize: int | None = Field(
         default=None, ge=1, le=1024, description="side to which images are brought for a TorchScript file"
     )
+
+    @field_validator("extractor")
+    @classmethod
+    def _known_place(cls, extractor: str) -> str:
+        head, file = TORCHSCRIPT, extractor.removeprefix(TORCHSCRIPT)
+        return extractor if file == extractor else head + place(file)
 
 
 class Health(Settings):

@@ -52,7 +52,7 @@ class GanTraining:
 
     def __init__(self, config: Config, data: Dataset, world: World) -> None:
         found = problems(config, world.size, world.device.type == "cuda")
-        refuse(list(dict.fromkeys(found + data_problems(config, len(data), data.space.classes))))
+        refuse(list(dict.fromkeys(found + data_problems(config, len(data), data.space.classes, data.unlabelled))))
         self.config, self.settings, self.world = config, config.train, world
         self.loss: Loss = lookup(LOSSES, config.train.loss, "train.loss")
         self.examples = data.train.to(world.device)

@@ -11,14 +11,20 @@ from pathlib import Path
 from orchestrator.artifacts.directory import DirectoryStore
 from orchestrator.artifacts.s3 import S3Store
 from orchestrator.artifacts.store import Store
+from orchestrator.errors import UserError
+from trainers.places import place
 
 __all__ = ["Store", "open_store"]
 
 
 def open_store(url: str, default: Path) -> Store:
     """``auto`` is the folder ``default``; ``s3://bucket/prefix`` finds its endpoint and keys in the environment
-    (``AWS_ENDPOINT_URL`` …).
+    (``AWS_ENDPOINT_URL`` …). Raises UserError for an address of any other kind.
     """
-    if url.startswith("s3://"):
-        return S3Store(url)
-    return DirectoryStore(default if url == "auto" else Path(url).expanduser().resolve())
+    if url == "auto":
+        return DirectoryStore(default)
+    try:
+        where = place(url)
+    except ValueError as error:
+        raise UserError(f"artifacts.url: {error}") from None
+    return S3Store(where) if where.startswith("s3://") else DirectoryStore(Path(where))

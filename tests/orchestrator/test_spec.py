@@ -258,3 +258,26 @@ def test_batches_that_ranks_can_not_share_are_found_inside_an_interval(lines: li
     else:
         (problem,) = problems(text)
         assert problem.endswith(says) and problem.startswith("sweep.yaml:10: search.space.train.")
+
+
+def test_what_a_file_names_is_found_from_where_it_was_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "sweeps" / "sweep.yaml"
+    file.parent.mkdir()
+    file.write_text(
+        GOOD.replace("data: {name: digits", "data: {name: images, path: pics")
+        + "artifacts: {url: kept}\ntracking: {uri: 'sqlite:///runs.db'}\n"
+    )
+    with pytest.raises(SettingsError, match=rf"sweep\.yaml:3: data\.path: there is no {tmp_path}/pics"):
+        load(file, ["evaluate.extractor=torchscript:/nowhere.pt"], here=True)
+    (tmp_path / "pics").mkdir()
+    stored = load(file, here=True).to_yaml()
+    monkeypatch.chdir("/")
+    sweep = loads(stored, "home/sweep.yaml")
+    assert (sweep.data.path, sweep.artifacts.url) == (f"{tmp_path}/pics", f"{tmp_path}/kept")
+    assert sweep.tracking.uri == f"sqlite:///{tmp_path}/runs.db"
+
+
+def test_an_address_of_an_unknown_kind_is_one_problem() -> None:
+    (problem,) = problems(GOOD + "artifacts: {url: 's3a://bucket/gan'}\n")
+    assert problem.startswith("sweep.yaml:15: artifacts.url: s3a://… leads nowhere") and "Hadoop's word" in problem

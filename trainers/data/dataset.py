@@ -97,7 +97,8 @@ class Dataset:
     """Training and test examples. Nothing of ``test`` is ever trained on.
 
     ``blocks``, where given, are the numbers of consecutive training rows that are read together; ``digest`` tells such
-    a set from another without reading it. ``notes`` are sentences for the user: what was skipped or left aside.
+    a set from another without reading it. ``notes`` are sentences for the user: what was skipped or left aside;
+    ``unlabelled`` says why there are no labels, where that is odd.
     """
 
     WINDOW: ClassVar[int] = 8  # blocks that are shuffled into each other
@@ -109,6 +110,7 @@ class Dataset:
     blocks: tuple[int, ...] = ()
     digest: str | None = None
     notes: tuple[str, ...] = ()
+    unlabelled: str = ""
 
     def __len__(self) -> int:
         return len(self.train)

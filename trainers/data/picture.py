@@ -9,32 +9,62 @@
 from __future__ import annotations
 
 import io
-import logging
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from trainers.config import Data
 from trainers.errors import DataError
 
-log = logging.getLogger(__name__)
-
 Pixels = NDArray[np.uint8]
-BROKEN = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+Source = bytes | Callable[[], bytes]  # an encoded image, or what reads one
+
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What undoes each way in which a camera was held, by EXIF's number."""
 
 
-def pixels(data: bytes, settings: Data) -> Pixels:
+def pixels(source: Source, settings: Data) -> Pixels:
     """Encoded image to uint8 (C, resolution, resolution). Raises DataError where it cannot be read."""
     try:
-        with Image.open(io.BytesIO(data)) as opened:
-            picture = _eight_bits(ImageOps.exif_transpose(opened)).convert("RGB" if settings.channels == 3 else "L")
+        with Image.open(io.BytesIO(source if isinstance(source, bytes) else source())) as opened:
+            return _square(_eight_bits(_upright(opened)), settings)
+    except (DataError, MemoryError):
+        raise
     except UnidentifiedImageError as error:
         raise DataError("not an image of any known format") from error
-    except BROKEN as error:
-        raise DataError(f"broken image ({error})") from error
+    except OSError as error:
+        raise DataError(f"broken image ({error.strerror or error})") from error
+    except Exception as error:  # decoders raise whatever they come upon; it is this one file's fault
+        raise DataError(f"broken image ({type(error).__name__}: {error})") from error
+
+
+def shown(path: str | os.PathLike[str]) -> str:
+    """A path as text that can be printed and stored, also where its bytes are not UTF-8."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def variety(values: Pixels) -> list[str]:
+    """What there is to say of pictures (n, C, H, W) that repeat each other. Raises DataError where all are the same."""
+    different = len({hash(picture.tobytes()) for picture in values})
+    if different == 1:
+        raise DataError(f"data.path: all {len(values):,} pictures are the same; there is nothing to learn from one")
+    return [f"only {different:,} of {len(values):,} pictures are different"] if different < len(values) / 2 else []
+
+
+def _square(picture: Image.Image, settings: Data) -> Pixels:
+    picture = picture.convert("RGB" if settings.channels == 3 else "L")
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
     size = (settings.resolution, settings.resolution)
@@ -43,36 +73,52 @@ def pixels(data: bytes, settings: Data) -> Pixels:
 
 
 class Skipped:
-    """Counts what could not be read, and gives up where it becomes too much to pass over silently."""
+    """Names what could not be read, and gives up where it becomes too much to pass over."""
+
+    NAMED = 3  # in a note
 
     def __init__(self, settings: Data, total: int) -> None:
-        self.limit = int(settings.max_broken * total)
-        self.places: set[str] = set()
+        self.total, self.limit = total, int(settings.max_broken * total)
+        self.reasons: dict[str, str] = {}
 
-    def add(self, place: str, error: DataError) -> None:
-        """Passes over the image at ``place``, which counts once however often it is met. Raises DataError beyond
+    def add(self, place: str, error: DataError) -> bool:
+        """Passes over the image at ``place``; whether it is met for the first time. Raises DataError beyond
         ``data.max_broken`` of all images.
         """
-        if place in self.places:
-            return
-        self.places.add(place)
-        count = len(self.places)
-        if count > self.limit:
+        if place in self.reasons:
+            return False
+        self.reasons[place] = str(error)
+        if len(self.reasons) > self.limit:
             raise DataError(
-                f"{place}: {error}; {count} broken images are more than data.max_broken allows ({self.limit}): "
-                "mend or remove them, or raise data.max_broken"
+                f"{self._first()}; {len(self.reasons)} broken images are more than data.max_broken allows "
+                f"({self.limit} of {self.total}): mend or remove them, or raise data.max_broken"
             ) from error
-        log.warning("%s: %s; skipped (%d so far, %d allowed)", place, error, count, self.limit)
+        return True
+
+    @property
+    def notes(self) -> list[str]:
+        """The first few by name, and how many there are."""
+        return [f"{len(self.reasons)} of {self.total:,} images skipped: {self._first()}"] if self.reasons else []
+
+    def _first(self) -> str:
+        first = [f"{place}: {reason}" for place, reason in list(self.reasons.items())[: self.NAMED]]
+        return "; ".join(first) + ("; …" if len(self.reasons) > self.NAMED else "")
 
 
-def readable(images: Iterable[tuple[str, bytes, Any]], settings: Data, total: int) -> Iterator[tuple[Pixels, Any]]:
-    """Pixels and label of each (place, encoded image, label) that can be read; the others are counted and skipped."""
-    skipped = Skipped(settings, total)
-    for place, data, label in images:
+def readable(
+    images: Iterable[tuple[str, Source, Any]], settings: Data, skipped: Skipped
+) -> Iterator[tuple[Pixels, Any]]:
+    """Pixels and label of each (place, image, label) that can be read; the others go to ``skipped``."""
+    for place, source, label in images:
         try:
-            yield pixels(data, settings), label
+            yield pixels(source, settings), label
         except DataError as error:
             skipped.add(place, error)
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    turn = UPRIGHT.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    return picture if turn is None else picture.transpose(turn)
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:

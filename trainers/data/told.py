@@ -20,10 +20,10 @@ def _classes(data: Dataset) -> str:
     if counts is None:
         return "no labels"
     classes = data.space.classes
-    each = counts.tolist()
+    each = [*counts.tolist(), *[0] * (classes - len(counts))]  # the last classes may have no example
     names = data.space.names or tuple(map(str, range(classes)))
     told = [f"{name} ({count:,})" for name, count in zip(names[:NAMED], each, strict=False)]
-    empty = classes - sum(count > 0 for count in each)
+    empty = each.count(0)
     return f"{classes:,} classes: {', '.join(told)}{', …' if classes > NAMED else ''}" + (
         f"; {empty} of them without an example" if empty else ""
     )

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainers.config import Evaluate
+from trainers.config import TORCHSCRIPT, Evaluate
 from trainers.data import Dataset
 from trainers.data.digits import split_digits
 from trainers.metrics.digits_cnn import DigitsCNN, load_digits_cnn
-from trainers.metrics.torchscript import PREFIX, load_torchscript
+from trainers.metrics.torchscript import load_torchscript
 from trainers.randomness import normal
 from trainers.registry import lookup
 from trainers.world import World
@@ -80,9 +80,9 @@ def build(settings: Evaluate, dataset: Dataset, world: World) -> Extractor:
     Every rank of ``world`` calls it, since one may have to wait for another. Raises UnusableSettingError.
     """
     name = settings.extractor
-    if name.startswith(PREFIX):
+    if name.startswith(TORCHSCRIPT):
         net, digest = load_torchscript(settings, dataset.space)
-        return Extractor(Path(name.removeprefix(PREFIX)).name, net, world.device, digest)
+        return Extractor(Path(name.removeprefix(TORCHSCRIPT)).name, net, world.device, digest)
     if name == "auto":
         name = _automatic(dataset)
     return Extractor(name, lookup(EXTRACTORS, name, "evaluate.extractor")(dataset, world), world.device)

@@ -10,18 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import io
-from pathlib import Path
 
-import pyarrow.fs as fs
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainers.config import Evaluate
+from trainers.config import TORCHSCRIPT, Evaluate
 from trainers.data import Space
 from trainers.errors import UnusableSettingError
-
-PREFIX = "torchscript:"
+from trainers.places import opened
 
 
 class TorchScriptExtractor(nn.Module):
@@ -49,7 +46,7 @@ def load_torchscript(settings: Evaluate, space: Space) -> tuple[nn.Module, str]:
 
     Raises UnusableSettingError where the file is missing, is not the one promised, or gives something else than (n, d).
     """
-    place = settings.extractor.removeprefix(PREFIX)
+    place = settings.extractor.removeprefix(TORCHSCRIPT)
     data = _read(place)
     digest = hashlib.sha256(data).hexdigest()
     if settings.extractor_sha256 != digest:
@@ -71,9 +68,7 @@ def load_torchscript(settings: Evaluate, space: Space) -> tuple[nn.Module, str]:
 def _read(place: str) -> bytes:
     """A file here, or an object under ``s3://`` (endpoint and keys from the environment)."""
     try:
-        if not place.startswith("s3://"):
-            return Path(place).read_bytes()
-        files, path = fs.FileSystem.from_uri(place)
+        files, path = opened(place)
         with files.open_input_file(path) as file:
             return bytes(file.read())
     except OSError as error:
