@@ -219,7 +219,9 @@ def sample(
         "samples.png"
     ),
     seed: Annotated[int, typer.Option(help="Of the first sample; the next ones count up.")] = 0,
-    label: Annotated[int | None, typer.Option(help="Class, for a conditional generator.", show_default=False)] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Class of a conditional generator, by name or number.", show_default=False)
+    ] = None,
     home: HomeDir = HOME,
 ) -> None:
     """Draw samples from a promoted generator or a checkpoint."""

@@ -142,7 +142,7 @@ def _choice(chosen: Candidate, candidates: Sequence[Candidate]) -> dict[str, str
 
 def _tags(ledger: Ledger, candidate: Candidate, refused: list[str], forced_reason: str | None) -> dict[str, str]:
     """The evidence that stays with the version. Never empty values: some registries drop them."""
-    objective = ledger.sweep.objective
+    objective, data = ledger.sweep.objective, load(ledger.sweep.data)
     tags = {
         "gansweep.sweep": ledger.sweep.name,
         "gansweep.trial": str(candidate.trial),
@@ -150,8 +150,9 @@ def _tags(ledger: Ledger, candidate: Candidate, refused: list[str], forced_reaso
         "gansweep.checkpoint": candidate.checkpoint or "",
         "gansweep.verdict": candidate.verdict,
         "gansweep.objective": f"{objective.direction} {objective.metric}",
-        "gansweep.data.fingerprint": load(ledger.sweep.data).fingerprint,
+        "gansweep.data.fingerprint": data.fingerprint,
     }
+    tags |= {"gansweep.data.classes": ", ".join(data.space.names)[:1_000]} if data.space.names else {}
     tags |= {"gansweep.score": f"{candidate.score:.6g}"} if candidate.score is not None else {}
     tags |= {f"gansweep.measured.{part}": str(value) for part, value in ledger.provenance.items()}
     tags |= {f"gansweep.metric.{name}": f"{value:.6g}" for name, value in candidate.metrics.items()}

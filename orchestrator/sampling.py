@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from orchestrator.errors import UserError
 
 
-def sample(source: str, number: int, output: Path, seed: int, label: int | None, uri: str) -> tuple[int, ...]:
+def sample(source: str, number: int, output: Path, seed: int, label: str | None, uri: str) -> tuple[int, ...]:
     """Write ``number`` examples, of seeds ``seed``, ``seed`` + 1, …, to ``output`` (.png or .npy); returns the shape of
     one.
     """
@@ -31,16 +31,17 @@ def sample(source: str, number: int, output: Path, seed: int, label: int | None,
     return made.shape[1:]
 
 
-def _made(source: str, seeds: NDArray[np.int64], label: int | None, uri: str) -> NDArray[Any]:
+def _made(source: str, seeds: NDArray[np.int64], label: str | None, uri: str) -> NDArray[Any]:
     if source.startswith(("models:/", "runs:/")):
         from orchestrator.registry.models import sample as from_registry
 
         return from_registry(uri, source, seeds, label)
     if not Path(source).is_dir():
         raise UserError(f"{source} is neither a registered model (models:/NAME@ALIAS) nor a checkpoint folder")
+    from trainers.sample import class_numbers
     from trainers.sample import sample as from_generator
-    from trainers.state import load_generator
+    from trainers.state import load_generator, load_space
 
     config, generator = load_generator(Path(source))
-    labels = None if label is None else np.full_like(seeds, label)
+    labels = None if label is None else class_numbers([label] * len(seeds), config, load_space(Path(source)))
     return from_generator(generator, config, seeds, labels)

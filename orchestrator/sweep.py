@@ -122,7 +122,7 @@ def rollback(name: str, model: str, alias: str, home: Home) -> dict[str, Any]:
     return run(tracking_uri(find(name, home)[0], home), model, alias)
 
 
-def sample(source: str, number: int, output: Path, seed: int, label: int | None, home: Home) -> tuple[int, ...]:
+def sample(source: str, number: int, output: Path, seed: int, label: str | None, home: Home) -> tuple[int, ...]:
     """Draw ``number`` samples from a registered model or a checkpoint folder into a picture or an array; returns the
     shape of one.
     """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,11 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trainers.config import Config
+from trainers.data.dataset import Space
+from trainers.errors import UnusableSettingError
 from trainers.randomness import normal
 
 # Batches are always full: the last bits of a matrix product depend on its shape, and an example must not depend on its
 # neighbours.
 BATCH = 32
+NAMED = 20  # classes that a message names
 
 
 @torch.no_grad()
@@ -35,6 +40,30 @@ def sample(
         made = generator(torch.cat(latents).to(device), classes) if latents else _nothing(generator, config, device)
         pieces.append(to_arrays(made[: len(chosen)]))
     return np.concatenate(pieces)
+
+
+def class_numbers(labels: Iterable[Any], config: Config, space: Space) -> NDArray[np.int64]:
+    """Numbers of classes that are given by name, or by number where they are not called by other numbers.
+
+    Raises UnusableSettingError where there is no such class, or the generator is not conditional.
+    """
+    if not (config.model.conditional and space.classes):
+        raise UnusableSettingError("label: this generator is not conditional; leave the label out")
+    given = [str(label) for label in labels]
+    numbers = {label: _class_number(label, space) for label in set(given)}
+    return np.array([numbers[label] for label in given], dtype=np.int64)
+
+
+def _class_number(label: str, space: Space) -> int:
+    names = space.names or tuple(map(str, range(space.classes)))
+    if label in names:
+        return names.index(label)
+    if label.isdecimal() and int(label) < space.classes and not all(name.isdecimal() for name in names):
+        return int(label)
+    close = difflib.get_close_matches(label, names, n=1)
+    known = f"{', '.join(names[:NAMED])}{', …' if len(names) > NAMED else ''}"
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise UnusableSettingError(f"label: {label!r} is none of the {space.classes} classes ({known}){hint}")
 
 
 def to_arrays(examples: Tensor) -> NDArray[Any]:

@@ -51,16 +51,13 @@ def load(folder: Path, only: str | None = None) -> Checkpoint:
     files = {name: content(folder, name, manifest) for name in wanted}
     state = json.loads(files.pop("state.json"))
     tensors = {name.removesuffix(".safetensors"): read_tensors(data) for name, data in files.items()}
-    space = manifest["space"]
-    space["shape"], space["centers"] = tuple(space["shape"]), tuple(map(tuple, space["centers"]))
-    space["names"] = tuple(space.get("names", ()))
-    return Checkpoint(Config.model_validate(manifest["config"]), Space(**space), manifest["images"], tensors, state)
+    return Checkpoint(Config.model_validate(manifest["config"]), _space(manifest), manifest["images"], tensors, state)
 
 
 def load_generator(folder: Path, ema: bool = True) -> tuple[Config, nn.Module]:
     """The generator of a checkpoint, in eval mode on the CPU, and the settings it was trained with.
 
-    ``ema`` chooses the averaged weights. The module's ``space`` says what it makes. A network of one's own is imported
+    ``ema`` chooses the averaged weights; ``load_space`` says what it makes. A network of one's own is imported
     by the dotted path that the checkpoint names: one from a stranger is code. Raises CheckpointError.
     """
     name = "generator_ema" if ema else "generator"
@@ -68,6 +65,11 @@ def load_generator(folder: Path, ema: bool = True) -> tuple[Config, nn.Module]:
     generator = build_generator(checkpoint.config.model, checkpoint.space)
     generator.load_state_dict(checkpoint.tensors[name])
     return checkpoint.config, generator.requires_grad_(False).eval()
+
+
+def load_space(folder: Path) -> Space:
+    """What a checkpoint's generator makes, and what its classes are called. Raises CheckpointError."""
+    return _space(facts(folder))
 
 
 def newest(folder: Path) -> Path | None:
@@ -83,6 +85,13 @@ def newest(folder: Path) -> Path | None:
             continue
         return candidate
     return None
+
+
+def _space(manifest: Mapping[str, Any]) -> Space:
+    """Names of classes are missing from checkpoints before 0.2."""
+    told = dict(manifest["space"])
+    told |= {"shape": tuple(told["shape"]), "centers": tuple(map(tuple, told["centers"]))}
+    return Space(**told | {"names": tuple(told.get("names", ()))})
 
 
 def _plain(group: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -22,13 +22,18 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, Schema, TensorSpec
+from mlflow.types.schema import AnyType
 from numpy.typing import NDArray
 
 import trainers
 from orchestrator.errors import UserError, WorkError
+from trainers.data import Space
+from trainers.sample import class_numbers
 
 NEEDS = ("torch", "safetensors", "numpy", "pydantic", "PyYAML", "pillow", "pyarrow", "scikit-learn", "pandas")
 """What serving a generator imports; pinned in the model, since MLflow's own inference takes ten seconds and guesses."""
+
+NAME_OR_NUMBER = AnyType()  # type: ignore[no-untyped-call]
 
 SAFE = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
@@ -79,18 +84,34 @@ def rollback(uri: str, model: str, alias: str) -> dict[str, Any]:
         return _document(uri, model, alias, before, client.get_model_version(model, before).tags, new=True)
 
 
-def sample(uri: str, model_uri: str, seeds: NDArray[np.int64], label: int | None) -> NDArray[Any]:
+def sample(uri: str, model_uri: str, seeds: NDArray[np.int64], label: str | None) -> NDArray[Any]:
     """One example per seed from a registered generator, through the same face that serves it anywhere."""
     with _registry(uri):
         loaded = mlflow.pyfunc.load_model(model_uri)
-    table = {"seed": seeds} if label is None else {"seed": seeds, "label": np.full_like(seeds, label)}
-    made: NDArray[Any] = loaded.predict(pd.DataFrame(table))
+    table = pd.DataFrame({"seed": seeds})
+    if label is not None:
+        table["label"] = _known(label, loaded.unwrap_python_model())
+    made: NDArray[Any] = loaded.predict(table)
     return made
+
+
+def _known(label: str, served: Any) -> int | str:
+    """A label that the model knows: its name, or its number where the classes have no names."""
+    space = getattr(served, "space", None)
+    if space is None and not label.isdecimal():
+        raise UserError(f"label: {label!r} is no number, and this model was registered before classes had names")
+    (number,) = class_numbers([label], served.config, space or Space((), int(label) + 1))
+    return space.names[number] if space and space.names else int(number)
 
 
 def _publish(client: MlflowClient, model: str, run_id: str, evidence: Evidence) -> ModelVersion:
     manifest = json.loads((evidence.generator / "manifest.json").read_text())
-    shape, conditional = manifest["space"]["shape"], manifest["space"]["classes"] > 0
+    space = manifest["space"]
+    conditional = space["classes"] > 0 and manifest["config"]["model"]["conditional"]
+    example = pd.DataFrame({"seed": np.arange(4, dtype=np.int64)})
+    if conditional:
+        names = space.get("names") or range(space["classes"])
+        example["label"] = [names[number % len(names)] for number in range(4)]
     artifacts = {"generator": str(evidence.generator), "sweep": str(evidence.sweep_file)}
     if evidence.samples:
         artifacts["samples"] = str(evidence.samples)
@@ -102,8 +123,8 @@ def _publish(client: MlflowClient, model: str, run_id: str, evidence: Evidence) 
                 python_model=str(Path(__file__).with_name("served.py")),
                 artifacts=artifacts,
                 code_paths=[str(Path(trainers.__file__).parent)],
-                signature=_signature(shape, conditional),
-                input_example=pd.DataFrame({"seed": np.arange(4, dtype=np.int64)}),
+                signature=_signature(space["shape"], conditional),
+                input_example=example,
                 pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in NEEDS],
                 metadata=dict(evidence.tags),
             )
@@ -119,7 +140,7 @@ def _publish(client: MlflowClient, model: str, run_id: str, evidence: Evidence) 
 def _signature(shape: list[int], conditional: bool) -> ModelSignature:
     inputs: list[ColSpec | TensorSpec] = [
         ColSpec("long", "seed"),
-        *([ColSpec("long", "label", required=False)] if conditional else []),
+        *([ColSpec(NAME_OR_NUMBER, "label", required=False)] if conditional else []),
     ]
     if len(shape) == 3:
         channels, height, width = shape

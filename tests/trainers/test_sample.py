@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from tests.trainers.small import config
 from trainers.data import Space
+from trainers.errors import UnusableSettingError
 from trainers.models import build_generator
 from trainers.pictures import draw, image_grid, scatter
-from trainers.sample import sample, to_arrays
+from trainers.sample import class_numbers, sample, to_arrays
 
 SPACE = Space((3, 16, 16), classes=4)
 
@@ -37,6 +40,20 @@ def test_labels_decide_and_are_drawn_by_the_seed_where_missing() -> None:
     assert len({image.tobytes() for image in made}) == 4
     (drawn,) = sample(generator, settings, seeds[:1])
     assert drawn.tobytes() in {image.tobytes() for image in made}
+
+
+def test_classes_are_given_by_name_or_number_and_numbers_that_are_names_come_first() -> None:
+    conditional, named = config(model={"conditional": True}), replace(SPACE, names=("cat", "dog", "1", "cow"))
+    assert class_numbers(["dog", 3, "1", np.int64(0)], conditional, named).tolist() == [1, 3, 2, 0]
+    assert class_numbers(["3", 0], conditional, SPACE).tolist() == [3, 0]
+    from_one = replace(SPACE, names=("1", "2", "3", "4"))
+    assert class_numbers([1, 4], conditional, from_one).tolist() == [0, 3]
+    with pytest.raises(UnusableSettingError, match=r"'0' is none of the 4 classes \(1, 2, 3, 4\)"):
+        class_numbers([0], conditional, from_one)
+    with pytest.raises(UnusableSettingError, match=r"'4' is none of the 4 classes \(0, 1, 2, 3\)"):
+        class_numbers([4], conditional, SPACE)
+    with pytest.raises(UnusableSettingError, match="not conditional; leave the label out"):
+        class_numbers([0], config(), SPACE)
 
 
 def test_no_seeds_give_no_samples() -> None:

@@ -1,0 +1,88 @@
+"""Classes have names from the data set to the registered model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from orchestrator.registry.models import SAFE, Evidence, promote, sample
+from orchestrator.sampling import sample as sample_to_file
+from trainers.config import Config
+from trainers.errors import UnusableSettingError
+from trainers.loop import train
+from trainers.state import load, load_space
+from trainers.world import World
+
+
+@pytest.fixture(scope="module")
+def flags(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a conditional training on a folder of boats and flags."""
+    root = tmp_path_factory.mktemp("flags")
+    for number in range(24):
+        place = root / "pictures" / ("flags" if number % 2 else "boats")
+        place.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), 10 * number).save(place / f"{number}.png")
+    config = Config.model_validate(
+        {
+            "data": {"name": "images", "path": str(root / "pictures"), "resolution": 8, "channels": 1},
+            "model": {"generator": "mlp", "discriminator": "mlp", "width": 8, "depth": 1, "conditional": True},
+            "train": {"images": 16, "batch_size": 8},
+            "evaluate": {"every_images": 16, "samples": 16, "metrics": ["fid"]},
+            "health": {"stop": "never"},
+        }
+    )
+    (report,) = train(config, World.single(), out=root)
+    assert report.checkpoint is not None
+    return report.checkpoint
+
+
+def test_a_checkpoint_knows_the_names_of_its_classes(flags: Path) -> None:
+    assert load_space(flags).names == load(flags).space.names == ("boats", "flags")
+
+
+def drawn(source: Path, label: str | None, file: Path) -> np.ndarray:
+    sample_to_file(str(source), 6, file, 0, label, "")
+    made: np.ndarray = np.load(file)
+    return made
+
+
+def test_samples_are_of_the_class_that_is_named(flags: Path, tmp_path: Path) -> None:
+    file = tmp_path / "a.npy"
+    named, numbered, other = (drawn(flags, label, file) for label in ("flags", "1", "boats"))
+    np.testing.assert_array_equal(named, numbered)
+    assert not np.array_equal(named, other)
+
+
+@pytest.mark.parametrize("label", ["falgs", "2", "-1", "99999999999999999999", ""])
+def test_an_unknown_class_is_one_message_with_those_that_there_are(flags: Path, tmp_path: Path, label: str) -> None:
+    with pytest.raises(UnusableSettingError, match=r"is none of the 2 classes \(boats, flags\)"):
+        drawn(flags, label, tmp_path / "a.npy")
+    assert not (tmp_path / "a.npy").exists()
+
+
+def test_a_registered_model_takes_names_and_numbers(
+    flags: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MLFLOW_TRACKING_URI", *SAFE):
+        monkeypatch.setenv(name, "")
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    client = mlflow.MlflowClient(uri)
+    run = client.create_run(client.create_experiment("flags", artifact_location=str(tmp_path / "artifacts")))
+    evidence = Evidence(flags, flags / "manifest.json", None, {"gansweep.run_id": "r", "gansweep.checkpoint": "c"})
+    document = promote(uri, "flags", "champion", run.info.run_id, evidence)
+    seeds = np.arange(6)
+    by_name, by_number = (sample(uri, document["uri"], seeds, label) for label in ("flags", "1"))
+    np.testing.assert_array_equal(by_name, by_number)
+    np.testing.assert_array_equal(by_name, drawn(flags, "flags", tmp_path / "a.npy"))
+    with pytest.raises(UnusableSettingError, match=r"'cats' is none of the 2 classes \(boats, flags\)"):
+        sample(uri, document["uri"], seeds, "cats")
+    served = mlflow.pyfunc.load_model(document["uri"])
+    mixed = served.predict(pd.DataFrame({"seed": seeds[:2], "label": ["flags", 1]}))
+    np.testing.assert_array_equal(mixed, by_name[:2])
+    column = next(column for column in served.metadata.get_input_schema().inputs if column.name == "label")
+    assert not column.required
