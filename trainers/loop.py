@@ -41,8 +41,11 @@ def train(
     Raises DataError, UnusableSettingError, CheckpointError; TrainerError where the ranks have drifted apart.
     """
     run = Run(config, world, shelf)
-    if resume is not None and config.health.stops(run.resume(resume)):
-        return
+    if resume is not None:
+        with state.explained(resume):
+            verdict = run.resume(resume)
+        if config.health.stops(verdict):
+            return
     while run.training.images < config.train.images:
         report = run.to_next_report()
         if out is not None and world.rank == 0:

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,26 @@ def facts(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{folder}: {MANIFEST} cannot be read ({error})") from error
     if manifest.get("sha256") != _own_hash(manifest):
         raise CheckpointError(f"{folder}: {MANIFEST} is damaged (its own checksum differs)")
-    if manifest["format"] != FORMAT:
-        raise CheckpointError(f"{folder}: format {manifest['format']}; this version reads format {FORMAT}")
+    if manifest.get("format") != FORMAT:
+        raise foreign(folder, f"its format is {manifest.get('format')}, not {FORMAT}")
     return manifest
+
+
+def foreign(folder: Path, odd: str) -> CheckpointError:
+    """That another version wrote a folder which this one can't use, as ``odd`` shows, and what to do about it."""
+    writer = json.loads((folder / MANIFEST).read_bytes()).get("version")
+    return CheckpointError(
+        f"{folder}: was written by {f'gansweep {writer}' if writer else 'an older gansweep'} and can't be used by this "
+        f"one, {own_version()} ({odd}); go on with the version that wrote it, or train anew in another place"
+    )
+
+
+def own_version() -> str:
+    """Of the installed package; a generator that is served brings its code and no package."""
+    try:
+        return version("gansweep")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def content(folder: Path, name: str, manifest: Mapping[str, Any]) -> bytes:

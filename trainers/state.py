@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from safetensors.torch import load as read_tensors
 from safetensors.torch import save as tensor_bytes
 from torch import Tensor, nn
@@ -17,7 +19,7 @@ from trainers.config import Config
 from trainers.data import Space
 from trainers.errors import CheckpointError
 from trainers.models import build_generator
-from trainers.sealed import content, facts, seal
+from trainers.sealed import content, facts, foreign, own_version, seal
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +40,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
     files = {f"{name}.safetensors": tensor_bytes(_plain(group)) for name, group in checkpoint.tensors.items()}
     files["state.json"] = json.dumps(checkpoint.state, indent=1).encode()
     config, space = checkpoint.config.model_dump(mode="json"), asdict(checkpoint.space)
-    return seal(folder, files, images=checkpoint.images, config=config, space=space)
+    return seal(folder, files, version=own_version(), images=checkpoint.images, config=config, space=space)
 
 
 def load(folder: Path, only: str | None = None) -> Checkpoint:
@@ -47,11 +49,26 @@ def load(folder: Path, only: str | None = None) -> Checkpoint:
     Raises CheckpointError where a file is missing, damaged, or of a format that this version does not know.
     """
     manifest = facts(folder)
-    wanted = ["state.json", *([f"{only}.safetensors"] if only else [n for n in manifest["files"] if n != "state.json"])]
-    files = {name: content(folder, name, manifest) for name in wanted}
-    state = json.loads(files.pop("state.json"))
-    tensors = {name.removesuffix(".safetensors"): read_tensors(data) for name, data in files.items()}
-    return Checkpoint(Config.model_validate(manifest["config"]), _space(manifest), manifest["images"], tensors, state)
+    with explained(folder):
+        names = [f"{only}.safetensors"] if only else [n for n in manifest["files"] if n != "state.json"]
+        files = {name: content(folder, name, manifest) for name in ["state.json", *names]}
+        state = json.loads(files.pop("state.json"))
+        tensors = {name.removesuffix(".safetensors"): read_tensors(data) for name, data in files.items()}
+        config = Config.model_validate(manifest["config"])
+        return Checkpoint(config, _space(manifest), manifest["images"], tensors, state)
+
+
+@contextmanager
+def explained(folder: Path) -> Iterator[None]:
+    """Whatever a checkpoint of another version lacks, or has too much, becomes a CheckpointError that says so."""
+    try:
+        yield
+    except KeyError as error:
+        raise foreign(folder, f"it has no {error}") from error
+    except (ValidationError, TypeError) as error:
+        found = error.errors()[0] if isinstance(error, ValidationError) else None
+        odd = f"{'.'.join(map(str, found['loc']))}: {found['msg']}" if found else str(error)
+        raise foreign(folder, odd) from error
 
 
 def load_generator(folder: Path, ema: bool = True) -> tuple[Config, nn.Module]:
@@ -69,7 +86,9 @@ def load_generator(folder: Path, ema: bool = True) -> tuple[Config, nn.Module]:
 
 def load_space(folder: Path) -> Space:
     """What a checkpoint's generator makes, and what its classes are called. Raises CheckpointError."""
-    return _space(facts(folder))
+    manifest = facts(folder)
+    with explained(folder):
+        return _space(manifest)
 
 
 def newest(folder: Path) -> Path | None:
@@ -88,7 +107,7 @@ def newest(folder: Path) -> Path | None:
 
 
 def _space(manifest: Mapping[str, Any]) -> Space:
-    """Names of classes are missing from checkpoints before 0.2."""
+    """Older checkpoints don't know what the classes are called."""
     told = dict(manifest["space"])
     told |= {"shape": tuple(told["shape"]), "centers": tuple(map(tuple, told["centers"]))}
     return Space(**told | {"names": tuple(told.get("names", ()))})

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from tests.trainers.small import config
 from trainers.errors import CheckpointError
 from trainers.loop import train
 from trainers.sample import sample
+from trainers.sealed import seal
 from trainers.state import load, load_generator, newest, save
 from trainers.world import World
 
@@ -87,7 +90,7 @@ def test_a_later_format_is_refused_in_words(trained: Path, tmp_path: Path, monke
     monkeypatch.setattr("trainers.sealed.FORMAT", 2)
     checkpoint = load_later(trained, tmp_path)
     monkeypatch.undo()
-    with pytest.raises(CheckpointError, match="format 2; this version reads format 1"):
+    with pytest.raises(CheckpointError, match=r"its format is 2, not 1\); go on with the version that wrote it"):
         load(checkpoint)
 
 
@@ -112,3 +115,49 @@ def test_the_generator_alone_can_be_loaded_and_sampled(trained: Path) -> None:
     seeds = np.arange(3)
     assert sample(averaged, settings, seeds).shape == (3, 8, 8, 1)
     assert not torch.equal(next(averaged.parameters()), next(latest.parameters()))
+
+
+def rewritten(folder: Path, target: Path, change: Callable[[dict[str, Any], dict[str, Any]], object]) -> Path:
+    """A copy of a checkpoint whose manifest and state were changed, as another version would have written them."""
+    manifest, told = (json.loads((folder / name).read_text()) for name in ("manifest.json", "state.json"))
+    change(manifest, told)
+    files = {name: (folder / name).read_bytes() for name in manifest["files"]} | {
+        "state.json": json.dumps(told).encode()
+    }
+    for name in ("files", "sha256", "format"):
+        manifest.pop(name, None)
+    return seal(target, files, **manifest)
+
+
+@pytest.mark.parametrize(
+    ("change", "odd"),
+    [
+        (lambda manifest, told: told["report"]["provenance"].pop("data"), "it has no 'data'"),
+        (lambda manifest, told: told.pop("health"), "it has no 'health'"),
+        (lambda manifest, told: manifest.pop("config"), "it has no 'config'"),
+        (lambda manifest, told: manifest["config"]["train"].update(warmth=3), "train.warmth: Extra inputs"),
+        (lambda manifest, told: manifest["space"].update(depth=3), "unexpected keyword argument 'depth'"),
+    ],
+)
+def test_a_checkpoint_of_another_version_says_which_and_what_to_do(
+    trained: Path, tmp_path: Path, change: Any, odd: str
+) -> None:
+    def older(manifest: dict[str, Any], told: dict[str, Any]) -> None:
+        change(manifest, told)
+        manifest["version"] = "0.0.7"
+
+    folder = rewritten(trained / "160", tmp_path / "160", older)
+    with pytest.raises(
+        CheckpointError, match=r"was written by gansweep 0\.0\.7 and can't be used by this one"
+    ) as caught:
+        list(train(config(), World.single(), folder))
+    assert odd in str(caught.value) and "train anew in another place" in str(caught.value)
+
+
+def test_a_checkpoint_from_before_versions_and_names_of_classes_still_loads(trained: Path, tmp_path: Path) -> None:
+    def older(manifest: dict[str, Any], told: dict[str, Any]) -> None:
+        del manifest["version"], manifest["space"]["names"]
+
+    folder = rewritten(trained / "160", tmp_path / "160", older)
+    assert load(folder).space == load(trained / "160").space
+    assert [report.images for report in train(config(), World.single(), folder)] == [320]
