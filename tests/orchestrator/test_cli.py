@@ -334,6 +334,12 @@ def test_a_plan_as_json(gansweep: Terminal):
     assert answer.status == 0 and "7" in json.dumps(answer.document)
 
 
+def test_a_plan_warns_beside_its_document(gansweep: Terminal):
+    answer = gansweep.type("plan", SWEEP, "--set", "rungs.first_images=20_000", "--json")
+    assert answer.status == 0 and answer.document
+    assert answer.err.startswith("warning: rungs.first_images: trials are first compared after 20,000 images")
+
+
 def test_an_error_leaves_no_document(gansweep: Terminal):
     answer = gansweep.type("status", "digist", "--json")
     assert (answer.status, answer.out) == (2, "")
