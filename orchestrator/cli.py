@@ -76,7 +76,8 @@ def plan(file: File, overrides: Set = None, as_json: Json = False) -> None:
     from orchestrator import show, spec
 
     sweep = spec.load(file, overrides or (), here=True)
-    _warn(sweep)
+    for name, message in spec.warnings(sweep):
+        print(f"warning: {name}: {message}", file=sys.stderr)
     _print_json(show.plan_document(sweep)) if as_json else show.plan(sweep)
 
 
@@ -99,7 +100,6 @@ def submit(
 
     given = [*(overrides or ()), *([f"name={name}"] if name else ()), *([f"search.trials={trials}"] if trials else ())]
     sweep = spec.load(file, given, here=address is None)
-    _warn(sweep)
     if address and address.startswith("http"):
         _submit_job(sweep, address, detach)
         return
@@ -334,13 +334,6 @@ def _run(work: Callable[[Home, Any], Any], name: str, home: Path, as_json: bool)
         show.ending(document, story.notes(name, at), outcome, story.grid_of(name, at), home)
     if outcome.state in ("interrupted", "stopped"):
         raise typer.Exit(130 if outcome.state == "interrupted" else 0)
-
-
-def _warn(sweep: Sweep) -> None:
-    from orchestrator.spec import warnings
-
-    for name, message in warnings(sweep):
-        print(f"warning: {name}: {message}", file=sys.stderr)
 
 
 def _submit_job(sweep: Sweep, address: str, detach: bool) -> None:

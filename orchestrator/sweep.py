@@ -28,7 +28,7 @@ from orchestrator.execution.environment import prepare
 from orchestrator.execution.order import GangSpec
 from orchestrator.paths import Home, SweepPaths, samples_key, trial_key
 from orchestrator.search.ledger import Ledger, SweepState
-from orchestrator.spec import Sweep, loads
+from orchestrator.spec import Sweep, loads, warnings
 from orchestrator.status import describe, driving, is_driven
 from orchestrator.tracking.recorder import Recorder, Target, check, runs_page
 from orchestrator.tracking.server import embedded
@@ -53,6 +53,8 @@ def submit(sweep: Sweep, home: Home, progress: Progress, address: str | None = N
         beside = paths.spec.with_suffix(".new")
         beside.write_text(sweep.to_yaml())
         beside.replace(paths.spec)
+        for name, message in warnings(sweep):
+            progress.note(f"warning: {name}: {message}")
         return _run(ledger, home, paths, progress, address)
 
 
