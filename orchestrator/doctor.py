@@ -97,7 +97,6 @@ def _ray(home: Home, resources: Resources) -> str:
 
 
 def _data(sweep: Sweep) -> str:
-    from trainers.data import load
+    from trainers.data import describe, load
 
-    data = load(sweep.data)
-    return f"{data.name}: {len(data)} training examples of shape {'x'.join(map(str, data.space.shape))}"
+    return "; ".join(describe(load(sweep.data)))

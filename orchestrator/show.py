@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
@@ -134,14 +135,17 @@ def promoted(document: dict[str, Any]) -> None:
 
 
 def packed(result: Packed, target: str) -> None:
-    """What ``data import`` wrote, and the setting that trains on it."""
+    """What ``data import`` wrote and passed over, and the setting that trains on it."""
     skipped = f", {result.broken} unreadable skipped" if result.broken else ""
     console.print(f"{result.images:,} images in {len(result.shards)} shards{skipped}", style="bold green")
+    for note in result.notes:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
     if result.classes:
-        console.print("classes: " + ", ".join(f"{number} {name}" for number, name in enumerate(result.classes)))
-    console.print(
-        f"train on them: data: {{name: parquet, path: {target}, resolution: 64, channels: 3}}", soft_wrap=True
-    )
+        classes = ", ".join(f"{number} {name}" for number, name in enumerate(result.classes))
+        console.print(f"classes: {classes}", markup=False, highlight=False, soft_wrap=True)
+    setting = {"data": {"name": "parquet", "path": target, "resolution": 64, "channels": 3}}
+    line = yaml.safe_dump(setting, default_flow_style=True, sort_keys=False, width=10_000, allow_unicode=True)
+    console.print(f"train on them: {line.strip()[1:-1]}", markup=False, soft_wrap=True)
 
 
 def findings(found: Sequence[Finding]) -> None:

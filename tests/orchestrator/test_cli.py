@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from PIL import Image
 
 from orchestrator import cli
@@ -140,6 +141,15 @@ def test_a_folder_becomes_shards_that_train_takes(gansweep: Terminal, pictures: 
     trained = gansweep.type("train", SWEEP, *overrides, "--out", str(tmp_path / "out"), "--json")
     assert trained.status == 0, trained.err
     assert json.loads(trained.out)["images"] == 16
+
+
+def test_what_is_not_packed_is_named(gansweep: Terminal, pictures: Path, tmp_path: Path):
+    (pictures / "fog" / "[bad].png").write_bytes(b"no picture")
+    answer = gansweep.type("data", "import", str(pictures), str(tmp_path / "a, b"), "--max-broken", "0.1")
+    assert answer.status == 0
+    assert f"1 of 13 images skipped: {pictures}/fog/[bad].png: not an image of any known format" in answer.out
+    printed = answer.out[answer.out.index("data: {") :]
+    assert yaml.safe_load(printed)["data"]["path"] == str(tmp_path / "a, b")
 
 
 def test_shards_are_not_mixed_and_nothing_is_not_packed(gansweep: Terminal, pictures: Path, tmp_path: Path):
