@@ -200,9 +200,14 @@ def test_packed_shards_hold_the_same_pictures_as_the_folder(folder: Path, tmp_pa
 
 
 def test_shards_go_to_object_storage_and_come_back(folder: Path, s3: Any) -> None:
-    packed = pack(folder, f"{s3.url}/pictures")
-    data = load.__wrapped__(settings(f"{s3.url}/pictures"))
-    assert packed.images == len(data.train) + len(data.test) == 40
+    packed = pack(folder, f"{s3.url}/my faces #1")
+    for place in ("my faces #1", "my faces #1/part-*.parquet", "my faces #1/part-00000.parquet"):
+        data = load.__wrapped__(settings(f"{s3.url}/{place}"))
+        assert packed.images == len(data.train) + len(data.test) == 40
+    with pytest.raises(DataError, match="holds 1 shards already"):
+        pack(folder, f"{s3.url}/my faces #1")
+    with pytest.raises(DataError, match="cannot be read as Parquet"):
+        load.__wrapped__(settings(f"{s3.url}/other faces"))
 
 
 @pytest.fixture
