@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> User:
     user = User(tmp_path_factory.mktemp("user"))
     sweep = user.start("submit", str(user.file))
     assert sweep.stdout is not None
-    for line in sweep.stdout:
-        if "images/s" in line:
-            break
+    before = list(takewhile(lambda line: "images/s" not in line, sweep.stdout))
+    assert any(line.startswith("warning: rungs.first_images: ") for line in before)
     sweep.send_signal(signal.SIGINT)
     output = sweep.communicate(timeout=120)[0]
     assert sweep.returncode == 130, output
