@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -23,6 +24,7 @@ from orchestrator.estimate import Estimate, estimate, parameters, stages
 from orchestrator.search.effort import Confirming, confirming
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.trial import Leg, Trial
+from orchestrator.secrets import without_secrets
 from orchestrator.spec import Sweep, counted
 from orchestrator.status import rows
 from orchestrator.sweep import Outcome
@@ -79,14 +81,15 @@ def sweeps(documents: Sequence[dict[str, Any]]) -> None:
 
 
 def plan_document(sweep: Sweep) -> dict[str, Any]:
-    document = {"sweep": sweep.model_dump(mode="json", by_alias=True), "estimate": estimate(sweep).__dict__}
+    resolved = json.loads(without_secrets(json.dumps(sweep.model_dump(mode="json", by_alias=True))))
+    document = {"sweep": resolved, "estimate": estimate(sweep).__dict__}
     costs = [{"name": name, **stage._asdict()} for name, stage in stages(sweep)]
     return {**document, "stages": costs, "parameters": parameters(sweep)}
 
 
 def plan(sweep: Sweep) -> None:
     guess = estimate(sweep)
-    console.print(sweep.to_yaml(), end="")
+    console.print(without_secrets(sweep.to_yaml()), end="")
     if counts := parameters(sweep):
         words = ", ".join(f"{player} {count:,}" for player, count in counts.items())
         console.print(f"\n[bold]parameters[/bold]  {words}")

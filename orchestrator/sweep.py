@@ -51,6 +51,7 @@ def submit(sweep: Sweep, home: Home, progress: Progress, address: str | None = N
     with driving(paths):
         ledger = Ledger.open(sweep, paths.ledger)  # refuses another search space, before the old file is replaced
         beside = paths.spec.with_suffix(".new")
+        beside.touch(mode=0o600)  # a URL in it may carry a password
         beside.write_text(sweep.to_yaml())
         beside.replace(paths.spec)
         for name, message in warnings(sweep):

@@ -26,6 +26,7 @@ from PIL import Image
 
 from orchestrator.errors import GansweepError, StoreError, UserError
 from orchestrator.paths import RunKey
+from orchestrator.secrets import without_secrets as without_secrets
 from orchestrator.tracking.events import run_key, run_name
 from orchestrator.tracking.spool import Event, Spool
 
@@ -76,13 +77,6 @@ def runs_page(server: str, sweep: str, metric: str) -> str | None:
         return None
     order = f"workflowType=machine_learning&orderByKey=metrics.%60{metric}%60&orderByAsc=true"
     return f"{server}/#/experiments/{experiment.experiment_id}/runs?{order}"
-
-
-def without_secrets(text: str) -> str:
-    """``text`` with the password or token of any URL in it blotted out."""
-    text = re.sub(r"(://[^:/@\s]*):(?!\d+(?:/|\s|$))\S+@", r"\1:***@", text)
-    text = re.sub(r"(https?://)[^:/@\s]+@", r"\1***@", text)
-    return re.sub(r"([?&](?:password|token|secret)=)[^&\s'\"]+", r"\1***", text, flags=re.IGNORECASE)
 
 
 class Recorder:

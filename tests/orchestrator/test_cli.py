@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -141,6 +142,19 @@ def test_a_folder_becomes_shards_that_train_takes(gansweep: Terminal, pictures: 
     trained = gansweep.type("train", SWEEP, *overrides, "--out", str(tmp_path / "out"), "--json")
     assert trained.status == 0, trained.err
     assert json.loads(trained.out)["images"] == 16
+
+
+def test_a_password_from_the_environment_is_not_shown(
+    gansweep: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PASSWORD", "hunter2")
+    file = tmp_path / "sweep.yaml"
+    text = Path(SWEEP).read_text()
+    assert "tracking:" in text
+    file.write_text(re.sub("tracking:.*", "tracking: {uri: 'postgresql://ann:${PASSWORD}@host/runs'}", text))
+    for answer in (gansweep.type("plan", str(file)), gansweep.type("plan", str(file), "--json")):
+        assert answer.status == 0
+        assert "hunter2" not in answer.out and "postgresql://ann:***@host/runs" in answer.out
 
 
 def test_what_is_not_packed_is_named(gansweep: Terminal, pictures: Path, tmp_path: Path):
