@@ -52,10 +52,10 @@ def _occurring(space: Mapping[str, Dimension], name: str, otherwise: int) -> Seq
     dimension = space.get(name)
     if dimension is None:
         return [otherwise]
+    if isinstance(dimension.values, range) and not dimension.when and dimension.values[0] > 0:
+        return dimension.values
     values = [value for value in dimension.values or () if isinstance(value, int) and value > 0]
-    if dimension.when:
-        return [*values, otherwise]
-    return dimension.values if isinstance(dimension.values, range) else values
+    return [*values, otherwise] if dimension.when else values
 
 
 def _together(space: Mapping[str, Dimension], size: int, packs: int) -> bool:

@@ -271,6 +271,16 @@ def test_a_folder_from_the_hub_keeps_its_splits_and_the_names_of_its_classes(
     assert sum(streamed.blocks) == 20
 
 
+@pytest.mark.parametrize("labels", [[-1] * 10, [None] * 10, ["owl"] * 10, None], ids=["none", "empty", "other", "no"])
+def test_a_test_split_without_the_classes_is_left_aside(tmp_path: Path, labels: list[Any] | None) -> None:
+    known = ["ant", "bee"] * 10 if labels == ["owl"] * 10 else [0, 1] * 10
+    write(tmp_path / "train.parquet", {"image": PICTURES[:20], "label": known})
+    write(tmp_path / "test.parquet", {"image": PICTURES[20:], **({"label": labels} if labels else {})})
+    data = parquet(tmp_path)
+    assert (data.space.classes, len(data.train), len(data.test)) == (2, 18, 2)
+    assert data.notes == ("trained on is 'train', every tenth is held out, left aside is test",)
+
+
 def test_patterns_and_lists_say_what_to_train_on(tmp_path: Path) -> None:
     columns = {"image_column": "img", "label_column": "fine_label"}
     hub(tmp_path)

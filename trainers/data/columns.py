@@ -49,12 +49,12 @@ def classes_in(column: pa.ChunkedArray, names: tuple[str, ...]) -> Classes | str
     """The classes in a label column, or why its values are none; ``names`` are those that the file's schema gives to
     the numbers from 0.
     """
-    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    kind = column.type
     if not (pa.types.is_integer(kind) or _is_text(kind) or pa.types.is_boolean(kind)):
         return f"holds {kind}; classes are integers or text"
     if column.null_count:
         return "has empty rows"
-    found = {row["values"]: row["counts"] for row in pc.value_counts(column.cast(kind)).to_pylist()}
+    found = {row["values"]: row["counts"] for row in pc.value_counts(column).to_pylist()}
     if pa.types.is_integer(kind) and min(found) < 0:
         return "has negative rows"
     if names and pa.types.is_integer(kind):

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as arrow
 import torch
 from torch import Tensor
@@ -49,6 +50,8 @@ def parquet(settings: Data) -> Dataset:
         files = parquet_files(settings.places)
         shards = Shards(settings, files.system, files.train)
         held_out = Shards(settings, files.system, files.held_out, shards.classes) if files.held_out else None
+        if held_out and not held_out.has_only(shards.classes):
+            held_out = None
     except (OSError, pa.ArrowException, TypeError) as error:
         raise DataError(f"data.path: {settings.path!r} cannot be read as Parquet: {error}") from error
     if len(shards) < TEST_SHARE:
@@ -59,7 +62,8 @@ def parquet(settings: Data) -> Dataset:
     shape = settings.channels, settings.resolution, settings.resolution
     space = Space(shape, numbered[0], names=numbered[1])
     why = "" if isinstance(classes, Classes) else classes
-    notes = [*files.notes, *([why] if why and shards.labelled else [])]
+    splits = [files.splits.told(held_out is not None)] if files.splits else []
+    notes = [*splits, *([why] if why and shards.labelled else [])]
     if (len(shards) + len(held_out or ())) * np.prod(shape) <= IN_MEMORY:
         skipped = Skipped(settings, len(shards) + len(held_out or ()))
         train, test = (_decoded(part, settings, skipped) for part in parts)
@@ -100,9 +104,20 @@ class Shards:
         column = self.settings.label_column
         if not self.labelled or not self.groups:
             return f"there is no column {column!r}; data.label_column names another"
-        tables = [g.to_table(columns=[column])[column] for g in self.groups]
-        found = classes_in(pa.chunked_array([chunk for part in tables for chunk in part.chunks]), names)
+        found = classes_in(self._labels(), names)
         return found if isinstance(found, Classes) else f"no classes: column {column!r} {found}"
+
+    def has_only(self, classes: Classes | str) -> bool:
+        """Whether each row is of one of these classes; a published test split may have no labels."""
+        if isinstance(classes, str):
+            return True
+        return self.labelled and all(value in classes.numbers for value in pc.unique(self._labels()).to_pylist())
+
+    def _labels(self) -> pa.ChunkedArray:
+        column = self.settings.label_column
+        tables = [g.to_table(columns=[column])[column] for g in self.groups]
+        labels = pa.chunked_array([chunk for part in tables for chunk in part.chunks])
+        return labels.cast(labels.type.value_type) if pa.types.is_dictionary(labels.type) else labels
 
     def digest(self) -> str:
         """What the files' footers say of their row groups: names, rows, and every column's sizes and extremes."""
