@@ -51,7 +51,7 @@ def test_bad_ends_count_among_those_who_came_and_are_never_promoted():
 
 def test_a_crash_raises_no_quota():
     """A machine that failed says nothing of the others."""
-    for crashed in (trial(1, 4.0, "crashed"), trial(1, None, "crashed", rung=0)):
+    for crashed in (trial(1, 9.0, "crashed"), trial(1, None, "crashed", rung=0)):
         assert decide([trial(0, 5.0), crashed, trial(2, 6.0)], frozenset(), RULES) == "ask"
 
 
