@@ -110,7 +110,7 @@ class Conductor:
         leg = self._legs.pop(order.prefix)
         log.error("leg %s died: %s", order.prefix, error)
         outside, hopeless = isinstance(error, StoreError | DataGoneError), isinstance(error, UntrainableError)
-        words = str(error) if outside or hopeless else _last_lines(error)
+        words = str(error)
         trial = self._ledger.fail_leg(leg, words, blame=not outside, hopeless=hopeless)
         self._dead_in_a_row += 1
         if self._dead_in_a_row >= (OUTSIDE_FAILURES_IN_A_ROW if outside else FAILURES_IN_A_ROW):
@@ -267,9 +267,3 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
-
-
-def _last_lines(error: WorkError) -> str:
-    """Class and message of what a worker raised: the end of its traceback."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " | ".join(lines[-2:])[-600:]

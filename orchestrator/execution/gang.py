@@ -26,6 +26,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from torch._C._distributed_c10d import TCPStore
 
 from orchestrator.errors import DamagedArtifactError, StoreError
+from orchestrator.execution.failure import RankError, in_words
 from orchestrator.execution.order import GangSpec
 from orchestrator.paths import statistics_key
 from trainers.config import Config
@@ -61,16 +62,18 @@ class Gang:
         """
         beginning = [other.begin.remote(config.model_dump(mode="json"), checkpoints) for other in self._others]
         self._rank0.begin(config.model_dump(mode="json"), checkpoints)
-        ray.get(beginning)
+        for other in beginning:
+            _answer(other)
 
     def advance(self) -> Report:
-        """Train to the next report. Raises what the first rank to fail raised."""
+        """Train to the next report. Raises, as a RankError, what a rank raised by itself where others only lost it."""
         advancing = [other.advance.remote() for other in self._others]
         try:
             report = self._rank0.advance()
-        except Exception as error:
-            raise _root_cause(error, advancing) from error
-        ray.get(advancing)
+        except RankError as error:
+            raise _root_cause(error, advancing) from None
+        for other in advancing:
+            _answer(other)
         assert report is not None, "a leg asks for no report past the end of its training"
         return report
 
@@ -125,12 +128,14 @@ class Rank:
         self._end()
         resume = self._fetch(checkpoints)
         out = self.scratch if self._rank == 0 else None
-        self._reports = train(Config.model_validate(config), self._world, resume, out, StatisticsShelf(self._store))
+        with in_words():
+            self._reports = train(Config.model_validate(config), self._world, resume, out, StatisticsShelf(self._store))
 
     def advance(self) -> Report | None:
         """The next report; only rank 0's leaves the process."""
         try:
-            report = next(self._reports)
+            with in_words():
+                report = next(self._reports)
         except Exception:
             # Peers wait in a collective for this rank; closing the connections tells them at once.
             if dist.is_initialized():
@@ -183,18 +188,26 @@ def _child(spec: GangSpec, rank: int, group: PlacementGroup) -> Any:
     return actor.remote(spec, rank)
 
 
-def _root_cause(error: Exception, advancing: list[Any]) -> BaseException:
-    """What another rank raised, if one did: rank 0 then only saw a closed connection."""
+def _root_cause(error: RankError, advancing: list[Any]) -> RankError:
+    """What the failure of rank 0 goes back to: of all that the ranks say, what is no lost connection to another."""
+    told = [error]
     for reference in advancing:
         with contextlib.suppress(ray.exceptions.GetTimeoutError):
             try:
-                ray.get(reference, timeout=5)
-            except ray.exceptions.RayActorError as death:
-                return RuntimeError(f"a rank of the gang died: {death}")
-            except ray.exceptions.RayTaskError as other:
-                if "Connection closed by peer" not in str(other.cause):
-                    return other
-    return error
+                _answer(reference, timeout=5)
+            except RankError as other:
+                told.append(other)
+    return next((one for one in told if one.fault != "peer"), error)
+
+
+def _answer(reference: Any, timeout: float | None = None) -> None:
+    """Wait for another rank. Raises its RankError or StoreError; RankError where it died."""
+    try:
+        ray.get(reference, timeout=timeout)
+    except ray.exceptions.RayActorError as death:
+        raise RankError(f"a rank of the gang died: {death}", str(death)) from None
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None
 
 
 def _node_ip() -> str:

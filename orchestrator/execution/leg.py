@@ -11,6 +11,7 @@ import ray
 from ray import tune
 
 from orchestrator.errors import StoreError
+from orchestrator.execution.failure import RankError, in_words
 from orchestrator.execution.gang import Gang
 from orchestrator.execution.order import GangSpec, LegOrder
 from orchestrator.execution.upload import Uploader
@@ -39,7 +40,8 @@ class TrainLeg(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         try:
-            return self._advance()
+            with in_words():
+                return self._advance()
         except StoreError as error:
             return {"store_error": str(error), "done": True}
 
@@ -65,11 +67,12 @@ class TrainLeg(tune.Trainable):
         self._order = order
         self._config = Config.model_validate(order.config)
         self._before = (0, 0.0)
-        self._unbegun: StoreError | None = None
+        self._unbegun: StoreError | RankError | None = None
         try:
-            self._uploader.begin(list(order.checkpoints))
-            self._gang.begin(self._config, list(reversed(order.checkpoints)))
-        except StoreError as error:
+            with in_words():
+                self._uploader.begin(list(order.checkpoints))
+                self._gang.begin(self._config, list(reversed(order.checkpoints)))
+        except (StoreError, RankError) as error:  # told at the first step, since Tune hides what ``setup`` raises
             self._unbegun = error
 
     def _result(self, report: Report) -> dict[str, Any]:

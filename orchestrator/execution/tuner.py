@@ -7,11 +7,10 @@ Tune keeps no state that matters. In its words each leg is a trial; FIFO, no lim
 from __future__ import annotations
 
 import logging
-import re
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from ray import tune
+from ray import cloudpickle, tune
 from ray.tune.callback import Callback
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
@@ -19,9 +18,11 @@ from ray.tune.search import ConcurrencyLimiter, Searcher
 from ray.tune.stopper import Stopper
 
 from orchestrator.errors import DataGoneError, StoreError, UntrainableError, WorkError
+from orchestrator.execution.failure import LONGEST, RankError
 from orchestrator.execution.leg import TrainLeg
 from orchestrator.execution.order import GangSpec, LegOrder
-from trainers import errors
+
+log = logging.getLogger(__name__)
 
 
 class Conductor(Protocol):
@@ -40,7 +41,7 @@ class Conductor(Protocol):
 
     def failed(self, order: LegOrder, error: WorkError) -> None:
         """A leg died. A StoreError left its slot whole, an UntrainableError would come again, a DataGoneError elsewhere
-        perhaps not; anything else carries the worker's traceback.
+        perhaps not; the message of any has the class, the message and the place of what a rank raised.
         """
 
     def stopping(self) -> bool:
@@ -126,22 +127,26 @@ class _Feedback(_StaysHere, Callback):
         self._conductor.ended(trial.config["order"])
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._conductor.failed(trial.config["order"], death(Path(trial.error_file).read_text()))
+        self._conductor.failed(trial.config["order"], death(_kept_error(trial), Path(trial.error_file).read_text()))
 
 
-def death(traceback: str) -> WorkError:
-    """What a leg died of, by the end of its traceback: Ray wraps errors of workers in its own, layer on layer."""
-    found = _TRAINERS_OWN.match(traceback)
-    if found is None or '  File "' in found[2]:  # then it only led to what came after it
-        return WorkError(traceback)
-    kind = UntrainableError if found[1] == errors.UnusableSettingError.__name__ else DataGoneError
-    return kind(found[2].strip())
+def _kept_error(trial: Trial) -> BaseException | None:
+    """The exception that Tune wrote down a moment ago; None where it was no answer of the slot."""
+    if not trial.pickled_error_file:
+        return None
+    with Path(trial.pickled_error_file).open("rb") as file:
+        error: BaseException = cloudpickle.load(file)
+    return error
 
 
-_TRAINERS_OWN = re.compile(
-    rf"\A.*^{errors.__name__}\.({errors.UnusableSettingError.__name__}|{errors.DataError.__name__}): (.*)\Z",
-    re.DOTALL | re.MULTILINE,
-)
+def death(error: BaseException | None, text: str) -> WorkError:
+    """What a leg died of: the RankError that ``error`` brings, or the end of what Tune wrote of it."""
+    cause = getattr(error, "cause", None)
+    if not isinstance(cause, RankError):  # the slot itself died
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        return WorkError(" | ".join(lines[-2:])[-LONGEST:])
+    log.error("a rank raised: %s", cause.details)
+    return {"setting": UntrainableError, "data": DataGoneError}.get(cause.fault, WorkError)(cause.words)
 
 
 class _Stop(_StaysHere, Stopper):

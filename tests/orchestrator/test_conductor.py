@@ -11,7 +11,6 @@ from orchestrator.artifacts import open_store
 from orchestrator.conductor import Conductor
 from orchestrator.errors import DataGoneError, StoreError, UntrainableError, WorkError
 from orchestrator.execution.order import LegOrder
-from orchestrator.execution.tuner import death
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.trial import Leg, Trial
 from orchestrator.spec import Sweep
@@ -206,31 +205,6 @@ def test_data_that_a_worker_can_not_read_end_the_sweep_and_no_trial(conductor: C
     assert conductor.failure is not None and "'/mnt/faces' is not a folder" in str(conductor.failure)
     trial = conductor._ledger.trial(0)
     assert (trial.state, trial.attempts) == ("running", 0)
-
-
-TRACEBACK = """Failure # 1 (occurred at 2026-11-26_12-23-32)
-ray::Rank.advance() (pid=8323)
-  File "errors.py", line 33, in refuse
-trainers.errors.UnusableSettingError: train.batch_size: 33
-
-The above exception was the direct cause of the following exception:
-
-  File "gang.py", line 72, in advance
-{end}
-"""
-
-
-@pytest.mark.parametrize(
-    ("end", "kind", "words"),
-    [
-        ("trainers.errors.UnusableSettingError: a.b: 1\nc.d: 2", UntrainableError, "a.b: 1\nc.d: 2"),
-        ("trainers.errors.DataError: no images in x", DataGoneError, "no images in x"),
-        ("RuntimeError: out of memory", WorkError, None),
-    ],
-)
-def test_a_leg_says_what_it_died_of_through_the_errors_of_ray(end: str, kind: type, words: str | None):
-    error = death(TRACEBACK.format(end=end))
-    assert type(error) is kind and (words is None or str(error) == words)
 
 
 def test_the_ledgers_password_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
