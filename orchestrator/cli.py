@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from orchestrator.errors import GansweepError, StoppedAtOnceError, UserError
+from orchestrator.loopback import spare_loopback
 
 if TYPE_CHECKING:
     from orchestrator.paths import Home
@@ -67,6 +68,7 @@ def options(
     ] = False,
 ) -> None:
     os.environ["GANSWEEP_DEBUG"] = "1" if debug else ""
+    spare_loopback()
     logging.basicConfig(level=logging.INFO if debug else logging.CRITICAL, format="%(name)s: %(message)s")
 
 

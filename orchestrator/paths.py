@@ -49,7 +49,16 @@ class Home:
 
     @property
     def mlflow_database(self) -> str:
-        return f"sqlite:///{self.mlflow / 'mlflow.db'}"
+        """An SQLAlchemy URL, in whose path %XX stands for a character, and ? ends it."""
+        path = str(self.mlflow / "mlflow.db")
+        quoted = path.replace("%", "%25").replace("?", "%3F")
+        # Under the short name MLflow makes the folders of the path itself, quoted as it is.
+        return f"sqlite:///{path}" if quoted == path else f"sqlite+pysqlite:///{quoted}"
+
+    @property
+    def mlflow_artifacts(self) -> str:
+        """As a URI: in a bare path MLflow takes %XX for a character."""
+        return (self.artifacts / "mlflow").as_uri()
 
     @property
     def artifacts(self) -> Path:

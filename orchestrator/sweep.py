@@ -26,6 +26,7 @@ from orchestrator.conductor import Conductor, Progress
 from orchestrator.errors import GansweepError, UserError
 from orchestrator.execution.environment import prepare
 from orchestrator.execution.order import GangSpec
+from orchestrator.loopback import spare_loopback
 from orchestrator.paths import Home, SweepPaths, samples_key, trial_key
 from orchestrator.search.ledger import Ledger, SweepState
 from orchestrator.spec import Sweep, loads, warnings
@@ -187,6 +188,7 @@ def tracking_uri(sweep: Sweep, home: Home) -> str:
 
 
 def _run(ledger: Ledger, home: Home, paths: SweepPaths, progress: Progress, address: str | None) -> Outcome:
+    spare_loopback()
     store = store_of(ledger.sweep, home)
     store.check()
     paths.stop_request.unlink(missing_ok=True)
@@ -243,7 +245,7 @@ def _recording(ledger: Ledger, home: Home, spool: Spool, store: Store, progress:
     with ExitStack() as stack:
         if uri == "auto":
             server = stack.enter_context(embedded(home))
-            root = f"{store.url}/mlflow" if store.url.startswith("s3://") else str(home.artifacts / "mlflow")
+            root = f"{store.url}/mlflow" if store.url.startswith("s3://") else home.mlflow_artifacts
             target = Target(server.url, server.wait, root)
             progress.note(f"MLflow: {server.url}")
         else:

@@ -92,7 +92,7 @@ def _start(home: Home, port: int, users: Path, note: IO[str], log: Path) -> Serv
     command = [
         *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
         *("--backend-store-uri", home.mlflow_database, "--no-serve-artifacts"),
-        *("--default-artifact-root", str(home.artifacts / "mlflow")),
+        *("--default-artifact-root", home.mlflow_artifacts),
     ]
     with log.open("ab") as output:
         guardian = subprocess.Popen(

@@ -8,6 +8,7 @@ makes a new one.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from trainers.metrics.cache import cache_folder
+
+log = logging.getLogger(__name__)
 
 EPOCHS, BATCH, PEAK_LR, SEED = 40, 64, 4e-3, 0
 
@@ -64,14 +69,21 @@ def load_digits_cnn(images: Tensor, labels: Tensor, first: bool, wait: Callable[
     write the same file.
     """
     path = cache_folder() / f"digits-cnn-{_key(images, labels)}.safetensors"
-    if first and not path.exists():
-        _save(train_digits_cnn(images, labels), path)
+    made = _made(images, labels, path) if first and not path.exists() else None
     wait()
-    if not path.exists():  # another machine, whose first process is not ours
-        _save(train_digits_cnn(images, labels), path)
-    net = DigitsCNN()
-    net.load_state_dict(load_file(path))
-    return net.eval()
+    if made is None and path.exists():
+        made = DigitsCNN()
+        made.load_state_dict(load_file(path))
+    return (made or _made(images, labels, path)).eval()  # where the first process could not keep it, or not for us
+
+
+def _made(images: Tensor, labels: Tensor, path: Path) -> DigitsCNN:
+    net = train_digits_cnn(images, labels)
+    try:
+        _save(net, path)
+    except OSError as error:
+        log.warning("%s: the digits network can't be kept there (%s); set GANSWEEP_CACHE", path.parent, error)
+    return net
 
 
 def train_digits_cnn(images: Tensor, labels: Tensor) -> DigitsCNN:
@@ -84,13 +96,6 @@ def train_digits_cnn(images: Tensor, labels: Tensor) -> DigitsCNN:
             return _fit(DigitsCNN(), images, labels)
     finally:
         torch.set_num_threads(threads)
-
-
-def cache_folder() -> Path:
-    """Where things that can be made again are kept: ``GANSWEEP_CACHE``, by default in the user's cache folder."""
-    if folder := os.environ.get("GANSWEEP_CACHE"):
-        return Path(folder)
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "gansweep"
 
 
 def _fit(net: DigitsCNN, images: Tensor, labels: Tensor) -> DigitsCNN:

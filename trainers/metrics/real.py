@@ -19,7 +19,7 @@ from torch import Tensor
 from trainers.config import Config, Evaluate
 from trainers.data import Dataset, Rows, Space
 from trainers.errors import CheckpointError
-from trainers.metrics.digits_cnn import cache_folder
+from trainers.metrics.cache import cache_folder
 from trainers.metrics.extractors import Extractor, build
 from trainers.metrics.table import Reals
 from trainers.randomness import stream
