@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from orchestrator import surroundings
 from orchestrator.errors import GansweepError, StoppedAtOnceError, UserError
-from orchestrator.loopback import spare_loopback
 
 if TYPE_CHECKING:
     from orchestrator.paths import Home
@@ -68,7 +68,7 @@ def options(
     ] = False,
 ) -> None:
     os.environ["GANSWEEP_DEBUG"] = "1" if debug else ""
-    spare_loopback()
+    surroundings.mend()
     logging.basicConfig(level=logging.INFO if debug else logging.CRITICAL, format="%(name)s: %(message)s")
 
 

@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from orchestrator import surroundings
 from orchestrator.artifacts import Store, open_store
 from orchestrator.conductor import Conductor, Progress
 from orchestrator.errors import GansweepError, UserError
 from orchestrator.execution.environment import prepare
 from orchestrator.execution.order import GangSpec
-from orchestrator.loopback import spare_loopback
 from orchestrator.paths import Home, SweepPaths, samples_key, trial_key
 from orchestrator.search.ledger import Ledger, SweepState
 from orchestrator.spec import Sweep, loads, warnings
@@ -188,7 +188,7 @@ def tracking_uri(sweep: Sweep, home: Home) -> str:
 
 
 def _run(ledger: Ledger, home: Home, paths: SweepPaths, progress: Progress, address: str | None) -> Outcome:
-    spare_loopback()
+    surroundings.mend()
     store = store_of(ledger.sweep, home)
     store.check()
     paths.stop_request.unlink(missing_ok=True)

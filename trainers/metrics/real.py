@@ -16,10 +16,10 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from trainers.cache import cache_folder
 from trainers.config import Config, Evaluate
 from trainers.data import Dataset, Rows, Space
 from trainers.errors import CheckpointError
-from trainers.metrics.cache import cache_folder
 from trainers.metrics.extractors import Extractor, build
 from trainers.metrics.table import Reals
 from trainers.randomness import stream

@@ -17,7 +17,18 @@ def cache_folder() -> Path:
     of_user = Path(home) / "gansweep"
     if of_user.is_absolute() and _can_be_written(of_user):
         return of_user
-    return _private(Path(tempfile.gettempdir()) / f"gansweep-{os.getuid()}")
+    return temporary_home()
+
+
+def temporary_home() -> Path:
+    """A folder of the user's own among temporary files; a fresh one where somebody else has made it, who could change
+    what lies there.
+    """
+    folder = Path(tempfile.gettempdir()) / f"gansweep-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+        return Path(tempfile.mkdtemp(prefix=folder.name + "-"))
+    return folder
 
 
 def _can_be_written(folder: Path) -> bool:
@@ -26,11 +37,3 @@ def _can_be_written(folder: Path) -> bool:
     except OSError:
         return False
     return os.access(folder, os.W_OK | os.X_OK)
-
-
-def _private(folder: Path) -> Path:
-    """``folder``, or a fresh one where somebody else has made it, who could change what lies there."""
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
-        return Path(tempfile.mkdtemp(prefix=folder.name + "-"))
-    return folder
