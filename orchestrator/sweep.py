@@ -142,11 +142,12 @@ def serve_ui(home: Home, port: int, announce: Callable[[str], None]) -> None:
         announce(server.url)
         for name in home.sweeps():
             try:
-                sweep, _ = find(name, home)
-            except SettingsError as error:
+                ledger, _ = ledger_of(name, home)
+            except (GansweepError, SettingsError) as error:
                 announce(str(error))
                 continue
-            if sweep.tracking.uri == "auto" and (page := runs_page(server.url, name, sweep.objective.metric)):
+            metric, embeds = ledger.sweep.objective.metric, ledger.sweep.tracking.uri == "auto"
+            if embeds and (page := runs_page(server.url, name, ledger.id, metric)):
                 announce(f"{name}: {page}")
         ended = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -203,10 +204,10 @@ def _run(ledger: Ledger, home: Home, paths: SweepPaths, progress: Progress, addr
                 _search(conductor, ledger, home, paths, store, progress, address)
         finally:
             state = conductor.close()
-    shutil.rmtree(paths.ray, ignore_errors=True)
-    if conductor.failure:
-        raise conductor.failure
-    return Outcome(state, recorder.trouble)
+        shutil.rmtree(paths.ray, ignore_errors=True)
+        if conductor.failure:
+            raise conductor.failure
+    return Outcome(state, recorder.unsent)
 
 
 def _search(
@@ -251,12 +252,16 @@ def _recording(ledger: Ledger, home: Home, spool: Spool, store: Store, progress:
         else:
             check(uri)
             target = Target(uri, lambda: None)
-        recorder = Recorder(spool, target, store, ledger.sweep.name, ledger.id, ledger.runs(), ledger.set_run)
+        recorder = Recorder(
+            spool, target, store, ledger.sweep.name, ledger.id, ledger.runs(), ledger.set_run, progress.note
+        )
         recorder.start()
         try:
             yield recorder
-        except KeyboardInterrupt:
-            recorder.close(timeout=0)
+        except BaseException as error:
+            recorder.close(timeout=2 if isinstance(error, KeyboardInterrupt) else 60)
+            if recorder.unsent:
+                progress.note(f"some records wait for MLflow ({recorder.unsent}); resume sends them")
             raise
         recorder.close()
 

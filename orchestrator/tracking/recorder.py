@@ -12,22 +12,22 @@ import re
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, LifecycleStage, Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from orchestrator.errors import GansweepError, StoreError, UserError
-from orchestrator.paths import RunKey
+from orchestrator.paths import RunKey, key_word
 from orchestrator.secrets import without_secrets as without_secrets
 from orchestrator.tracking.events import run_key, run_name
+from orchestrator.tracking.experiment import IDENTITY, experiment_of, settled
 from orchestrator.tracking.spool import Event, Spool
 
 if TYPE_CHECKING:
@@ -42,6 +42,9 @@ PATIENCE = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 """A server that is down must not hold a call for minutes: the spool is the patience."""
+REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE")
+"""What MLflow says of a record that it will never take, and of one for a run or an experiment that was deleted."""
+MISSING = "RESOURCE_DOES_NOT_EXIST"
 PERIOD = 1.0
 """Seconds between two sendings: what came in meanwhile goes out as one batch per run."""
 
@@ -70,9 +73,9 @@ def check(uri: str) -> None:
         ) from None
 
 
-def runs_page(server: str, sweep: str, metric: str) -> str | None:
+def runs_page(server: str, sweep: str, identity: str, metric: str) -> str | None:
     """The page of a sweep's runs, sorted by the objective (MLflow's default page is made for language models)."""
-    experiment = MlflowClient(server).get_experiment_by_name(sweep)
+    experiment = experiment_of(MlflowClient(server), sweep, identity)
     if experiment is None:
         return None
     order = f"workflowType=machine_learning&orderByKey=metrics.%60{metric}%60&orderByAsc=true"
@@ -83,7 +86,7 @@ class Recorder:
     """One thread that empties a spool into MLflow.
 
     ``identity`` tells the sweep from another of its name on the same server; ``runs`` are the runs made so far,
-    ``on_run`` hears of new ones.
+    ``on_run`` hears of new ones, ``say`` of what people did to them in MLflow meanwhile.
     """
 
     def __init__(
@@ -95,12 +98,14 @@ class Recorder:
         identity: str,
         runs: dict[RunKey, str],
         on_run: Callable[[RunKey, str], None],
+        say: Callable[[str], None],
     ) -> None:
         self._spool, self._target, self._store = spool, target, store
         self._sweep, self._id = sweep, identity
-        self._runs, self._on_run = dict(runs), on_run
+        self._runs, self._on_run, self._say = dict(runs), on_run, say
         self._closing = threading.Event()
         self._resent = True  # the first event may have been sent before we died
+        self._said_refused = False
         self.trouble: str | None = None
         """Why the last sending failed, in words; None while all is well."""
         self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
@@ -114,6 +119,11 @@ class Recorder:
         self._closing.set()
         self._thread.join(timeout)
 
+    @property
+    def unsent(self) -> str | None:
+        """Why records wait in the spool, in words; None where none does."""
+        return None if self._spool.empty else self.trouble or "it has not answered yet"
+
     # -- the thread ------------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
@@ -125,6 +135,8 @@ class Recorder:
                     self._connect()
                 self._send()
                 self.trouble, delay = None, PERIOD
+            except _StartOverError:
+                continue
             except Exception as error:  # whatever a server, a proxy or a database may throw: it is tried again
                 self.trouble, delay = _words(error), min(2 * delay, 30.0)
                 self._resent = True  # what went out before the error goes out again
@@ -141,7 +153,7 @@ class Recorder:
     def _connect(self) -> None:
         self._target.ready()
         client = MlflowClient(self._target.uri)
-        self._experiment = _experiment(client, self._sweep, self._target.artifact_root)
+        self._experiment = settled(client, self._sweep, self._id, self._target.artifact_root, self._say)
         self._client = client
 
     def _send(self) -> None:
@@ -158,8 +170,7 @@ class Recorder:
                     self._flush(metrics, behind)
             else:
                 self._flush(metrics, position)
-                with self._unless_refused():
-                    self._once(event)
+                self._once(event)
                 self._spool.mark(behind)
             position = behind
         self._flush(metrics, position)
@@ -168,51 +179,129 @@ class Recorder:
     def _flush(self, metrics: dict[RunKey, list[Metric]], position: int) -> None:
         """Sends what is gathered of the events before ``position``, which are done then."""
         for key, points in metrics.items():
-            with self._unless_refused():
-                self._client.log_batch(self._run(key), metrics=points)
+            self._log(key, points)
         metrics.clear()
         if position != self._spool.sent:
             self._spool.mark(position)
 
-    @contextmanager
-    def _unless_refused(self) -> Iterator[None]:
-        """What MLflow will never take must not hold up what comes behind it."""
-        try:
-            yield
-        except MlflowException as error:
-            if error.error_code != "INVALID_PARAMETER_VALUE":
-                raise
-            log.error("MLflow refuses a record, which is left out: %s", _words(error))
-
     def _once(self, event: Event) -> None:
-        match event["kind"]:
-            case "start":
-                self._start_run(event)
-            case "tags":
-                self._client.log_batch(self._run(run_key(event)), tags=_tags(event["tags"]))
-            case "text":
-                self._client.log_text(self._run(run_key(event)), event["text"], event["file"])
-            case "end":
-                self._client.log_batch(self._run(run_key(event)), tags=_tags(event["tags"]))
-                self._client.set_terminated(self._run(run_key(event)), event["status"], event["time"])
+        key = run_key(event)
+        if event["kind"] == "start":
+            self._start_run(event)
+        elif event["kind"] == "tags":
+            self._log(key, _tags(event["tags"]))
+        elif event["kind"] == "text":
+            self._write(event, lambda: self._client.log_text(self._run(key), event["text"], event["file"]))
+        else:
+            self._log(key, _tags(event["tags"]))
+            self._write(event, lambda: self._client.set_terminated(self._run(key), event["status"], event["time"]))
 
     def _start_run(self, event: Event) -> None:
-        run = self._run(run_key(event), event["time"])
-        known = self._client.get_run(run)
+        key, known = run_key(event), []
+
+        def begin() -> None:
+            run = self._client.get_run(self._run(key, event["time"]))
+            if run.info.status != "RUNNING":
+                self._client.update_run(run.info.run_id, status="RUNNING")
+            known.append(run)
+
+        self._write(event, begin)
         # MLflow refuses to change a parameter; an extended sweep has its new settings in sweep.yaml.
-        new = [Param(key, str(value)) for key, value in event["params"].items() if key not in known.data.params]
-        self._client.log_batch(run, params=new, tags=_tags(event["tags"]))
-        if known.info.status != "RUNNING":
-            self._client.update_run(run, status="RUNNING")
+        before = known[0].data.params if known else {}
+        new = [Param(name, str(value)) for name, value in event["params"].items() if name not in before]
+        tags = _tags(event["tags"] | self._parentage(key))
+        self._log(key, [*new, *tags])
         data = event["dataset"]
         dataset = Dataset(data["name"], data["digest"], "code", data["source"], None, data["profile"])
-        self._client.log_inputs(run, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+        inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])]
+        self._write(event, lambda: self._client.log_inputs(self._run(key), inputs))
+
+    def _log(self, key: RunKey, entries: Sequence[Metric | Param | RunTag]) -> None:
+        """All of ``entries`` that MLflow takes, the others set aside."""
+
+        def write() -> None:
+            self._client.log_batch(
+                self._run(key),
+                metrics=[one for one in entries if isinstance(one, Metric)],
+                params=[one for one in entries if isinstance(one, Param)],
+                tags=[one for one in entries if isinstance(one, RunTag)],
+            )
+
+        def refused(why: str) -> None:
+            half = len(entries) // 2
+            if half:
+                self._log(key, entries[:half])
+                self._log(key, entries[half:])
+            else:
+                self._set_aside({"run": key_word(key), "kind": type(entries[0]).__name__, **dict(entries[0])}, why)
+
+        if entries:
+            self._unless_refused(key, write, refused)
+
+    def _write(self, event: Event, write: Callable[[], None]) -> None:
+        """What can't be divided: done, or set aside as a whole."""
+        self._unless_refused(run_key(event), write, lambda why: self._set_aside(event, why))
+
+    def _unless_refused(self, key: RunKey, write: Callable[[], None], refused: Callable[[str], None]) -> None:
+        """What MLflow will never take must not hold up what comes behind it; what it refuses because somebody deleted
+        where it belongs is written once that is back.
+        """
+        try:
+            write()
+        except UnidentifiedImageError as error:
+            refused(str(error))
+        except MlflowException as error:
+            if error.error_code not in (*REFUSALS, MISSING):
+                raise
+            if self._restored(key):
+                self._unless_refused(key, write, refused)
+            elif error.error_code == MISSING:
+                raise
+            else:
+                refused(_words(error))
+
+    def _set_aside(self, record: dict[str, Any], why: str) -> None:
+        self._spool.set_aside({"why": why, **record})
+        if not self._said_refused:
+            self._said_refused = True
+            self._say(f"MLflow refuses a record, which is kept with all of its kind in {self._spool.aside}: {why}")
+
+    def _restored(self, key: RunKey) -> bool:
+        """Whether the experiment or the run was in MLflow's bin, and is back. Where it is gone for good, all starts
+        over: the spool has everything.
+        """
+        try:
+            if self._client.get_experiment(self._experiment).lifecycle_stage == LifecycleStage.DELETED:
+                self._experiment = settled(self._client, self._sweep, self._id, self._target.artifact_root, self._say)
+                return True
+            if key not in self._runs:
+                return False
+            if self._client.get_run(self._runs[key]).info.lifecycle_stage == LifecycleStage.DELETED:
+                self._restore(key)
+                return True
+        except MlflowException as error:
+            if error.error_code != MISSING:
+                raise
+            self._start_over()
+        return False
+
+    def _restore(self, key: RunKey) -> None:
+        self._client.restore_run(self._runs[key])
+        self._say(f"run '{run_name(self._sweep, key)}' had been deleted in MLflow and is restored")
+
+    def _start_over(self) -> NoReturn:
+        self._say("runs of this sweep are gone from MLflow for good; all its records are sent again")
+        del self._client
+        self._runs.clear()
+        self._spool.mark(0)
+        self._resent = True
+        raise _StartOverError
 
     def _run(self, key: RunKey, since: int | None = None) -> str:
         """The MLflow run of ``key``, found or made; it began at ``since``, in milliseconds, or now."""
         if key not in self._runs:
             found = self._client.search_runs(
-                [self._experiment], f"tags.`gansweep.id` = '{self._identity(key)}'", max_results=1
+                [self._experiment], f"tags.`{IDENTITY}` = '{self._identity(key)}'", ViewType.ALL, max_results=1
             )
             self._runs[key] = found[0].info.run_id if found else self._create(key, since)
             self._on_run(key, self._runs[key])
@@ -224,21 +313,28 @@ class Recorder:
         return self._id if key is None else f"{self._id}/{key}"
 
     def _create(self, key: RunKey, since: int | None) -> str:
-        """A run under its parent: the sweep's for a trial, the trial's for a re-training of it."""
-        tags = {"gansweep.id": self._identity(key), "gansweep.sweep": self._sweep}
+        tags = {IDENTITY: self._identity(key), "gansweep.sweep": self._sweep, **self._parentage(key)}
         tags[MLFLOW_RUN_NAME] = run_name(self._sweep, key)
         if isinstance(key, tuple):
             tags |= {"gansweep.confirms": str(key[0]), "gansweep.seed": str(key[1])}
-            tags[MLFLOW_PARENT_RUN_ID] = self._run(key[0])
         elif key is not None:
-            tags |= {"gansweep.trial": str(key), MLFLOW_PARENT_RUN_ID: self._run(None)}
+            tags["gansweep.trial"] = str(key)
         run_id: str = self._client.create_run(self._experiment, start_time=since, tags=tags).info.run_id
         return run_id
 
+    def _parentage(self, key: RunKey) -> dict[str, str]:
+        """A run's parent: the sweep's for a trial, the trial's for a re-training of it."""
+        if key is None:
+            return {}
+        return {MLFLOW_PARENT_RUN_ID: self._run(key[0] if isinstance(key, tuple) else None)}
+
     def _samples(self, event: Event) -> None:
-        key = event.get("samples")
-        run = self._run(run_key(event))
-        if not key or (self._resent and self._has_picture(run, event["images"])):
+        if event.get("samples"):
+            self._write(event, lambda: self._log_samples(event))
+
+    def _log_samples(self, event: Event) -> None:
+        key, run = event["samples"], self._run(run_key(event))
+        if self._resent and self._has_picture(run, event["images"]):
             return
         with tempfile.TemporaryDirectory() as folder:
             try:
@@ -262,14 +358,8 @@ class Recorder:
         return any(of_step.search(item.path) for item in self._client.list_artifacts(run, "images"))
 
 
-def _experiment(client: MlflowClient, name: str, artifact_root: str | None) -> str:
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        identifier: str = found.experiment_id
-        return identifier
-    location = f"{artifact_root}/{name}" if artifact_root else None
-    created: str = client.create_experiment(name, artifact_location=location)
-    return created
+class _StartOverError(Exception):
+    """The spool is to be sent from its beginning."""
 
 
 def _metrics(event: Event) -> list[Metric]:

@@ -59,5 +59,19 @@ class Spool:
         self.sent = position
 
     @property
+    def aside(self) -> Path:
+        """What MLflow refused, a JSON line each with the reason; there where something is."""
+        return self._path.with_name(self._path.name + ".refused")
+
+    def set_aside(self, record: Event) -> None:
+        """Keep a refused record, once however often it is sent."""
+        line = json.dumps(record, separators=(",", ":")) + "\n"
+        self.aside.touch()
+        cut_torn_line(self.aside)
+        if line not in self.aside.read_text(encoding="utf-8").splitlines(keepends=True):
+            with self.aside.open("a", encoding="utf-8") as file:
+                file.write(line)
+
+    @property
     def empty(self) -> bool:
         return self._path.stat().st_size <= self.sent

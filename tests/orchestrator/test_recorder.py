@@ -43,7 +43,9 @@ class Desk:
 
     def __init__(self, folder: Path, name: str, uri: str) -> None:
         self.name, self._folder = name, folder / name
-        self._folder.mkdir()
+        self._folder.mkdir(parents=True)
+        self.id = f"{name}-id"
+        self.said: list[str] = []
         self.store = DirectoryStore(self._folder / "artifacts")
         self.target = Target(uri, lambda: None, str(self._folder / "mlflow"))
         self.runs: dict[RunKey, str] = {}
@@ -53,7 +55,14 @@ class Desk:
         """A recorder over what the files say now, as after a start."""
         self.spool = Spool(self._folder / "spool.jsonl")
         return Recorder(
-            self.spool, target or self.target, self.store, self.name, "an-id", self.runs, self.runs.__setitem__
+            self.spool,
+            target or self.target,
+            self.store,
+            self.name,
+            self.id,
+            self.runs,
+            self.runs.__setitem__,
+            self.said.append,
         )
 
     def send(self) -> Recorder:
