@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -96,3 +96,20 @@ class Dimension(Settings):
             return False
         steps = (value - low) / self.step if self.step else 0.0
         return low <= value <= high and abs(steps - round(steps)) < 1e-8
+
+
+def ancestors(space: dict[str, Dimension], name: str, seen: frozenset[str] = frozenset()) -> frozenset[str]:
+    """Every parameter whose value decides whether ``name`` is active."""
+    for other in space[name].when if name in space else ():
+        if other not in seen:
+            seen = ancestors(space, other, seen | {other})
+    return seen
+
+
+def extended(points: Iterator[dict[str, Any]], name: str, dimension: Dimension) -> Iterator[dict[str, Any]]:
+    """Each of ``points`` with every value of one more setting, where that is active."""
+    for point in points:
+        if all(point.get(other) in values for other, values in dimension.when.items()):
+            yield from (point | {name: value} for value in dimension.values or ())
+        else:
+            yield point

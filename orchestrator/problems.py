@@ -1,0 +1,123 @@
+"""What is wrong between settings of a sweep file that are each fine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from orchestrator.dimension import Dimension, ancestors
+from orchestrator.sharing import SHARED, unshared
+from trainers.settings import Document, Problem, did_you_mean
+
+if TYPE_CHECKING:
+    from orchestrator.spec import Sweep
+
+
+def problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
+    """What is wrong between settings that are each fine."""
+    yield from _space_problems(sweep, document)
+    yield from _measure_problems(sweep, document)
+    yield from _training_problems(sweep, document)
+
+
+def _space_problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
+    known = [f"{group}.{key}" for group in ("model", "train") for key in type(getattr(sweep, group)).model_fields]
+    for name, dimension in sweep.search.space.items():
+        where, path = f"search.space.{name}", ("search", "space", name)
+        if name.split(".")[0] in ("data", "evaluate"):
+            yield document.problem(where, "decides what trials are compared by, so it can't differ between them", path)
+            continue
+        if name == "train.ema_half_life" and dimension.holds(0) and len(dimension.corners) > 1:
+            message = "0 would rank plain generators with averaged ones, which can't be compared; leave it out"
+            yield document.problem(where, message, path)
+        if name not in known:
+            yield document.problem(where, f"no such setting{did_you_mean(name, known)}", path)
+            continue
+        for value in dimension.corners:
+            try:
+                sweep.trial_config({name: value})
+            except ValidationError as error:
+                yield document.problem(where, f"value {value!r} is impossible: {error.errors()[0]['msg']}", path)
+        for other, values in dimension.when.items():
+            yield from _when_problems(sweep, document, name, other, values)
+    for i, params in enumerate(sweep.search.start_with):
+        for name, value in params.items():
+            where, at = f"search.start_with.{i}.{name}", ("search", "start_with", i, name)
+            if name not in sweep.search.space:
+                yield document.problem(where, "is not in search.space", at)
+            elif not sweep.search.space[name].holds(value):
+                yield document.problem(where, f"{value!r} lies outside search.space.{name}", at)
+
+
+def _when_problems(
+    sweep: Sweep, document: Document, name: str, other: str, values: tuple[Any, ...]
+) -> Iterator[Problem]:
+    where, path = f"search.space.{name}.when.{other}", ("search", "space", name, "when", other)
+    dimension = sweep.search.space.get(other)
+    if other == name or (dimension and name in ancestors(sweep.search.space, other)):
+        yield document.problem(where, "depends on itself", path)
+    elif dimension is None:
+        yield document.problem(
+            where, f"'{other}' is not in search.space{did_you_mean(other, sweep.search.space)}", path
+        )
+    elif dimension.choice is None:
+        yield document.problem(where, f"'{other}' is an interval; a condition needs a choice", path)
+    elif not set(values) & set(dimension.choice):
+        yield document.problem(where, f"can never hold: {list(values)} are none of {list(dimension.choice)}", path)
+
+
+def _context(space: dict[str, Dimension], name: str) -> dict[str, Any]:
+    """Settings under which ``name`` is active: of every ancestor the first value that its conditions allow."""
+    found: dict[str, Any] = {}
+    for one in {name, *ancestors(space, name)} & space.keys():
+        for other, values in space[one].when.items():
+            allowed = [value for value in values if other in space and space[other].holds(value)]
+            if allowed:
+                found[other] = allowed[0]
+    return found
+
+
+def _measure_problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
+    measured, objective = sweep.evaluate.metrics, sweep.objective
+    wanted = {f"objective.{objective.direction}": objective.metric}
+    wanted |= {f"objective.require.{metric}": metric for metric in objective.require}
+    for where, metric in wanted.items():
+        if metric not in measured:
+            hint = did_you_mean(metric, measured)
+            yield document.problem(where, f"'{metric}' is not measured{hint}; add it to evaluate.metrics")
+    every = sweep.evaluate.every_images
+    if sweep.rungs and sweep.rungs.first_images != "auto" and sweep.rungs.first_images < every:
+        message = f"{sweep.rungs.first_images} comes before the first evaluation, at evaluate.every_images = {every}"
+        yield document.problem("rungs.first_images", message)
+
+
+def _training_problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
+    """What no training could start with: in the file as it stands, and at every corner of the space, one setting at a
+    time, under settings that switch it on.
+    """
+    from trainers import check
+
+    ranks, on_gpu = sweep.resources.workers_per_trial, sweep.resources.gpus_per_worker > 0
+    base = check.problems(sweep.trial_config({}), ranks, on_gpu)
+    yield from (document.problem(where, message) for where, message in base if where not in sweep.search.space)
+    for name, dimension in sweep.search.space.items():
+        if name.count(".") != 1:
+            continue
+        context = _context(sweep.search.space, name)
+        for value in dimension.corners:
+            try:
+                known = check.problems(sweep.trial_config(context), ranks, on_gpu)
+                config = sweep.trial_config(context | {name: value})
+            except (ValidationError, KeyError):
+                continue  # reported by _space_problems
+            shared = check.sharing_problems(config, ranks) if name in SHARED else []  # told below, at once
+            for where, message in check.problems(config, ranks, on_gpu):
+                if (where, message) not in [*base, *known, *shared]:
+                    yield document.problem(
+                        f"search.space.{name}", f"value {value!r}: {where}: {message}", ("search", "space", name)
+                    )
+    if found := unshared(sweep.search.space, sweep.train.batch_size, sweep.train.packing, ranks):
+        name, message = found
+        yield document.problem(f"search.space.{name}", message, ("search", "space", name))
