@@ -69,7 +69,7 @@ class Conductor:
         self._dead_in_a_row = 0
         self.interrupted = False
         self.failure: GansweepError | None = None
-        self._dataset = _dataset(ledger)
+        self._dataset = _dataset(ledger, progress)
 
     # -- what the executor calls -----------------------------------------------------------------------------------
 
@@ -247,12 +247,16 @@ def _seed(leg: Leg) -> dict[str, int]:
     return {} if leg.confirm_seed is None else {"train.seed": leg.confirm_seed}
 
 
-def _dataset(ledger: Ledger) -> dict[str, str]:
-    """What was learned from, for MLflow. Reading it here also shows missing or broken data before anything starts."""
-    from trainers.data import load
+def _dataset(ledger: Ledger, progress: Progress) -> dict[str, str]:
+    """What was learned from, for MLflow. Reading it here also shows missing or broken data before anything starts, and
+    the user what was passed over.
+    """
+    from trainers.data import describe, load
 
     settings = ledger.sweep.data
     data = load(settings)
+    for line in describe(data):
+        progress.note(line)
     source = json.dumps(settings.model_dump(mode="json", exclude_none=True))
     profile = json.dumps({"examples": len(data), "held_out": len(data.test), "shape": data.space.shape})
     return {"name": data.name, "digest": data.fingerprint[:16], "source": source, "profile": profile}

@@ -14,9 +14,12 @@ def train(sweep: Sweep, out: Path, as_json: bool) -> str:
 
     Returns the last verdict.
     """
+    from trainers.data import describe, load
     from trainers.launch import last_verdict, run
     from trainers.report import line
 
+    if sweep.resources.workers_per_trial == 1:  # else every rank reads the data in a process of its own
+        print(*describe(load(sweep.data)), sep="\n", file=sys.stderr, flush=True)
     reports = 0
     for report in run(sweep.trial_config({}), sweep.resources.workers_per_trial, out):
         reports += 1

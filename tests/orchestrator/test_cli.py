@@ -166,6 +166,17 @@ def test_what_is_not_packed_is_named(gansweep: Terminal, pictures: Path, tmp_pat
     assert yaml.safe_load(printed)["data"]["path"] == str(tmp_path / "a, b")
 
 
+def test_training_tells_what_was_loaded_and_passed_over(gansweep: Terminal, pictures: Path, tmp_path: Path):
+    (pictures / "fog" / "bad.png").write_bytes(b"no picture")
+    data = ("data.name=images", f"data.path={pictures}", "data.max_broken=0.1", "train.images=16", "train.batch_size=8")
+    small = ("evaluate.every_images=16", "evaluate.samples=16", "resources.workers_per_trial=1")
+    overrides = [word for setting in (*data, *small) for word in ("--set", setting)]
+    answer = gansweep.type("train", SWEEP, *overrides, "--out", str(tmp_path / "out"), "--json")
+    assert answer.status == 0
+    assert "images: 11 images of shape 3x8x8 to train on, 1 held out; 2 classes: fog (" in answer.err
+    assert f"1 of 13 images skipped: {pictures}/fog/bad.png: not an image of any known format" in answer.err
+
+
 def test_shards_are_not_mixed_and_nothing_is_not_packed(gansweep: Terminal, pictures: Path, tmp_path: Path):
     target = str(tmp_path / "shards")
     assert gansweep.type("data", "import", str(pictures), target, "--json").document["images"] == 12
