@@ -12,7 +12,7 @@ from orchestrator.artifacts import Store
 from orchestrator.errors import StoreError, UserError, WorkError
 from orchestrator.paths import SweepPaths, samples_key, trial_key
 from orchestrator.registry.gate import Candidate, impossible, refusals
-from orchestrator.registry.models import Evidence
+from orchestrator.registry.models import Evidence, RunGoneError
 from orchestrator.registry.models import promote as publish
 from orchestrator.search.effort import confirming
 from orchestrator.search.ledger import Ledger
@@ -20,6 +20,7 @@ from orchestrator.search.objective import cost
 from orchestrator.search.trial import Training, Trial
 from orchestrator.spec import Objective
 from orchestrator.tracking.recorder import without_secrets
+from orchestrator.tracking.spool import Spool
 from trainers.data import load
 
 WEIGHTS = ("manifest.json", "state.json", "generator_ema.safetensors")
@@ -57,7 +58,13 @@ def promote(
     prefix = trial_key(ledger.key, trial.id, training.confirm_seed)
     with tempfile.TemporaryDirectory() as folder:
         evidence = _gather(Path(folder), training, prefix, paths, store, tags)
-        document = publish(uri, model, alias, training.mlflow_run_id, evidence)
+        try:
+            document = publish(uri, model, alias, training.mlflow_run_id, evidence)
+        except RunGoneError as error:
+            Spool(paths.spool).mark(0)
+            raise WorkError(
+                f"{error}; record the sweep again, then promote: gansweep resume {ledger.sweep.name}"
+            ) from None
     return {**document, "trial": trial.id, "seed": training.seed}
 
 

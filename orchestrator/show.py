@@ -124,6 +124,8 @@ def promoted(document: dict[str, Any]) -> None:
     evidence = document["evidence"]
     word = "is now" if document["new"] else "is already"
     console.print(f"{document['model']} version {document['version']} {word} '{document['alias']}'", style="bold green")
+    if document.get("restored_run"):
+        console.print("its run had been deleted in MLflow and is restored")
     table = Table.grid(padding=(0, 2))
     for key in sorted(evidence):
         table.add_row(key.removeprefix("gansweep."), evidence[key])

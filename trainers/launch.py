@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 import socket
+import tempfile
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -18,6 +20,7 @@ from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
+from torch._C._distributed_c10d import FileStore
 from torch.multiprocessing import get_context
 
 from trainers.config import Config
@@ -86,10 +89,13 @@ def _spawn(
     context = get_context("spawn")
     chosen = backend or ("nccl" if torch.cuda.device_count() >= ranks else "gloo")
     threads = max(1, torch.get_num_threads() // ranks)
-    port, pipes = _free_port(), [context.Pipe(duplex=False) for _ in range(ranks)]
+    pipes = [context.Pipe(duplex=False) for _ in range(ranks)]
+    meeting = Path(tempfile.mkdtemp(prefix="gansweep-"))
     processes = [
         context.Process(
-            target=_rank, args=(rank, ranks, port, chosen, threads, config, resume, out, writer), daemon=True
+            target=_rank,
+            args=(rank, ranks, meeting / "ranks", chosen, threads, config, resume, out, writer),
+            daemon=True,
         )
         for rank, (_, writer) in enumerate(pipes)
     ]
@@ -104,6 +110,7 @@ def _spawn(
     finally:
         for process in processes:
             process.kill()
+        shutil.rmtree(meeting, ignore_errors=True)
 
 
 def _received(readers: list[Connection]) -> Iterator[Report]:
@@ -138,7 +145,7 @@ def _message(reader: Connection) -> Any:
 def _rank(
     rank: int,
     size: int,
-    port: int,
+    meeting: Path,
     backend: Backend,
     threads: int,
     config: Config,
@@ -148,8 +155,11 @@ def _rank(
 ) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
-    address = f"tcp://127.0.0.1:{port}"
-    dist.init_process_group(backend, init_method=address, rank=rank, world_size=size, timeout=timedelta(minutes=10))
+    # They meet in a file: an address would be looked for under what a job of torchrun left in the environment, and its
+    # port is open to every machine. So are gloo's connections, unless they are told to stay here.
+    os.environ["GLOO_SOCKET_IFNAME"] = _loopback()
+    store = FileStore(str(meeting), size)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timedelta(minutes=10))
     if backend == "nccl":
         torch.cuda.set_device(rank)
     world = World(rank, size, _device(rank) if backend == "nccl" else torch.device("cpu"))
@@ -177,8 +187,6 @@ def _device(rank: int) -> torch.device:
     return torch.device("cuda", rank) if torch.cuda.is_available() else torch.device("cpu")
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def _loopback() -> str:
+    """The interface of that name, on Linux or macOS."""
+    return next(name for _, name in socket.if_nameindex() if name in ("lo", "lo0"))

@@ -17,6 +17,7 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
+from mlflow.entities import LifecycleStage
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
@@ -52,13 +53,19 @@ class Evidence:
     tags: Mapping[str, str]
 
 
+class RunGoneError(WorkError):
+    """The run that the version would belong to is not in MLflow any more, not even in its bin."""
+
+
 def promote(uri: str, model: str, alias: str, run_id: str, evidence: Evidence) -> dict[str, Any]:
     """Register the generator as a new version of ``model``, linked to the trial's run, and give it ``alias``.
 
     The version that stands for the same checkpoint of the same run already is taken, with the new evidence. The run
-    stays as it ended. Returns what ``gansweep promote --json`` prints.
+    stays as it ended, and is restored where somebody deleted it. Returns what ``gansweep promote --json`` prints.
+    Raises RunGoneError.
     """
     with _registry(uri) as client:
+        restored = _restored(client, run_id)
         standing = _same(client, model, evidence.tags)
         found = standing or _publish(client, model, run_id, evidence)
         for key, value in evidence.tags.items() if standing else ():
@@ -68,7 +75,8 @@ def promote(uri: str, model: str, alias: str, run_id: str, evidence: Evidence) -
         if previous != number:
             client.set_model_version_tag(model, number, f"gansweep.before.{alias}", previous or "none")
             client.set_registered_model_alias(model, alias, number)
-        return _document(uri, model, alias, number, evidence.tags, new=previous != number)
+        document = _document(uri, model, alias, number, evidence.tags, new=previous != number)
+        return {**document, "restored_run": restored}
 
 
 def rollback(uri: str, model: str, alias: str) -> dict[str, Any]:
@@ -102,6 +110,23 @@ def _known(label: str, served: Any) -> int | str:
         raise UserError(f"label: {label!r} is no number, and this model was registered before classes had names")
     (number,) = class_numbers([label], served.config, space or Space((), int(label) + 1))
     return space.names[number] if space and space.names else int(number)
+
+
+def _restored(client: MlflowClient, run_id: str) -> bool:
+    """Whether somebody had deleted the run, or its experiment; it is back."""
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise RunGoneError(f"the run {run_id} is gone from MLflow") from None
+    if run.info.lifecycle_stage != LifecycleStage.DELETED:
+        return False
+    if client.get_experiment(run.info.experiment_id).lifecycle_stage == LifecycleStage.DELETED:
+        client.restore_experiment(run.info.experiment_id)  # with its runs
+    if client.get_run(run_id).info.lifecycle_stage == LifecycleStage.DELETED:
+        client.restore_run(run_id)
+    return True
 
 
 def _publish(client: MlflowClient, model: str, run_id: str, evidence: Evidence) -> ModelVersion:
@@ -182,6 +207,8 @@ def _registry(uri: str) -> Iterator[MlflowClient]:
     os.environ.update(SAFE)
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     mlflow.set_tracking_uri(uri)
+    if not uri.startswith("http"):  # a database holds the registry too, whatever MLFLOW_REGISTRY_URI says of servers
+        mlflow.set_registry_uri(uri)
     try:
         yield MlflowClient(uri)
     except MlflowException as error:

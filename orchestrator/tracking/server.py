@@ -72,10 +72,14 @@ def embedded(home: Home, port: int | None = None) -> Iterator[Server]:
                 server = _start(home, _free_port(port), users, said, log)
             else:
                 server = _running(note, log)
+        wait = True
         try:
             yield server
+        except KeyboardInterrupt:
+            wait = False  # who wants to go at once may: the guardian ends a server that nobody uses
+            raise
         finally:
-            if _alone(using):  # who comes now waits
+            if wait and _alone(using):  # who comes now waits
                 _end(note, server.guardian)
 
 

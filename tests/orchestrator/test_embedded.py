@@ -51,6 +51,13 @@ def test_commands_share_it_and_the_last_ends_it(tmp_path: Path) -> None:
     assert not healthy(second.url), "it is gone before the command is"
 
 
+def test_who_is_interrupted_does_not_wait_for_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_end", lambda *_: pytest.fail("it waits"))
+    with pytest.raises(KeyboardInterrupt), embedded(Home(tmp_path)) as server:
+        raise KeyboardInterrupt
+    until_gone(server)
+
+
 def test_an_address_is_believed_only_while_its_guardian_lives(tmp_path: Path) -> None:
     """After a crash, another home's server may answer there."""
     mine, other = Home(tmp_path / "mine"), Home(tmp_path / "other")

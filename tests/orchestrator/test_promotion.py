@@ -12,10 +12,11 @@ from orchestrator import promotion
 from orchestrator.errors import WorkError
 from orchestrator.paths import SweepPaths, checkpoint_key, trial_key
 from orchestrator.promotion import WEIGHTS
-from orchestrator.registry.models import Evidence
+from orchestrator.registry.models import Evidence, RunGoneError
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.trial import Leg
 from orchestrator.spec import Sweep
+from orchestrator.tracking.spool import Spool
 from tests.orchestrator.small import next_leg, report, sweep
 
 ASKED = sweep(rungs=None, search={"trials": 1}, confirm={"top": 1, "seeds": 3}, objective={"require": {}})
@@ -137,3 +138,17 @@ def test_a_running_confirmation_holds_the_promotion_up(desk: Desk):
     desk.ledger.end_leg(leg)
     with pytest.raises(WorkError, match="not confirmed on 3 fresh seeds"):
         desk.promote()
+
+
+def test_a_sweep_whose_run_is_gone_from_mlflow_is_recorded_again(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+    def gone(*arguments: Any) -> None:
+        raise RunGoneError("the run 7 is gone from MLflow")
+
+    desk.play(LUCKY)
+    spool = Spool(desk.paths.spool)
+    spool.append({"number": 0})
+    spool.mark(desk.paths.spool.stat().st_size)
+    monkeypatch.setattr(promotion, "publish", gone)
+    with pytest.raises(WorkError, match=r"run 7 is gone from MLflow; .*gansweep resume small"):
+        desk.promote()
+    assert not Spool(desk.paths.spool).empty

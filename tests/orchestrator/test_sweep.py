@@ -115,6 +115,20 @@ def test_the_best_is_promoted_and_loads_in_a_fresh_process(finished: User, tmp_p
     assert np.array_equal(np.load(out), np.load(tmp_path / "drawn.npy")), "one face, one result"
 
 
+def test_what_was_deleted_in_mlflow_comes_back_with_a_promotion(finished: User):
+    client = MlflowClient(finished.mlflow)
+    trial = next(t for t in finished.status()["trials"] if t["checkpoint"])
+    words = ("promote", "tiny", "--trial", str(trial["id"]), "--force", "--reason", "a test", "--model", "deleted")
+    assert finished.run(*words).returncode == 0
+    client.delete_run(trial["mlflow_run_id"])
+    client.delete_registered_model("deleted")
+    again = finished.run(*words)
+    assert again.returncode == 0, again.stderr
+    assert "its run had been deleted in MLflow and is restored" in again.stdout
+    assert client.get_model_version_by_alias("deleted", "champion").run_id == trial["mlflow_run_id"]
+    assert client.get_run(trial["mlflow_run_id"]).info.lifecycle_stage == "active"
+
+
 def test_submitted_again_it_reuses_what_stands(finished: User):
     before = finished.status()
     again = finished.run("submit", str(finished.file))

@@ -8,8 +8,10 @@ import multiprocessing
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -133,7 +135,8 @@ def test_torchrun_brings_the_ranks_from_one_node_or_many(file: Path, tmp_path: P
 
 def torchrun(nodes: int, words: list[str]) -> list[str]:
     """What each node's ranks print; two ranks in all."""
-    port, each = launch._free_port(), 2 // nodes
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port, each = probe.getsockname()[1], 2 // nodes
     command = [sys.executable, "-m", "torch.distributed.run", "--master-addr", "127.0.0.1", "--master-port", str(port)]
     command += ["--nnodes", str(nodes), "--nproc-per-node", str(each)]
     started = [
@@ -193,3 +196,16 @@ def reports(out: Path) -> list[dict[str, Any]]:
 
 def timeless(told: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**r, "seconds": 0, "checkpoint": None} for r in told]
+
+
+def test_what_another_job_left_in_the_environment_confuses_no_rank(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = {"MASTER_ADDR": "10.255.255.1", "MASTER_PORT": "1", "RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "3"}
+    left |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "SLURM_PROCID": "3", "SLURM_NTASKS": "8"}
+    for name, value in left.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    reports = list(launch.run(config(train={"images": 640}), 2))
+    assert reports[-1].images == 640
+    assert not list(tmp_path.glob("gansweep-*")), "the place where the ranks met is gone"
