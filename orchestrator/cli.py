@@ -125,9 +125,9 @@ def resume(
 @app.command()
 def stop(name: Name, home: HomeDir = HOME) -> None:
     """Ask a running sweep to finish its current reports and end; everything is kept."""
-    from orchestrator import sweep as story
+    from orchestrator import status as standing
 
-    running = story.stop(name, _home(home))
+    running = standing.stop(name, _home(home))
     print(
         f"sweep '{name}' ends after its current reports; go on with: gansweep resume {name}"
         if running
@@ -139,9 +139,9 @@ def stop(name: Name, home: HomeDir = HOME) -> None:
 def list_sweeps(home: HomeDir = HOME, as_json: Json = False) -> None:
     """The sweeps of this home."""
     from orchestrator import show
-    from orchestrator import sweep as story
+    from orchestrator import status as standing
 
-    documents = story.overview(_home(home))
+    documents = standing.overview(_home(home))
     _print_json(documents) if as_json else show.sweeps(documents)
 
 
@@ -154,13 +154,13 @@ def status(
 ) -> None:
     """Trials with state, rung, verdict, score and images/s."""
     from orchestrator import show
-    from orchestrator import sweep as story
+    from orchestrator import status as standing
 
     if watch and not as_json:
-        show.watch(lambda: story.status(name, _home(home)))
+        show.watch(lambda: standing.status(name, _home(home)))
     else:
-        document = story.status(name, _home(home))
-        _print_json(document) if as_json else show.status(document, story.notes(name, _home(home)))
+        document, notes = standing.status(name, _home(home)), standing.notes(name, _home(home))
+        _print_json(document) if as_json else show.status(document, notes)
 
 
 @app.command()
@@ -283,12 +283,8 @@ def doctor(
 
 def main() -> NoReturn:
     """The console script: errors become one message and an exit status."""
-    from trainers.settings import SettingsError
-
     try:
         sys.exit(app(standalone_mode=False) or 0)
-    except SettingsError as error:
-        _fail(str(error), 2, error)
     except GansweepError as error:
         _fail(str(error), error.exit_status, error)
     except Exception as error:
@@ -297,11 +293,14 @@ def main() -> NoReturn:
 
 def _unforeseen(error: Exception) -> NoReturn:
     """Errors of the libraries below: typer's usage errors, the trainers' own, a full disk, what nobody thought of."""
+    from trainers.document import SettingsError
     from trainers.errors import TrainerError
 
     if hasattr(error, "format_message"):  # click's usage errors
         error.show()  # type: ignore[attr-defined]
         sys.exit(2)
+    if isinstance(error, SettingsError):
+        _fail(str(error), 2, error)
     if isinstance(error, TrainerError):
         _fail(str(error), 1 if type(error) is TrainerError else 2, error)
     if isinstance(error, OSError) and error.errno in (28, 122):
@@ -324,16 +323,17 @@ def _fail(message: str, exit_status: int, error: BaseException) -> NoReturn:
 def _run(work: Callable[[Home, Any], Any], name: str, home: Path, as_json: bool) -> None:
     """Run or go on with a sweep under a display that fits where the output goes; end with its table."""
     from orchestrator import show
-    from orchestrator import sweep as story
+    from orchestrator import status as standing
+    from orchestrator.sweep import grid_of
 
     at = _home(home)
     with show.progress(quiet=as_json) as progress:
         outcome = work(at, progress)
-    document = story.status(name, at)
+    document = standing.status(name, at)
     if as_json:
         _print_json(document)
     else:
-        show.ending(document, story.notes(name, at), outcome, story.grid_of(name, at), home)
+        show.ending(document, standing.notes(name, at), outcome, grid_of(name, at), home)
     if outcome.state in ("interrupted", "stopped"):
         raise typer.Exit(130 if outcome.state == "interrupted" else 0)
 

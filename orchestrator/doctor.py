@@ -61,7 +61,7 @@ def _torch() -> str:
 
 
 def _ledger(home: Home) -> str:
-    from orchestrator.sweep import ledger_of
+    from orchestrator.status import ledger_of
 
     for name in home.sweeps():
         ledger_of(name, home)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from rich.console import Console, Group, RenderableType
@@ -18,17 +18,19 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.conductor import Progress
-from orchestrator.doctor import Finding
 from orchestrator.estimate import Estimate, estimate, parameters, stages
 from orchestrator.search.effort import Confirming, confirming
-from orchestrator.search.ledger import Ledger
-from orchestrator.search.trial import Leg, Trial
 from orchestrator.secrets import without_secrets
 from orchestrator.spec import Sweep, counted
 from orchestrator.status import rows
-from orchestrator.sweep import Outcome
-from trainers.data.pack import Packed
+
+if TYPE_CHECKING:
+    from orchestrator.conductor import Progress
+    from orchestrator.doctor import Finding
+    from orchestrator.search.ledger import Ledger
+    from orchestrator.search.trial import Leg, Trial
+    from orchestrator.sweep import Outcome
+    from trainers.data.pack import Packed
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 _CALLED = Path(sys.argv[0])

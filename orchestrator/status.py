@@ -1,4 +1,7 @@
-"""A sweep as others see it: the document of ``gansweep status --json``, made from the ledger alone."""
+"""A sweep as others see it: the document of ``gansweep status --json``, made from the ledger alone.
+
+Who only looks imports no more than this: neither torch nor Ray nor MLflow.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,58 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from orchestrator.errors import UserError
-from orchestrator.paths import SweepPaths
+from orchestrator.errors import GansweepError, UserError
+from orchestrator.paths import Home, SweepPaths
 from orchestrator.search.ledger import Ledger, SweepState
 from orchestrator.search.trial import Trial
+from orchestrator.spec import Sweep, loads
+from trainers.document import SettingsError
+
+
+def find(name: str, home: Home) -> tuple[Sweep, SweepPaths]:
+    """A sweep of this home, by name. Raises UserError where there is none."""
+    paths = home.sweep(name)
+    if not paths.spec.is_file():
+        known = ", ".join(home.sweeps()) or "none yet"
+        raise UserError(f"no sweep '{name}' in {home.root}; sweeps there: {known}")
+    return loads(paths.spec.read_text(), str(paths.spec)), paths
+
+
+def ledger_of(name: str, home: Home) -> tuple[Ledger, SweepPaths]:
+    """The ledger of a sweep of this home, for reading."""
+    sweep, paths = find(name, home)
+    return Ledger.read(sweep, paths.ledger), paths
+
+
+def stop(name: str, home: Home) -> bool:
+    """Ask a running sweep to end after its current reports; False where none runs."""
+    _, paths = find(name, home)
+    running = is_driven(paths)
+    if running:
+        paths.stop_request.touch()
+    return running
+
+
+def status(name: str, home: Home) -> dict[str, Any]:
+    """The document of ``gansweep status --json``."""
+    return describe(*ledger_of(name, home))
+
+
+def notes(name: str, home: Home) -> list[str]:
+    """What there is to say of a sweep's search as a whole."""
+    return ledger_of(name, home)[0].notes
+
+
+def overview(home: Home) -> list[dict[str, Any]]:
+    """The status of every sweep of this home; one that can't be read says why under ``error``."""
+    return [_status_or_error(name, home) for name in home.sweeps()]
+
+
+def _status_or_error(name: str, home: Home) -> dict[str, Any]:
+    try:
+        return status(name, home)
+    except (GansweepError, SettingsError) as error:
+        return {"name": name, "state": "unreadable", "trials": [], "best": None, "confirmed": [], "error": str(error)}
 
 
 def describe(ledger: Ledger, paths: SweepPaths) -> dict[str, Any]:

@@ -24,13 +24,13 @@ from urllib.parse import quote
 from orchestrator import surroundings
 from orchestrator.artifacts import Store, open_store
 from orchestrator.conductor import Conductor, Progress
-from orchestrator.errors import GansweepError, UserError
+from orchestrator.errors import GansweepError
 from orchestrator.execution.environment import prepare
 from orchestrator.execution.order import GangSpec
 from orchestrator.paths import Home, SweepPaths, samples_key, trial_key
 from orchestrator.search.ledger import Ledger, SweepState
-from orchestrator.spec import Sweep, loads, warnings
-from orchestrator.status import describe, driving, is_driven
+from orchestrator.spec import Sweep, warnings
+from orchestrator.status import driving, find, ledger_of
 from orchestrator.tracking.recorder import Recorder, Target, check, runs_page
 from orchestrator.tracking.server import embedded
 from orchestrator.tracking.spool import Spool
@@ -66,37 +66,6 @@ def resume(name: str, home: Home, progress: Progress, trials: int | None = None,
     if trials is not None:
         sweep = sweep.model_copy(update={"search": sweep.search.model_copy(update={"trials": trials})})
     return submit(sweep, home, progress, address)
-
-
-def stop(name: str, home: Home) -> bool:
-    """Ask a running sweep to end after its current reports; False where none runs."""
-    _, paths = find(name, home)
-    running = is_driven(paths)
-    if running:
-        paths.stop_request.touch()
-    return running
-
-
-def status(name: str, home: Home) -> dict[str, Any]:
-    """The document of ``gansweep status --json``."""
-    return describe(*ledger_of(name, home))
-
-
-def notes(name: str, home: Home) -> list[str]:
-    """What there is to say of a sweep's search as a whole."""
-    return ledger_of(name, home)[0].notes
-
-
-def overview(home: Home) -> list[dict[str, Any]]:
-    """The status of every sweep of this home; one that can't be read says why under ``error``."""
-    return [_status_or_error(name, home) for name in home.sweeps()]
-
-
-def _status_or_error(name: str, home: Home) -> dict[str, Any]:
-    try:
-        return status(name, home)
-    except (GansweepError, SettingsError) as error:
-        return {"name": name, "state": "unreadable", "trials": [], "best": None, "confirmed": [], "error": str(error)}
 
 
 def train(sweep: Sweep, out: Path, as_json: bool) -> str:
@@ -162,21 +131,6 @@ def grid_of(name: str, home: Home) -> str | None:
     if best is None:
         return None
     return f"{store_of(ledger.sweep, home).url}/{samples_key(trial_key(ledger.key, best.id), best.images)}"
-
-
-def find(name: str, home: Home) -> tuple[Sweep, SweepPaths]:
-    """A sweep of this home, by name. Raises UserError where there is none."""
-    paths = home.sweep(name)
-    if not paths.spec.is_file():
-        known = ", ".join(home.sweeps()) or "none yet"
-        raise UserError(f"no sweep '{name}' in {home.root}; sweeps there: {known}")
-    return loads(paths.spec.read_text(), str(paths.spec)), paths
-
-
-def ledger_of(name: str, home: Home) -> tuple[Ledger, SweepPaths]:
-    """The ledger of a sweep of this home, for reading."""
-    sweep, paths = find(name, home)
-    return Ledger.read(sweep, paths.ledger), paths
 
 
 def store_of(sweep: Sweep, home: Home) -> Store:

@@ -19,7 +19,7 @@ import yaml
 from PIL import Image
 
 from orchestrator import cli
-from orchestrator import sweep as story
+from orchestrator import status as standing
 from orchestrator.errors import UserError
 from orchestrator.paths import Home
 from orchestrator.search.ledger import Ledger
@@ -340,7 +340,7 @@ def _fails_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def fail(*arguments: object) -> None:
         raise error
 
-    monkeypatch.setattr(story, "status", fail)
+    monkeypatch.setattr(standing, "status", fail)
 
 
 # -- JSON --------------------------------------------------------------------------------------------------------------
