@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import re
 import subprocess
 import sys
@@ -440,3 +441,19 @@ def test_the_installed_command_does_the_same(tmp_path: Path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("gansweep: ") and len(done.stderr.splitlines()) == 1
+
+
+HEAVY = {"torch", "sklearn", "mlflow", "ray", "pandas", "scipy", "pyarrow", "boto3", "sqlalchemy"}
+
+
+@pytest.mark.parametrize("command", [["--help"], ["status", "small"], ["status", "small", "--json"], ["list"]])
+def test_who_only_looks_imports_nothing_heavy(tmp_path: Path, command: list[str]):
+    stand(tmp_path, lambda leg, images: {})
+    told = "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr))"
+    code = f"{told}; from orchestrator.cli import main; sys.argv = ['gansweep', *{command}]; main()"
+    environment = {**os.environ, "GANSWEEP_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert HEAVY & set(done.stderr.split()) == set()
