@@ -17,7 +17,9 @@ import typer
 from typer.core import TyperGroup
 
 from orchestrator import surroundings
-from orchestrator.errors import GansweepError, StoppedAtOnceError, UserError
+from orchestrator.commands import HOME, command
+from orchestrator.errors import GansweepError, StoppedAtOnceError, UserError, WorkError
+from trainers.sealed import own_version
 
 if TYPE_CHECKING:
     from orchestrator.paths import Home
@@ -32,7 +34,7 @@ class _Group(TyperGroup):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise StoppedAtOnceError(
-                "stopped at once; what was recorded is kept, and 'gansweep resume NAME' goes on"
+                f"stopped at once; what was recorded is kept; go on with: {command('resume', 'NAME')}"
             ) from None
 
 
@@ -58,11 +60,19 @@ Address = Annotated[
     str | None,
     typer.Option(help="A Ray cluster: HOST:PORT, ray://… or 'auto'; http://… submits a job.", show_default=False),
 ]
-HOME = Path("gansweep-home")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"gansweep {own_version()}")
+        raise typer.Exit()
 
 
 @app.callback()
 def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
     debug: Annotated[
         bool, typer.Option("--debug", envvar="GANSWEEP_DEBUG", help="Show tracebacks and libraries' logs.")
     ] = False,
@@ -93,7 +103,7 @@ def submit(
     detach: Annotated[
         bool, typer.Option("--detach", help="With --address http://…: return when the job is queued.")
     ] = False,
-    home: HomeDir = HOME,
+    home: HomeDir = Path(HOME),
     as_json: Json = False,
 ) -> None:
     """Run a sweep; submitted again, it goes on where it stands."""
@@ -114,7 +124,7 @@ def submit(
 
 @app.command()
 def resume(
-    name: Name, trials: Trials = None, address: Address = None, home: HomeDir = HOME, as_json: Json = False
+    name: Name, trials: Trials = None, address: Address = None, home: HomeDir = Path(HOME), as_json: Json = False
 ) -> None:
     """Go on after any death, or add trials."""
     from orchestrator import sweep as story
@@ -123,20 +133,20 @@ def resume(
 
 
 @app.command()
-def stop(name: Name, home: HomeDir = HOME) -> None:
+def stop(name: Name, home: HomeDir = Path(HOME)) -> None:
     """Ask a running sweep to finish its current reports and end; everything is kept."""
     from orchestrator import status as standing
 
     running = standing.stop(name, _home(home))
     print(
-        f"sweep '{name}' ends after its current reports; go on with: gansweep resume {name}"
+        f"sweep '{name}' ends after its current reports; go on with: {command('resume', name)}"
         if running
         else f"sweep '{name}' is not running"
     )
 
 
 @app.command("list")
-def list_sweeps(home: HomeDir = HOME, as_json: Json = False) -> None:
+def list_sweeps(home: HomeDir = Path(HOME), as_json: Json = False) -> None:
     """The sweeps of this home."""
     from orchestrator import show
     from orchestrator import status as standing
@@ -149,18 +159,19 @@ def list_sweeps(home: HomeDir = HOME, as_json: Json = False) -> None:
 def status(
     name: Name,
     watch: Annotated[bool, typer.Option("--watch", help="Keep showing until the sweep ends.")] = False,
-    home: HomeDir = HOME,
+    home: HomeDir = Path(HOME),
     as_json: Json = False,
 ) -> None:
     """Trials with state, rung, verdict, score and images/s."""
     from orchestrator import show
     from orchestrator import status as standing
 
+    ledger, paths = standing.ledger_of(name, _home(home))
     if watch and not as_json:
-        show.watch(lambda: standing.status(name, _home(home)))
+        show.watch(lambda: standing.describe(ledger, paths))
     else:
-        document, notes = standing.status(name, _home(home)), standing.notes(name, _home(home))
-        _print_json(document) if as_json else show.status(document, notes)
+        document = standing.describe(ledger, paths)
+        _print_json(document) if as_json else show.status(document, ledger.notes)
 
 
 @app.command()
@@ -171,7 +182,7 @@ def train(
         Path | None,
         typer.Option(help="Checkpoints, grids and reports; the same command again goes on.", show_default=False),
     ] = None,
-    home: HomeDir = HOME,
+    home: HomeDir = Path(HOME),
     as_json: Json = False,
 ) -> None:
     """One training with no search: a line per report."""
@@ -198,7 +209,7 @@ def promote(
     ] = False,
     reason: Annotated[str | None, typer.Option(help="Why it is promoted all the same.", show_default=False)] = None,
     rollback: Annotated[bool, typer.Option("--rollback", help="Give the alias back to the version before.")] = False,
-    home: HomeDir = HOME,
+    home: HomeDir = Path(HOME),
     as_json: Json = False,
 ) -> None:
     """The gate, then the registry: the best finished, healthy trial becomes the champion."""
@@ -226,7 +237,7 @@ def sample(
     label: Annotated[
         str | None, typer.Option(help="Class of a conditional generator, by name or number.", show_default=False)
     ] = None,
-    home: HomeDir = HOME,
+    home: HomeDir = Path(HOME),
 ) -> None:
     """Draw samples from a promoted generator or a checkpoint."""
     from orchestrator import sweep as story
@@ -256,7 +267,7 @@ def import_(
 @app.command()
 def ui(
     port: Annotated[int, typer.Option(help="0 takes a free one.")] = 5000,
-    home: HomeDir = HOME,
+    home: HomeDir = Path(HOME),
 ) -> None:
     """The MLflow UI on this home's runs and models, until Ctrl-C."""
     from orchestrator import sweep as story
@@ -268,7 +279,7 @@ def ui(
 @app.command()
 def doctor(
     file: Annotated[Path | None, typer.Argument(help="Also check what this sweep needs.", show_default=False)] = None,
-    home: HomeDir = HOME,
+    home: HomeDir = Path(HOME),
     as_json: Json = False,
 ) -> None:
     """Check Ray, MLflow, ledger, storage, GPU and disk; say what to mend."""
@@ -329,13 +340,16 @@ def _run(work: Callable[[Home, Any], Any], name: str, home: Path, as_json: bool)
     at = _home(home)
     with show.progress(quiet=as_json) as progress:
         outcome = work(at, progress)
-    document = standing.status(name, at)
+    ledger, paths = standing.ledger_of(name, at)
+    document = standing.describe(ledger, paths)
     if as_json:
         _print_json(document)
     else:
-        show.ending(document, standing.notes(name, at), outcome, grid_of(name, at), home)
-    if outcome.state in ("interrupted", "stopped"):
-        raise typer.Exit(130 if outcome.state == "interrupted" else 0)
+        show.ending(document, ledger.notes, outcome, grid_of(ledger, at))
+    if outcome.state == "interrupted":
+        raise typer.Exit(130)
+    if outcome.state == "finished" and (why := standing.fruitless(document)):
+        raise WorkError(f"sweep '{name}' is over and no trial finished:{why}")
 
 
 def _submit_job(sweep: Sweep, address: str, detach: bool) -> None:

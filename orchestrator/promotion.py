@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.artifacts import Store
+from orchestrator.commands import command
 from orchestrator.errors import StoreError, UserError, WorkError
 from orchestrator.paths import SweepPaths, samples_key, trial_key
 from orchestrator.registry.gate import Candidate, impossible, refusals
@@ -47,12 +48,13 @@ def promote(
     if refused and forced_reason is None:
         raise WorkError(
             f"trial {trial.id} is not promoted: {'; '.join(refused)}. If you know better: "
-            f"gansweep promote {ledger.sweep.name} --trial {trial.id} --force --reason TEXT"
+            + command("promote", ledger.sweep.name, "--trial", trial.id, "--force", "--reason", "TEXT")
         )
     training = trainings[candidates.index(candidate)]
     if training.mlflow_run_id is None:
         raise WorkError(
-            f"trial {trial.id} is not recorded in MLflow yet; send what waits with: gansweep resume {ledger.sweep.name}"
+            f"trial {trial.id} is not recorded in MLflow yet; send what waits with: "
+            + command("resume", ledger.sweep.name)
         )
     tags = _tags(ledger, candidate, refused, forced_reason) | _choice(candidate, candidates)
     prefix = trial_key(ledger.key, trial.id, training.confirm_seed)
@@ -63,7 +65,7 @@ def promote(
         except RunGoneError as error:
             Spool(paths.spool).mark(0)
             raise WorkError(
-                f"{error}; record the sweep again, then promote: gansweep resume {ledger.sweep.name}"
+                f"{error}; record the sweep again, then promote: {command('resume', ledger.sweep.name)}"
             ) from None
     return {**document, "trial": trial.id, "seed": training.seed}
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -18,6 +16,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.commands import command
 from orchestrator.estimate import Estimate, estimate, parameters, stages
 from orchestrator.search.effort import Confirming, confirming
 from orchestrator.secrets import without_secrets
@@ -33,9 +32,6 @@ if TYPE_CHECKING:
     from trainers.data.pack import Packed
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-_CALLED = Path(sys.argv[0])
-COMMAND = os.path.relpath(_CALLED) if _CALLED.name == "gansweep" and not shutil.which("gansweep") else "gansweep"
-"""How this user calls us: the virtual environment need not be on the path."""
 REFRESH = 1.0
 """Seconds between two pictures of a running sweep."""
 
@@ -54,7 +50,7 @@ _COLOURS = {
 def status(document: dict[str, Any], notes: Sequence[str]) -> None:
     console.print(_table(document))
     for line in (*notes, *_remarks(document)):
-        console.print(line)
+        console.print(line, markup=False)
 
 
 def watch(read: Callable[[], dict[str, Any]]) -> None:
@@ -69,7 +65,7 @@ def watch(read: Callable[[], dict[str, Any]]) -> None:
 
 def sweeps(documents: Sequence[dict[str, Any]]) -> None:
     if not documents:
-        console.print("no sweeps yet; start one with: gansweep submit FILE")
+        console.print(f"no sweeps yet; start one with: {command('submit', 'FILE')}", soft_wrap=True)
         return
     table = Table("sweep", "state", "trials", "finished", "best", box=None, pad_edge=False)
     for d in documents:
@@ -99,27 +95,27 @@ def plan(sweep: Sweep) -> None:
     console.print(_costs(sweep, guess.images))
 
 
-def ending(document: dict[str, Any], notes: Sequence[str], outcome: Outcome, grid: str | None, home: Path) -> None:
+def ending(document: dict[str, Any], notes: Sequence[str], outcome: Outcome, grid: str | None) -> None:
     """How a run of a sweep ended, and what to do next."""
     status(document, notes)
     name, state = document["name"], document["state"]
-    at = "" if home == Path("gansweep-home") else f" --home {home}"
     if grid:
-        console.print(f"sample grid of the best trial: {grid}", soft_wrap=True)
+        console.print(f"sample grid of the best trial: {grid}", soft_wrap=True, markup=False)
     if outcome.unsent:
         console.print(
-            f"some records wait for MLflow ({outcome.unsent}); send them with: {COMMAND} resume {name}{at}",
+            f"some records wait for MLflow ({outcome.unsent}); send them with: {command('resume', name)}",
             soft_wrap=True,
+            markup=False,
         )
     if state != "finished":
-        console.print(f"{state}; go on with: {COMMAND} resume {name}{at}")
+        console.print(f"{state}; go on with: {command('resume', name)}", soft_wrap=True, markup=False)
         return
     more = 2 * len(document["trials"])
     console.print("next:")
     if document["best"]:
-        console.print(f"  {COMMAND} promote {name}{at}   registers the best generator", soft_wrap=True)
-    console.print(f"  {COMMAND} ui{at}   shows the runs in MLflow", soft_wrap=True)
-    console.print(f"  {COMMAND} resume {name} --trials {more}{at}   searches further", soft_wrap=True)
+        console.print(f"  {command('promote', name)}   registers the best generator", soft_wrap=True, markup=False)
+    console.print(f"  {command('ui')}   shows the runs in MLflow", soft_wrap=True, markup=False)
+    console.print(f"  {command('resume', name, '--trials', more)}   searches further", soft_wrap=True, markup=False)
 
 
 def promoted(document: dict[str, Any]) -> None:
@@ -133,11 +129,13 @@ def promoted(document: dict[str, Any]) -> None:
         table.add_row(key.removeprefix("gansweep."), evidence[key])
     console.print(table)
     console.print("next:")
-    console.print(f"  {COMMAND} sample {document['uri']} -n 64 -o grid.png")
-    console.print(f"  {COMMAND} ui")
+    console.print(f"  {command('sample', document['uri'], '-n', 64, '-o', 'grid.png')}", soft_wrap=True, markup=False)
+    console.print(f"  {command('ui')}", soft_wrap=True, markup=False)
+    tracking = f"MLFLOW_TRACKING_URI={shlex.quote(document['tracking_uri'])}"
     console.print(
-        f"  python: mlflow.pyfunc.load_model('{document['uri']}')   (MLFLOW_TRACKING_URI={document['tracking_uri']})",
+        f"  python: mlflow.pyfunc.load_model({document['uri']!r})   ({tracking})",
         soft_wrap=True,
+        markup=False,
     )
 
 

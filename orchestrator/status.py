@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from orchestrator.commands import command
 from orchestrator.errors import GansweepError, UserError
 from orchestrator.paths import Home, SweepPaths
 from orchestrator.search.ledger import Ledger, SweepState
@@ -48,11 +50,6 @@ def status(name: str, home: Home) -> dict[str, Any]:
     return describe(*ledger_of(name, home))
 
 
-def notes(name: str, home: Home) -> list[str]:
-    """What there is to say of a sweep's search as a whole."""
-    return ledger_of(name, home)[0].notes
-
-
 def overview(home: Home) -> list[dict[str, Any]]:
     """The status of every sweep of this home; one that can't be read says why under ``error``."""
     return [_status_or_error(name, home) for name in home.sweeps()]
@@ -77,6 +74,21 @@ def describe(ledger: Ledger, paths: SweepPaths) -> dict[str, Any]:
     }
 
 
+def fruitless(document: dict[str, Any]) -> str | None:
+    """How the trials ended, with a reason for each kind of end, where none finished; None where one did."""
+    trials = document["trials"]
+    if any(trial["state"] == "finished" for trial in trials):
+        return None
+    ends = Counter(trial["state"] for trial in trials)
+    first = {trial["state"]: trial for trial in reversed(trials)}
+    return "".join(f"\n  {count} {state}{_reason(first[state])}" for state, count in ends.most_common())
+
+
+def _reason(trial: dict[str, Any]) -> str:
+    why = (trial["error"] if trial["state"] == "crashed" else "") or "; ".join(trial["reasons"])
+    return f", as trial {trial['id']}: {why}" if why else ""
+
+
 def rows(ledger: Ledger) -> list[dict[str, Any]]:
     """The ``trials`` of the document."""
     return [_trial(trial) for trial in ledger.trials()]
@@ -98,8 +110,8 @@ def driving(paths: SweepPaths) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise UserError(
-                f"sweep '{paths.name}' is being run by another process; watch it with "
-                f"'gansweep status {paths.name} --watch', or end it with 'gansweep stop {paths.name}'"
+                f"sweep '{paths.name}' is being run by another process; watch it with: "
+                f"{command('status', paths.name, '--watch')}; or end it with: {command('stop', paths.name)}"
             ) from None
         file.write(str(os.getpid()))
         file.flush()

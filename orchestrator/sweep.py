@@ -124,9 +124,8 @@ def serve_ui(home: Home, port: int, announce: Callable[[str], None]) -> None:
         ended.wait()
 
 
-def grid_of(name: str, home: Home) -> str | None:
+def grid_of(ledger: Ledger, home: Home) -> str | None:
     """Where the sample grid of the best trial lies in the artifact store."""
-    ledger, _ = ledger_of(name, home)
     best = ledger.best()
     if best is None:
         return None

@@ -9,6 +9,7 @@ from typing import Any
 from optuna.storages import BaseStorage
 from pydantic import ValidationError
 
+from orchestrator.commands import command
 from orchestrator.errors import UserError
 from orchestrator.spec import Sweep
 
@@ -36,7 +37,8 @@ def refuse_other_settings(sweep: Sweep, attrs: Mapping[str, Any]) -> None:
     told = ", ".join(f"{name}: {_short(old)} there, {_short(new)} here" for name, (old, new) in changed.items())
     raise UserError(
         f"sweep '{sweep.name}' exists with other settings under {', '.join(groups)}; its trials can't be ranked with "
-        f"these ({told}). Give this one another name (--name), or go on with the old one: gansweep resume {sweep.name}"
+        f"these ({told}). Give this one another name (--name), or go on with the old one: "
+        + command("resume", sweep.name)
     )
 
 

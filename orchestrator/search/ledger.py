@@ -23,6 +23,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from orchestrator.commands import command
 from orchestrator.errors import UserError
 from orchestrator.paths import RunKey, key_word
 from orchestrator.search import objective, rungs
@@ -67,7 +68,9 @@ class Ledger:
         try:
             return cls(storage, storage.get_study_id_from_name(sweep.name), sweep)
         except KeyError:
-            raise UserError(f"sweep '{sweep.name}' has no ledger yet; start it with: gansweep submit FILE") from None
+            raise UserError(
+                f"sweep '{sweep.name}' has no ledger yet; start it with: {command('submit', 'FILE')}"
+            ) from None
 
     @classmethod
     def open(cls, sweep: Sweep, journal: Path) -> Ledger:

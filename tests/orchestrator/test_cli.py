@@ -12,8 +12,10 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import yaml
@@ -102,6 +104,11 @@ def test_help_lists_every_command(gansweep: Terminal):
     assert answer.status == 0
     words = answer.out.split()
     assert [name for name in COMMANDS if name not in words] == []
+
+
+def test_the_version_is_that_of_the_package(gansweep: Terminal):
+    answer = gansweep.type("--version")
+    assert (answer.status, answer.out) == (0, f"gansweep {version('gansweep')}\n")
 
 
 def test_every_command_has_help_with_its_options(gansweep: Terminal):
@@ -341,7 +348,37 @@ def _fails_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def fail(*arguments: object) -> None:
         raise error
 
-    monkeypatch.setattr(standing, "status", fail)
+    monkeypatch.setattr(standing, "ledger_of", fail)
+
+
+def test_a_sweep_in_which_no_trial_finished_has_failed_and_says_why(gansweep: Terminal):
+    stand(gansweep.home, lambda leg, images: {"verdict": "collapsed"})
+    told = "gansweep: sweep 'small' is over and no trial finished:\n  3 collapsed, as trial 0: it looks collapsed\n"
+    answer, as_json = gansweep.type("resume", "small"), gansweep.type("resume", "small", "--json")
+    assert (answer.status, answer.err) == (as_json.status, as_json.err) == (1, told)
+    assert as_json.document["state"] == "finished"
+
+
+def test_a_sweep_in_which_a_trial_finished_has_not_failed(gansweep: Terminal):
+    stand(gansweep.home, lambda leg, images: {})
+    answer = gansweep.type("resume", "small")
+    assert (answer.status, answer.err) == (0, "")
+    assert "\n  gansweep resume small --trials 6   searches further\n" in answer.out
+
+
+def test_commands_to_copy_are_quoted_and_find_their_home(gansweep: Terminal, tmp_path: Path):
+    home = tmp_path / "my [own] home"
+    stand(home, lambda leg, images: {"coverage": 0.1})
+    answer = gansweep.type("resume", "small", "--home", str(home))
+    assert f"\n  gansweep ui --home '{home}'   shows the runs" in answer.out
+    refused = gansweep.type("promote", "small", "--trial", "0", f"--home={home}").message
+    assert refused.endswith(f"gansweep promote small --trial 0 --force --reason TEXT --home '{home}'")
+
+
+def test_the_home_of_the_environment_is_not_repeated(gansweep: Terminal):
+    stand(gansweep.home, lambda leg, images: {})
+    answer = gansweep.type("resume", "small", "--home", str(gansweep.home))
+    assert answer.status == 0 and "\n  gansweep ui   shows the runs" in answer.out
 
 
 # -- JSON --------------------------------------------------------------------------------------------------------------
@@ -379,6 +416,21 @@ def test_a_plan_warns_beside_its_document(gansweep: Terminal):
 def test_an_error_leaves_no_document(gansweep: Terminal):
     answer = gansweep.type("status", "digist", "--json")
     assert (answer.status, answer.out) == (2, "")
+
+
+def test_status_reads_the_ledger_once(gansweep: Terminal, monkeypatch: pytest.MonkeyPatch):
+    stand(gansweep.home, lambda leg, images: {})
+    opened = Mock(wraps=standing.ledger_of)
+    monkeypatch.setattr(standing, "ledger_of", opened)
+    assert gansweep.type("status", "small").status == 0 and opened.call_count == 1
+
+
+def test_who_watches_sees_what_another_process_writes(gansweep: Terminal):
+    writer = stand(gansweep.home, lambda leg, images: {})
+    reader, paths = standing.ledger_of("small", Home.open(gansweep.home))
+    assert standing.describe(reader, paths)["state"] == "finished"
+    writer.set_state("stopped")
+    assert standing.describe(reader, paths)["state"] == "stopped"
 
 
 # -- a sweep that stands -----------------------------------------------------------------------------------------------
@@ -446,7 +498,9 @@ def test_the_installed_command_does_the_same(tmp_path: Path):
 HEAVY = {"torch", "sklearn", "mlflow", "ray", "pandas", "scipy", "pyarrow", "boto3", "sqlalchemy"}
 
 
-@pytest.mark.parametrize("command", [["--help"], ["status", "small"], ["status", "small", "--json"], ["list"]])
+@pytest.mark.parametrize(
+    "command", [["--help"], ["--version"], ["status", "small"], ["status", "small", "--json"], ["list"]]
+)
 def test_who_only_looks_imports_nothing_heavy(tmp_path: Path, command: list[str]):
     stand(tmp_path, lambda leg, images: {})
     told = "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr))"
