@@ -83,14 +83,23 @@ def options(
 
 
 @app.command()
-def plan(file: File, overrides: Set = None, as_json: Json = False) -> None:
-    """Check a sweep file; show what it resolves to and an estimate. Runs nothing."""
+def plan(
+    file: File,
+    overrides: Set = None,
+    resolved: Annotated[
+        bool, typer.Option("--resolved", help="Also every setting, and the networks' sizes, which loads torch.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Check a sweep file; say what it asks for. Runs nothing."""
     from orchestrator import show, spec
 
     sweep = spec.load(file, overrides or (), here=True)
+    _print_json(show.plan_document(sweep)) if as_json else show.plan(sweep)
     for name, message in spec.warnings(sweep):
         print(f"warning: {name}: {message}", file=sys.stderr)
-    _print_json(show.plan_document(sweep)) if as_json else show.plan(sweep)
+    if resolved and not as_json:
+        show.resolved(sweep)
 
 
 @app.command()

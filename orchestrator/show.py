@@ -86,13 +86,24 @@ def plan_document(sweep: Sweep) -> dict[str, Any]:
 
 
 def plan(sweep: Sweep) -> None:
-    guess = estimate(sweep)
-    console.print(without_secrets(sweep.to_yaml()), end="")
+    """What a sweep searches, for what, and how much training it asks for."""
+    guess, objective = estimate(sweep), sweep.objective
+    bounds = "".join(f", {metric} {bound}" for metric, bound in objective.require.items())
+    console.print(f"[bold]{sweep.name}[/bold]  {objective.direction} {objective.metric}{bounds}", soft_wrap=True)
+    for name, dimension in yaml.safe_load(sweep.to_yaml())["search"].get("space", {}).items():
+        told = {key: value for key, value in dimension.items() if value}
+        line = yaml.safe_dump(told, default_flow_style=True, sort_keys=False, width=10_000)
+        console.print(f"  {name}: {line.strip()}", markup=False, soft_wrap=True)
+    console.print(f"\n[bold]estimate[/bold]  {_plan_words(sweep, guess)}\n", soft_wrap=True)
+    console.print(_costs(sweep, guess.images))
+
+
+def resolved(sweep: Sweep) -> None:
+    """Every setting, and how large both networks are."""
+    console.print(f"\n{without_secrets(sweep.to_yaml())}", end="", markup=False, soft_wrap=True)
     if counts := parameters(sweep):
         words = ", ".join(f"{player} {count:,}" for player, count in counts.items())
         console.print(f"\n[bold]parameters[/bold]  {words}")
-    console.print(f"\n[bold]estimate[/bold]  {_plan_words(sweep, guess)}\n")
-    console.print(_costs(sweep, guess.images))
 
 
 def ending(document: dict[str, Any], notes: Sequence[str], outcome: Outcome, grid: str | None) -> None:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from orchestrator.spec import Sweep
+from trainers.config import Config
 
 
 def train(sweep: Sweep, out: Path, as_json: bool) -> str:
@@ -32,5 +33,22 @@ def train(sweep: Sweep, out: Path, as_json: bool) -> str:
             )
     verdict = last_verdict(out)
     if not reports:
-        print(f"{out}: ended before ({verdict}); give another --out to train anew", file=sys.stderr)
+        told = f" with other settings ({changed})" if (changed := _changed(sweep, out)) else ""
+        print(f"{out}: ended before ({verdict}){told}; give another --out to train anew", file=sys.stderr)
     return verdict
+
+
+def _changed(sweep: Sweep, out: Path) -> str:
+    """Which settings the training that ended in ``out`` had otherwise."""
+    from trainers.sealed import facts
+    from trainers.state import newest
+
+    folder = newest(out / "checkpoints")
+    assert folder is not None
+    theirs = Config.model_validate(facts(folder)["config"]).model_dump()
+    return "; ".join(
+        f"{group}.{name} was {theirs[group][name]}, now {value}"
+        for group, values in sweep.trial_config({}).model_dump().items()
+        for name, value in values.items()
+        if theirs[group][name] != value
+    )

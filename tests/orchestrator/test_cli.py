@@ -160,7 +160,7 @@ def test_a_password_from_the_environment_is_not_shown(
     text = Path(SWEEP).read_text()
     assert "tracking:" in text
     file.write_text(re.sub("tracking:.*", "tracking: {uri: 'postgresql://ann:${PASSWORD}@host/runs'}", text))
-    for answer in (gansweep.type("plan", str(file)), gansweep.type("plan", str(file), "--json")):
+    for answer in (gansweep.type("plan", str(file), "--resolved"), gansweep.type("plan", str(file), "--json")):
         assert answer.status == 0
         assert "hunter2" not in answer.out and "postgresql://ann:***@host/runs" in answer.out
 
@@ -183,6 +183,16 @@ def test_training_tells_what_was_loaded_and_passed_over(gansweep: Terminal, pict
     assert answer.status == 0
     assert "images: 11 images of shape 3x8x8 to train on, 1 held out; 2 classes: fog (" in answer.err
     assert f"1 of 13 images skipped: {pictures}/fog/bad.png: not an image of any known format" in answer.err
+
+
+def test_a_training_that_ended_tells_what_is_asked_for_otherwise(gansweep: Terminal, tmp_path: Path):
+    small = ("train.images=16", "train.batch_size=8", "evaluate.every_images=16", "evaluate.samples=16")
+    overrides = [word for setting in (*small, "resources.workers_per_trial=1") for word in ("--set", setting)]
+    train = ("train", SWEEP, *overrides, "--out", str(tmp_path / "out"))
+    assert gansweep.type(*train).status == 0
+    assert "ended before (healthy); give another --out" in gansweep.type(*train).err
+    told = "ended before (healthy) with other settings (train.beta1 was 0.5, now 0.1); give another --out"
+    assert told in gansweep.type(*train, "--set", "train.beta1=0.1").err
 
 
 def test_shards_are_not_mixed_and_nothing_is_not_packed(gansweep: Terminal, pictures: Path, tmp_path: Path):
@@ -450,6 +460,19 @@ def test_status_says_that_a_space_has_no_more_points(gansweep: Terminal):
     assert "the space has only 2 points, and each was tried" in gansweep.type("status", "small").out
 
 
+def test_the_plan_shows_every_setting_only_when_asked(gansweep: Terminal):
+    first = ("--set", "rungs.first_images=20_000")
+    plain, resolved = gansweep.type("plan", SWEEP, *first), gansweep.type("plan", SWEEP, *first, "--resolved")
+    assert plain.out.startswith("digits  minimize fid") and resolved.out.startswith(plain.out)
+    assert (
+        "  train.generator_lr: {float: [0.0003, 0.004], log: true}\n" in plain.out
+        and "parameters" not in plain.out
+        and "batch_size" not in plain.out
+    )
+    assert "\nparameters  " in resolved.out and "batch_size" in resolved.out
+    assert plain.err == resolved.err and plain.err.startswith("warning: rungs.first_images: ")
+
+
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
@@ -499,7 +522,8 @@ HEAVY = {"torch", "sklearn", "mlflow", "ray", "pandas", "scipy", "pyarrow", "bot
 
 
 @pytest.mark.parametrize(
-    "command", [["--help"], ["--version"], ["status", "small"], ["status", "small", "--json"], ["list"]]
+    "command",
+    [["--help"], ["--version"], ["plan", SWEEP], ["status", "small"], ["status", "small", "--json"], ["list"]],
 )
 def test_who_only_looks_imports_nothing_heavy(tmp_path: Path, command: list[str]):
     stand(tmp_path, lambda leg, images: {})
