@@ -124,8 +124,8 @@ class Train(Settings):
         default=10_000, description="of the averaged generator, in images; 0 switches averaging off"
     )
     ema_ramp: NonNegative = Field(
-        default=0.0,
-        description="the half-life is at most this share of the images shown so far; 0: from the start whole",
+        default=0.05,
+        description="the half-life is at most this share of the images shown so far (StyleGAN2-ADA); 0: never shorter",
     )
     packing: int = Field(default=1, ge=1, le=16, description="examples that the discriminator judges together (PacGAN)")
     augment: tuple[Literal["color", "translation", "cutout", "flip"], ...] = Field(

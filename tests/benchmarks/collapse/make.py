@@ -1,19 +1,17 @@
 """Makes the labelled set: one JSON file per run, then one table. The same command goes on where it was stopped.
 
-    nice -n 10 env OMP_NUM_THREADS=1 python -m tests.benchmarks.collapse.make OUT [--group dev] [--seeds 2]
-    ... --data digits stacked-digits      what infra/results/unknown.parquet holds
-    ... --rewind 3      the runs that bad settings make fail, once more with health.rewind
+    nice -n 10 env OMP_NUM_THREADS=1 python -m tests.benchmarks.collapse.make OUT --group dev
 
-A run takes 10 to 30 seconds of one core. ``OUT/signals.parquet`` has a row per report of each run: what the detector
-may see (``loss.``, ``signal.``, ``metric.``, and ``blind.``: the same measures where modes are not known and features
-come from random convolutions) and what is true (``truth.``).
+A run takes 5 to 30 seconds of one core. ``OUT/signals.parquet`` has a row per report of each run: what the detector may
+see (``loss.``, ``signal.``, and the measures of both generators: ``metric.`` of the averaged one and ``raw.`` of the
+plain one; ``blind.`` and ``blind_raw.`` are the same where modes are not known and features come from random
+convolutions) and, at up to a dozen reports and the last three, what is true (``truth.``).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import random
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from tests.benchmarks.collapse.recipes import HEALTHY, RECIPES, STEPS, Recipe, configuration
+from tests.benchmarks.collapse.plan import Plan
 from tests.benchmarks.collapse.truth import truth
 from trainers.config import Config
 from trainers.data import Dataset
@@ -33,63 +31,65 @@ from trainers.metrics import Evaluator
 from trainers.world import World
 
 Row = dict[str, Any]
-HEALTHY_SEEDS = 2
-"""Healthy runs per seed of a failing one: a false-alarm rate of 2 % needs many of them."""
+BUILT_IN = ("ring", "grid", "digits", "stacked-digits")
+LAST = 3
 
 
 def main() -> None:
     """Runs what is missing, then writes the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--group", choices=("dev", "held-out"), help="one group of causes only")
-    parser.add_argument("--data", nargs="+", choices=STEPS, default=list(STEPS), help="these sets only")
-    parser.add_argument("--rewind", type=int, default=0, metavar="N", help="health.rewind; settings' failures only")
+    parser.add_argument("--group", choices=("dev", "held-out"), required=True)
+    parser.add_argument("--part", default="0/1", metavar="I/N", help="every N-th run from I, to share the work")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    for data, cause, seed in planned(arguments.data, arguments.group, arguments.seeds):
-        if arguments.rewind and (cause in HEALTHY or RECIPES[cause].act):
-            continue
-        file = arguments.out / f"{data}--{cause.replace(' ', '_').replace(':', '')}--{seed}.json"
+    start, step = map(int, arguments.part.split("/"))
+    for plan in planned(arguments.group)[start::step]:
+        file = arguments.out / f"{plan.key}.json"
         if not file.exists():
-            start = time.perf_counter()
-            text = json.dumps(list(rows(data, cause, RECIPES[cause], seed, arguments.rewind)))
+            began = time.perf_counter()
+            text = json.dumps(list(rows(plan)))
             file.with_suffix(".new").write_text(text)
             file.with_suffix(".new").replace(file)
-            print(f"{file.stem} {time.perf_counter() - start:.0f} s", flush=True)
+            print(f"{file.stem} {time.perf_counter() - began:.0f} s", flush=True)
     write_table(arguments.out)
 
 
-def planned(sets: list[str], group: str | None, seeds: int) -> Iterator[tuple[str, str, int]]:
-    """Every run as (data set, cause, seed), seed by seed and shuffled: a set stopped early is still balanced."""
-    for seed in range(seeds):
-        runs = [
-            (data, cause, seed + 100 * each)
-            for data in sets
-            for cause, recipe in RECIPES.items()
-            if group in (None, recipe.group)
-            for each in range(HEALTHY_SEEDS if cause in HEALTHY else 1)
-        ]
-        yield from random.Random(seed).sample(runs, len(runs))
+def planned(group: str) -> list[Plan]:
+    """Every run of a group, in an order in which a set that is stopped early is still balanced."""
+    if group == "held-out":
+        from tests.benchmarks.collapse.held_out import PLANS
+    else:
+        from tests.benchmarks.collapse.development import PLANS
+    return PLANS
 
 
-def rows(data: str, cause: str, recipe: Recipe, seed: int, rewind: int) -> Iterator[Row]:
+def rows(plan: Plan) -> Iterator[Row]:
     """Trains one run to its end, whatever becomes of it."""
-    config = configuration(data, recipe, seed, rewind)
+    config = plan.config
     run = Run(config, World.single())
-    blind = blind_evaluator(config, run.data)
-    acted = recipe.act is None
+    blind = blind_evaluator(config, run.data) if run.data.name in BUILT_IN else None
+    acted = plan.act is None
+    reports = -(-config.train.images // config.evaluate.every_images)
+    number = 0
     while run.training.images < config.train.images:
-        if not acted and recipe.act is not None and run.training.images >= recipe.at * config.train.images:
-            recipe.act(run)
+        if not acted and plan.act is not None and run.training.images >= plan.at * config.train.images:
+            plan.act(run)
             acted = True
         report = run.to_next_report()
+        number += 1
+        average, plain = run.training.sampler, run.training.players.generator.eval()
         seen = {"loss": report.losses, "signal": report.health.signals, "metric": report.metrics}
-        seen["blind"] = blind(run.training.sampler)
-        seen["truth"] = truth(run.training.sampler, run.data, config.model.latent_dim)
+        seen["raw"] = run.evaluate(plain)
+        if blind:
+            seen |= {"blind": blind(average), "blind_raw": blind(plain)}
+        if number > reports - LAST or number % -(-reports // 12) == 0:
+            seen["truth"] = truth(average, run.data, config)
+        plain.train()
         yield {
-            "data": data, "cause": cause, "group": recipe.group, "seed": seed, "acted_at": recipe.at,
-            "images": report.images, "budget": config.train.images, "seconds": report.seconds,
+            "data": run.data.name, "cause": plan.cause, "group": plan.group, "seed": plan.number,
+            "acted_at": plan.at, "images": report.images, "budget": config.train.images, "seconds": report.seconds,
+            "train": config.train.model_dump_json(), "model": config.model.model_dump_json(),
             **{f"{kind}.{name}": value for kind, values in seen.items() for name, value in values.items()},
         }  # fmt: skip
 
