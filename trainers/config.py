@@ -19,6 +19,8 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Schedule = Literal["constant", "linear", "cosine"]
 TORCHSCRIPT = "torchscript:"
+BAD = ("stuck", "collapsed", "diverged")
+"""The verdicts that may end a training (``trainers/health.py``)."""
 
 
 class Settings(BaseModel):
@@ -167,7 +169,7 @@ class Health(Settings):
     """What a verdict does to the training that earned it."""
 
     stop: Literal["collapsed", "diverged", "never"] = Field(
-        default="collapsed", description="collapsed: stop on either verdict; diverged: on that only"
+        default="collapsed", description="collapsed: stop when collapsed, stuck or diverged; diverged: then only"
     )
 
     rewind: int = Field(
@@ -176,8 +178,7 @@ class Health(Settings):
 
     def stops(self, verdict: str) -> bool:
         """Whether a training that earned ``verdict`` ends there."""
-        stops = {"collapsed": ("stuck", "collapsed", "diverged"), "diverged": ("diverged",), "never": ()}
-        return verdict in stops[self.stop]
+        return verdict in {"collapsed": BAD, "diverged": ("diverged",), "never": ()}[self.stop]
 
 
 class Config(Settings):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -69,6 +70,17 @@ class GanTraining:
     def sampler(self) -> nn.Module:
         """The network to judge and keep: the averaged generator, in eval mode."""
         return self.players.average
+
+    @contextmanager
+    def plain(self) -> Iterator[nn.Module | None]:
+        """The generator behind the average, in eval mode; None where there is no average that may differ from it."""
+        if not self.settings.ema_half_life:
+            yield None
+            return
+        modes = [(module, module.training) for module in self.players.generator.modules()]
+        yield self.players.generator.eval()
+        for module, mode in modes:
+            module.training = mode
 
     def step(self) -> None:
         """Shows one global batch to the discriminator; every ``n_dis``-th time the generator moves too."""

@@ -1,6 +1,16 @@
-"""The verdict on a training: is it healthy, suspect, collapsed or diverged, and why, in words and numbers.
+"""The verdict on a training, with reasons in words and numbers.
 
-No setting per data set is needed: every signal is relative to the real data or to the run's own past.
+    unjudged    nothing measured yet, or too early to say
+    healthy     its samples keep the modes of the data and lie near it
+    slow        they do not yet, but come nearer; or only the average lags behind
+    suspect     one evaluation says that it is stuck or collapsed, or it has just come back from there
+    stuck       nothing gains, and the reason shows: vanished gradients, a discriminator that has won, an output that
+                no longer moves
+    collapsed   it had the modes and lost them, or never had them and gets no nearer
+    diverged    a number is no longer finite; final
+
+No setting per data set is needed: every measure is relative to the real data, and time is counted in what was learned
+with (``trainers/course.py``), never in images.
 """
 
 from __future__ import annotations
@@ -12,7 +22,9 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
-from trainers import config
+from trainers import config, ema
+from trainers.config import BAD
+from trainers.course import Course
 from trainers.report import Health, Verdict
 
 MODES = "mode_diversity"
@@ -20,39 +32,42 @@ WATCHED = ("coverage", MODES, "misfit")
 """The measures that every evaluation takes, whatever else it was asked for. Modes, not the Vendi score of diversity:
 blur makes pictures alike without losing a mode (infra/decisions/0008). That score counts where nothing else is known.
 """
+SEEN = (*WATCHED, "diversity", "raw_misfit", f"raw_{MODES}")
 
 THRESHOLDS = {
-    # Diversity follows the share of modes that are left (tests/metrics/test_diversity.py): half is what "collapsed"
-    # means in tests/benchmarks/collapse/judge.py.
-    "diversity floor": 0.5,
-    # Under its floor, a generator that gains this much per evaluation is still learning: digits with shipped settings
-    # go 0.15, 0.40, 0.84 every 10,000 images, while lost modes stay within a few per cent.
-    "growth": 1.15,
-    # Images between evaluations that count, however often there is one: the development group has 6,000 to 16,000, and
-    # what is no growth there would be none for any training that is looked at often enough.
-    "spacing": 5_000,
-    # Evaluations in a row that must agree before a suspicion is called a collapse, and before one is called overcome:
-    # a single one may be an oscillation.
-    "confirm": 2,
-    # In images, for a generator to leave its starting point: ring and digits need 10,000 to 20,000.
-    "patience": 30_000,
-    # 1 is one average picture for everything, in squared units of the features; more is worse than that.
-    "misfit": 1.0,
-    # Ring: two of eight modes lost is 0.12, four 0.61. A good run comes down to 0.1 and less and never tenfold back up.
-    "misfit risen": 0.3,
-    "misfit rise": 10,
-    # Evaluations at that distance without a gain: digits under a wild critic stay there for good, good runs pass in one
-    # or two.
-    "stale": 4,
-    "coverage fall": 0.25,  # share of the run's best; swings by half are ordinary between evaluations
+    # A generator is good where it keeps half of the modes, which is what "collapsed" means in
+    # tests/benchmarks/collapse/judge.py, and is nearer to the data than half of one average picture's distance.
+    "modes": 0.5,
+    "near": 0.5,
+    # Bins of pictures that vary in many ways are fewer than half filled by good generators too: one that is so close
+    # and covers so much of the data has lost nothing.
+    "close": 0.1,
+    "covers": 0.2,
+    # Never learned: no measure gains over the last half of the way, once the weights have moved so many times their own
+    # norm and so much of the budget is spent. Healthy trainings of the development group leave their starting point
+    # before 10; slow ones move so little that half of their budget comes first.
+    "effort": 12.0,
+    "share": 0.12,
+    "least effort": 2.0,
+    "patient share": 0.5,
+    # Lost: it was good, and is so much worse than its best.
+    "modes fall": 0.75,
+    "misfit rise": 2.0,
+    "coverage fall": 0.25,  # swings by half are ordinary between evaluations
     "learned": 0.3,  # only coverage that was once this good can fall: it stays near 0 until pictures are sharp
+    # What is said of one evaluation must be said of the next, and still be so after this share of the way.
+    "confirm": 2,
+    "span": 0.08,
+    "still": 0.01,  # largest change of any measure where nothing moves
+    # The average is no evidence while so much of it is first weights.
+    "first weights": 0.1,
     # The rest explains a suspicion and is never the ground for one: healthy trainings pass through each for a while.
     "certain": 0.01,  # loss of a discriminator that has nothing left to learn
     "faint": 0.01,  # gradient norm over the run's median: vanishing (Arjovsky 2017, section 2.1), or exploding
     "violent": 100.0,
     "hasty": 0.05,  # of its weights in one step: .001 is usual, healthy runs of the development group keep under .035
 }
-"""Every number the verdict depends on, with its source; set on the development group of the labelled set."""
+"""Every number the verdict depends on, with its source; set on the development half of the labelled set."""
 
 USUAL = 64
 """Reports whose median gradient norm is the usual one."""
@@ -62,54 +77,46 @@ USUAL = 64
 class _Memory:
     """All that the verdict remembers; JSON-able."""
 
-    verdict: Verdict = "healthy"
-    reasons: tuple[str, ...] = ()
+    verdict: Verdict = "unjudged"
+    reasons: tuple[str, ...] = ("nothing has been measured yet",)
     undone: int = 0  # images that rewinds threw away
     judged_at: int | None = None
+    was_good: bool = False
     bad_in_a_row: int = 0
-    stale: int = 0
-    gained_at: float | None = None
-    last: dict[str, float] = field(default_factory=dict)
-    best: dict[str, float] = field(default_factory=dict)
+    bad_since: int = 0
+    course: dict[str, Any] = field(default_factory=lambda: asdict(Course()))
     certain_since: int | None = None
     norms: dict[str, list[float]] = field(default_factory=dict)
 
 
 class HealthMonitor:
-    """Fed at each report, answers the verdict.
+    """Fed at each report, answers the verdict. Where nothing was measured, the verdict before stands."""
 
-    healthy -> suspect      one evaluation gives a reason
-    suspect -> collapsed    the next one does too (``confirm``)
-    collapsed -> suspect    an evaluation gives none; suspect -> healthy: and so does the next
-    any -> diverged         a number that is not finite; final
-
-    Between evaluations that count the verdict stands: where nothing was measured, or too few images after the last.
-    """
-
-    def __init__(self, settings: config.Health) -> None:
-        self.settings = settings
-        self._memory = _Memory()
+    def __init__(self, settings: config.Health, train: config.Train | None = None) -> None:
+        self.settings, self.train = settings, train or config.Train()
+        self._memory, self._course = _Memory(), Course()
 
     def observe(
         self, images: int, losses: Mapping[str, float], signals: Mapping[str, float], metrics: Mapping[str, float]
     ) -> Health:
-        """The verdict after ``images``; ``signals["nonfinite"]`` counts losses and gradients that were not finite."""
-        memory = self._memory
+        """The verdict after ``images``; ``signals["nonfinite"]`` counts losses and gradients that were not finite.
+        ``metrics`` are of the averaged generator, and under ``raw_`` of the plain one.
+        """
+        memory, train = self._memory, self.train
+        self._course.move(images - memory.undone, train.batch_size, train.n_dis, signals)
         symptoms = self._symptoms(images, losses, signals)
-        seen = {name: metrics[name] for name in (*WATCHED, "diversity") if math.isfinite(metrics.get(name, math.nan))}
+        seen = {name: metrics[name] for name in SEEN if math.isfinite(metrics.get(name, math.nan))}
         if broken := _broken(losses, signals):
             memory.verdict, memory.reasons = "diverged", tuple(broken)
-        elif not self.diverged and seen and self._counts(images):
+        elif not self.diverged and seen.keys() & {MODES, "diversity", "misfit"}:
             memory.judged_at = images
-            self._judge(self._found(images, seen), symptoms)
-            self._remember(seen)
+            self._course.add(seen)
+            self._judge(seen, symptoms)
         return Health(memory.verdict, memory.reasons, dict(signals))
 
-    def knows(self, images: int) -> bool:
-        """Whether the evaluation after ``images`` counted, late enough to tell a generator that learns from one that
-        never will.
-        """
-        return self._memory.judged_at == images and self._is_late(images)
+    def measured(self, images: int) -> bool:
+        """Whether the report after ``images`` was judged by measures of its own."""
+        return self._memory.judged_at == images
 
     @property
     def diverged(self) -> bool:
@@ -118,63 +125,122 @@ class HealthMonitor:
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed training needs to judge on as if it had never stopped."""
-        return asdict(self._memory)
+        return asdict(self._memory) | {"course": asdict(self._course)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on from a ``state_dict``."""
         self._memory = _Memory(**copy.deepcopy({**state, "reasons": tuple(state["reasons"])}))
+        self._course = Course(**self._memory.course)
 
     def go_back(self, state: Mapping[str, Any], then: int, now: int) -> None:
         """After ``now`` images the training goes on from what it was after ``then``, with this ``state_dict``."""
         self.load_state_dict(state)
         self._memory.undone += now - then
 
-    def _is_late(self, images: int) -> bool:
-        return images - self._memory.undone >= THRESHOLDS["patience"]
+    # -- the verdict -----------------------------------------------------------------------------------------------
 
-    def _counts(self, images: int) -> bool:
-        last = self._memory.judged_at
-        return last is None or images - last >= THRESHOLDS["spacing"]
+    def _judge(self, seen: Mapping[str, float], symptoms: list[str]) -> None:
+        memory, course = self._memory, self._course
+        wrong = _wrong(seen)
+        lost = self._lost(seen)
+        if not wrong and not lost:
+            self._is_good()
+        elif lost or (self._is_late() and not course.gains() and not self._lags(seen)):
+            self._is_bad(
+                lost or [f"{', '.join(wrong)}, and nothing has gained over the last half of the way"],
+                symptoms,
+                bool(lost),
+            )
+        elif self._lags(seen):
+            self._is_open("slow", [*self._lags(seen)])
+        elif gains := course.gains():
+            self._is_open("slow", [f"{', '.join(wrong)}; still learning: {', '.join(map(_gain, gains))}"])
+        else:
+            self._is_open("unjudged", [*wrong, *self._early()])
+        memory.was_good = memory.was_good or not wrong
 
-    def _found(self, images: int, seen: Mapping[str, float]) -> list[str]:
-        """What is wrong with this evaluation."""
+    def _is_good(self) -> None:
         memory = self._memory
-        reasons = _fallen(seen, memory.best)
-        if self._is_late(images):
-            reasons += _not_diverse(seen, memory.last) + _off_the_mark(seen, memory.last) + self._stalled(seen)
-        return reasons
-
-    def _judge(self, reasons: list[str], symptoms: list[str]) -> None:
-        """The next state of the verdict."""
-        memory = self._memory
-        memory.bad_in_a_row = memory.bad_in_a_row + 1 if reasons else 0
-        if reasons:
-            memory.verdict = "collapsed" if memory.bad_in_a_row >= THRESHOLDS["confirm"] else "suspect"
-            memory.reasons = (*reasons, *symptoms)
-        elif memory.verdict == "collapsed":
-            memory.verdict, memory.reasons = "suspect", ("it had collapsed, and now no measure is bad",)
+        memory.bad_in_a_row = 0
+        if memory.verdict in BAD:
+            memory.verdict, memory.reasons = "suspect", (f"it was {memory.verdict}, and now no measure is bad",)
         else:
             memory.verdict, memory.reasons = "healthy", ()
 
-    def _remember(self, seen: Mapping[str, float]) -> None:
-        for name, value in seen.items():
-            better = min if name == "misfit" else max
-            self._memory.last[name] = value
-            self._memory.best[name] = better(value, self._memory.best.get(name, value))
+    def _is_open(self, verdict: Verdict, reasons: list[str]) -> None:
+        self._memory.bad_in_a_row = 0
+        self._memory.verdict, self._memory.reasons = verdict, tuple(reasons)
 
-    def _stalled(self, metrics: Mapping[str, float]) -> list[str]:
-        """A generator that stays far from the data, whatever the variety of what it makes."""
-        if "misfit" not in metrics:
-            return []
-        memory, now = self._memory, metrics["misfit"]
-        if memory.gained_at is None or now * THRESHOLDS["growth"] < memory.gained_at:
-            memory.gained_at, memory.stale = now, 0
+    def _is_bad(self, reasons: list[str], symptoms: list[str], lost: bool) -> None:
+        memory, now = self._memory, self._course.images
+        if memory.bad_in_a_row == 0:
+            memory.bad_since = now
+        memory.bad_in_a_row += 1
+        if self._course.moved() < THRESHOLDS["still"]:
+            symptoms = [*symptoms, "what it makes has not moved over the last half of the way"]
+        spanned = now >= memory.bad_since * (1 + THRESHOLDS["span"])
+        if memory.bad_in_a_row >= THRESHOLDS["confirm"] and spanned:
+            memory.verdict = "stuck" if symptoms and not lost else "collapsed"
         else:
-            memory.stale += 1
-        if now > THRESHOLDS["misfit risen"] and memory.stale >= THRESHOLDS["stale"]:
-            share = f"{now:.2g} of what one average picture has"
-            return [f"the distance to the data is {share}, no gain in {memory.stale} evaluations"]
-        return []
+            memory.verdict = "suspect"
+        memory.reasons = (*reasons, *symptoms)
+
+    def _lost(self, seen: Mapping[str, float]) -> list[str]:
+        """What was good once and is far from it now."""
+        best, reasons = self._course.best, []
+        now, peak = seen.get("coverage", math.inf), best.get("coverage", 0.0)
+        if peak >= THRESHOLDS["learned"] and now < THRESHOLDS["coverage fall"] * peak:
+            reasons.append(f"coverage fell from {peak:.2g} to {now:.2g}")
+        if not self._memory.was_good or not _wrong(seen):
+            return reasons
+        name = MODES if MODES in seen else "diversity"
+        now, peak = seen.get(name, math.inf), best.get(name, 0.0)
+        if now < min(THRESHOLDS["modes"], THRESHOLDS["modes fall"] * peak):
+            reasons.append(f"{_WORDS[name]} fell from {peak:.2g} to {now:.2g} of the real data's")
+        now, low = seen.get("misfit", 0.0), best.get("misfit", math.inf)
+        if now > max(THRESHOLDS["near"], THRESHOLDS["misfit rise"] * low):
+            reasons.append(f"the distance to the data rose from {low:.2g} to {now:.2g} of what one average picture has")
+        return reasons
+
+    def _lags(self, seen: Mapping[str, float]) -> list[str]:
+        """Words where only the average is bad."""
+        plain = {name.removeprefix("raw_"): value for name, value in seen.items() if name.startswith("raw_")}
+        if not plain or _wrong(plain):
+            return []
+        left = ema.first_weights(self._course.images, self.train.ema_half_life, self.train.ema_ramp)
+        kept = f"{plain.get(MODES, math.nan):.2g} of the modes"
+        words = f"the averaged generator lags behind the plain one, which keeps {kept}"
+        return [words + (f": it still holds {left:.0%} of its first weights" if left >= 0.01 else "")]
+
+    def _is_late(self) -> bool:
+        """Whether a training that has not learned by now is not going to."""
+        course, share = self._course, self._course.images / self.train.images
+        if (
+            not course.comparable()
+            or ema.first_weights(course.images, self.train.ema_half_life, self.train.ema_ramp)
+            > THRESHOLDS["first weights"]
+        ):
+            return False
+        if share >= THRESHOLDS["share"] and (
+            course.effort >= THRESHOLDS["effort"] or course.moved() < THRESHOLDS["still"]
+        ):
+            return True
+        return share >= THRESHOLDS["patient share"] and course.effort >= THRESHOLDS["least effort"]
+
+    def _early(self) -> list[str]:
+        """What is missing for a verdict."""
+        course = self._course
+        if not course.comparable():
+            return [f"{len(course.points)} evaluations are too few to compare"]
+        left = ema.first_weights(course.images, self.train.ema_half_life, self.train.ema_ramp)
+        if left > THRESHOLDS["first weights"]:
+            return [f"the average still holds {left:.0%} of its first weights"]
+        return [
+            f"it is too early to say: {course.images / self.train.images:.0%} of the budget is spent, and the weights "
+            f"have moved {course.effort:.2g} times their own norm"
+        ]
+
+    # -- what explains it ------------------------------------------------------------------------------------------
 
     def _symptoms(self, images: int, losses: Mapping[str, float], signals: Mapping[str, float]) -> list[str]:
         """What losses, gradients and steps say about why a training fails."""
@@ -205,6 +271,14 @@ class HealthMonitor:
         return found
 
 
+_WORDS = {
+    MODES: "the number of modes",
+    "diversity": "diversity",
+    "coverage": "coverage",
+    "misfit": "the distance to the data",
+}
+
+
 def _broken(losses: Mapping[str, float], signals: Mapping[str, float]) -> list[str]:
     reasons = [f"the {name} loss is {value}" for name, value in losses.items() if not math.isfinite(value)]
     if signals.get("nonfinite", 0) > 0:
@@ -213,30 +287,18 @@ def _broken(losses: Mapping[str, float], signals: Mapping[str, float]) -> list[s
     return reasons
 
 
-def _not_diverse(metrics: Mapping[str, float], last: Mapping[str, float]) -> list[str]:
-    """A generator that makes few different things, and does not learn to make more."""
-    name, words = (MODES, "the number of modes") if MODES in metrics else ("diversity", "diversity")
-    now, before = metrics.get(name, math.inf), last.get(name, 0.0)
-    if now < THRESHOLDS["diversity floor"] and now < THRESHOLDS["growth"] * before:
-        return [f"{words} is {now:.2g} of the real data's and does not grow ({before:.2g} before)"]
-    return []
+def _wrong(seen: Mapping[str, float]) -> list[str]:
+    """What of one generator is not good, whatever it was before."""
+    name = MODES if MODES in seen else "diversity"
+    found = []
+    covers = seen.get("misfit", 1.0) < THRESHOLDS["close"] and seen.get("coverage", 0.0) >= THRESHOLDS["covers"]
+    if (modes := seen.get(name, math.inf)) < THRESHOLDS["modes"] and not covers:
+        found.append(f"{_WORDS[name]} is {modes:.2g} of the real data's")
+    if (misfit := seen.get("misfit", 0.0)) > THRESHOLDS["near"]:
+        found.append(f"the distance to the data is {misfit:.2g} of what one average picture has")
+    return found
 
 
-def _off_the_mark(metrics: Mapping[str, float], last: Mapping[str, float]) -> list[str]:
-    """A generator that is farther from the data than one average picture would be, and does not come nearer."""
-    now, before = metrics.get("misfit", 0.0), last.get("misfit", math.inf)
-    if now > THRESHOLDS["misfit"] and now * THRESHOLDS["growth"] > before:
-        return [f"it is {now:.2g} times as far from the data as one average picture ({before:.2g} times before)"]
-    return []
-
-
-def _fallen(metrics: Mapping[str, float], best: Mapping[str, float]) -> list[str]:
-    """What was good once and is far from it now."""
-    reasons = []
-    now, peak = metrics.get("coverage", math.inf), best.get("coverage", 0.0)
-    if peak >= THRESHOLDS["learned"] and now < THRESHOLDS["coverage fall"] * peak:
-        reasons.append(f"coverage fell from {peak:.2g} to {now:.2g}")
-    now, low = metrics.get("misfit", 0.0), best.get("misfit", math.inf)
-    if now > THRESHOLDS["misfit risen"] and now > THRESHOLDS["misfit rise"] * low:
-        reasons.append(f"the distance to the data rose from {low:.2g} to {now:.2g} of what one average picture has")
-    return reasons
+def _gain(gain: tuple[str, float, float]) -> str:
+    name, before, now = gain
+    return f"{_WORDS[name.removeprefix('raw_')]} {before:.2g} -> {now:.2g}"

@@ -8,14 +8,14 @@ train -> start (players, evaluator, health; load the checkpoint)
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from trainers import state
-from trainers.config import Config
+from trainers.config import BAD, Config
 from trainers.data import Dataset, load
 from trainers.errors import CheckpointError, TrainerError
 from trainers.gan import WATCHED_STEPS, GanTraining
@@ -28,19 +28,28 @@ from trainers.sample import sample
 from trainers.tally import BROKEN
 from trainers.world import World
 
+Tick = Callable[[int], None]
+"""Told the images shown so far, at most every TICK seconds."""
+TICK = 0.5
+
 
 def train(
-    config: Config, world: World, resume: Path | None = None, out: Path | None = None, shelf: Shelf | None = None
+    config: Config,
+    world: World,
+    resume: Path | None = None,
+    out: Path | None = None,
+    shelf: Shelf | None = None,
+    tick: Tick | None = None,
 ) -> Iterator[Report]:
     """Trains and yields a report, the same on every rank, at each ``evaluate.every_images`` and at the end.
 
     ``resume`` is a checkpoint folder. Rank 0 writes ``out/checkpoints/<images>/`` and ``out/samples/<images>.png``
     where ``out`` is given. Ends at ``train.images``, or after a verdict that ``health.stop`` names. The consumer may
     stop at any report and go on later from its checkpoint, with a result equal to the last bit.
-    ``shelf`` is where features of real data are shared with other machines.
+    ``shelf`` is where features of real data are shared with other machines; ``tick`` hears of the way to a report.
     Raises DataError, UnusableSettingError, CheckpointError; TrainerError where the ranks have drifted apart.
     """
-    run = Run(config, world, shelf)
+    run = Run(config, world, shelf, tick)
     if resume is not None:
         with state.explained(resume):
             verdict = run.resume(resume)
@@ -61,12 +70,12 @@ NOTICE = WATCHED_STEPS  # between looks at the count of broken steps, which the 
 class Run:
     """A training together with what watches it."""
 
-    def __init__(self, config: Config, world: World, shelf: Shelf | None = None) -> None:
-        self.config, self.world = config, world
+    def __init__(self, config: Config, world: World, shelf: Shelf | None = None, tick: Tick | None = None) -> None:
+        self.config, self.world, self._tick, self._ticked = config, world, tick, 0.0
         self.data: Dataset = load(config.data)
         self.training = GanTraining(config, self.data, world)
         self.evaluate = Evaluator(config, self.data, world, shelf)
-        self.monitor = HealthMonitor(config.health)
+        self.monitor = HealthMonitor(config.health, config.train)
         self.seconds = 0.0
         self.rewinds = 0
         self.healthy = self._here({})
@@ -114,6 +123,7 @@ class Run:
                 watch and self.training.images // self.config.train.batch_size % NOTICE == 1
             )  # right after a watched step
             broken = look and self.training.broken()
+            self._tell()
         losses, signals = self.training.means()
         self.seconds += time.perf_counter() - start
         if not self.world.replicas_equal(t for group in self.training.tensors().values() for t in group.values()):
@@ -121,11 +131,19 @@ class Run:
                 f"after {self.training.images} images the ranks hold different states; resume from a checkpoint"
             )
         broken = signals.get(BROKEN, 0) > 0
-        metrics = {} if broken else self.evaluate(self.training.sampler)
+        metrics = {}
+        if not broken:
+            with self.training.plain() as plain:
+                metrics = self.evaluate(self.training.sampler, plain)
         watched, failures = ({}, []) if broken else (self.evaluate.watched, self.evaluate.failures)
         report = self._judge(losses, signals, metrics, watched, failures)
-        lost = report.health.verdict in ("collapsed", "diverged")
+        lost = report.health.verdict in BAD
         return self._rewind(report) if lost and self.rewinds < self.config.health.rewind else report
+
+    def _tell(self) -> None:
+        if self._tick and time.monotonic() - self._ticked >= TICK:
+            self._ticked = time.monotonic()
+            self._tick(self.training.images)
 
     def _rewind(self, report: Report) -> Report:
         """With calmer settings; returns the report that says so."""
@@ -172,9 +190,11 @@ class Run:
         """Every rank takes rank 0's numbers, so that none stops where another goes on."""
         losses, signals, seconds = self.world.agree([losses, signals, self.seconds])
         health: Health = self.monitor.observe(self.training.images, losses, signals, watched)
+        plain = {name: value for name, value in watched.items() if name.startswith("raw_")}
+        health = replace(health, signals=health.signals | plain)
         if self.config.health.rewind:
             health = replace(health, signals={**health.signals, "rewinds": self.rewinds})
-            if health.verdict == "healthy" and self.monitor.knows(self.training.images):
+            if health.verdict == "healthy" and self.monitor.measured(self.training.images):
                 self.healthy = self._here(metrics)
         health = replace(health, reasons=(*health.reasons, *failures))
         return Report(self.training.images, seconds, losses, metrics, health, provenance=self.evaluate.provenance)

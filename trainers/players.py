@@ -174,7 +174,7 @@ class Players:
     def keep(self, images: int) -> float:
         """The share of the average that a step leaves."""
         train = self.config.train
-        half_life = min(train.ema_half_life, images * train.ema_ramp) if train.ema_ramp else train.ema_half_life
+        half_life = ema.half_life(images, train.ema_half_life, train.ema_ramp)
         return ema.decay(half_life, train.batch_size * train.n_dis)
 
     def rates(self, images: int) -> tuple[float, float]:

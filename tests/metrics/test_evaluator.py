@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.queues import SimpleQueue
 from socket import socket
@@ -35,6 +36,12 @@ PATH = f"{__name__}:"
 def circle(z: Tensor) -> Tensor:
     """A generator for a test: the unit circle."""
     return torch.nn.functional.normalize(z)
+
+
+def one_after_the_other(rows: Tensor) -> Callable[[Tensor], Tensor]:
+    """A generator for a test: the next rows, as many as there are latents."""
+    left = iter(rows)
+    return lambda z: torch.stack([next(left) for _ in z])
 
 
 def evaluator(world: World) -> Evaluator:
@@ -116,6 +123,20 @@ def test_the_verdict_sees_as_many_samples_as_it_needs(samples: int, seen: int):
     assert {"coverage", "misfit", "mode_diversity"} <= set(measure.watched)
 
 
+def test_no_more_samples_are_drawn_together_than_training_shows():
+    drawn: list[int] = []
+    evaluator(World.single())(lambda z: drawn.append(len(z)) or circle(z))
+    assert max(drawn) == RING.train.batch_size
+
+
+def test_of_the_plain_generator_only_the_verdict_hears():
+    measure = evaluator(World.single())
+    metrics = measure(circle, lambda z: torch.ones_like(z))
+    assert not any(name.startswith("raw") for name in metrics)
+    assert measure.watched["raw_mode_diversity"] == pytest.approx(1 / 8, rel=0.05)
+    assert measure.watched["raw_misfit"] > 1 > measure.watched["misfit"]
+
+
 def test_an_extractor_or_a_generator_that_fails_costs_the_numbers_only():
     measure = evaluator(World.single())
     assert measure(lambda z: z[0, 9]) == measure.watched == {}
@@ -130,7 +151,7 @@ def test_modes_of_data_that_nobody_knows_are_bins_of_it():
     half = data.train[torch.arange(len(data))].values
     half = half[half[:, 1] > half[:, 0] / 2]
     measure = Evaluator(RING, unknown, World.single())
-    found = measure(lambda z: half[: len(z)] if len(z) == 512 else half[512 : 512 + len(z)])
+    found = measure(one_after_the_other(half))
     assert found["mode_diversity"] == pytest.approx(0.5, abs=0.1)
     assert [f for f in measure.failures if "modes" in f] == [
         "no modes, strict_modes, high_quality, reverse_kl: modes are known only for data with centres (ring, grid) or "
@@ -226,5 +247,4 @@ def test_more_fakes_than_reals_are_compared_in_equal_numbers():
     evaluate = Evaluator(few, data, World.single())
     found = evaluate(lambda z: pool[torch.arange(len(z)) % 10])
     assert found["diversity"] < 0.3, "ten different pictures, shown again and again"
-    every = iter(torch.split(torch.cat([pool, pool]), 512))
-    assert evaluate(lambda z: next(every)[: len(z)])["diversity"] == pytest.approx(1)
+    assert evaluate(one_after_the_other(torch.cat([pool, pool])))["diversity"] == pytest.approx(1)

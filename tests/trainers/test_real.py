@@ -30,9 +30,9 @@ def made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
     rows: list[int] = []
     make = real._made
 
-    def counting(extractor: Any, examples: Any, at_most: int, world: World) -> torch.Tensor:
+    def counting(extractor: Any, examples: Any, *rest: Any) -> torch.Tensor:
         rows.append(len(examples))
-        return make(extractor, examples, at_most, world)
+        return make(extractor, examples, *rest)
 
     monkeypatch.setattr(real, "_made", counting)
     return rows

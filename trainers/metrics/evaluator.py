@@ -11,13 +11,18 @@ from torch import Tensor
 from trainers.config import Config
 from trainers.data import Dataset
 from trainers.health import WATCHED
-from trainers.metrics.real import Shelf, real_side
+from trainers.metrics.real import Shelf, at_once, real_side
 from trainers.metrics.table import METRICS, Comparison, Measure
 from trainers.randomness import normal, stream
 from trainers.registry import lookup
 from trainers.world import World
 
 FEWEST, MOST = 1_000, 2_000  # samples that the verdict looks at
+PLAIN = ("misfit", "mode_diversity")
+"""What is measured of the plain generator too, where there is an average that may differ from it."""
+
+Inputs = tuple[Tensor, ...]
+Generator = Callable[..., Tensor]
 
 
 class Evaluator:
@@ -32,15 +37,16 @@ class Evaluator:
 
     def __init__(self, config: Config, dataset: Dataset, world: World, shelf: Shelf | None = None) -> None:
         evaluate = config.evaluate
-        self._real = real_side(config, dataset, world, shelf)
+        self._real, self._at_once = real_side(config, dataset, world, shelf), at_once(config, world)
         self._world, self._samples = world, evaluate.samples
         self._to_watch = min(max(evaluate.samples, FEWEST), MOST)
         self._made = max(evaluate.samples, self._to_watch)
-        self._wanted, self._watched = _measures(evaluate.metrics), _measures(WATCHED)
-        self._latents = _share(normal((self._made, config.model.latent_dim), config.train.seed, "evaluate"), world)
-        self._labels = None
+        self._wanted, self._watched, self._of_plain = map(_measures, (evaluate.metrics, WATCHED, PLAIN))
+        inputs: Inputs = (normal((self._made, config.model.latent_dim), config.train.seed, "evaluate"),)
         if config.model.conditional:
-            self._labels = _share(_classes(dataset, self._made, config.train.seed), world)
+            inputs = (*inputs, _classes(dataset, self._made, config.train.seed))
+        self._inputs = tuple(_share(rows, world) for rows in inputs)
+        self._few_inputs = tuple(_share(rows[: self._to_watch], world) for rows in inputs)
         self.watched: dict[str, float] = {}
         self.failures: list[str] = []
         self.extractor_id = self._real.extractor.id
@@ -56,40 +62,48 @@ class Evaluator:
         }
 
     @torch.no_grad()
-    def __call__(self, generator: Callable[..., Tensor]) -> dict[str, float]:
+    def __call__(self, generator: Generator, plain: Generator | None = None) -> dict[str, float]:
         """The measures of a generator in evaluation mode, a function from latents (n, latent_dim), and classes (n,) if
         it is conditional, to images. Classes are as frequent as in the training data. What only the verdict asked for
         is among them.
+
+        Of ``plain``, the generator behind an average, only the verdict hears: ``watched["raw_misfit"]`` and so on.
         """
-        features, failure = self._features(generator)
+        features, failure = self._features(generator, self._inputs)
+        more, _ = (None, "") if plain is None else self._features(plain, self._few_inputs)
         if self._world.any(features is None):
             self.watched, self.failures = {}, [f"no measure: {self._world.agree(failure) or 'another rank failed'}"]
             return {}
         assert features is not None
         fake = self._world.all_gather(features)[: self._made].cpu()
-        found = self._measure(fake) if self._world.rank == 0 else None
+        raw = None
+        if plain is not None and not self._world.any(more is None):
+            assert more is not None
+            raw = self._world.all_gather(more)[: self._to_watch].cpu()
+        found = self._measure(fake, raw) if self._world.rank == 0 else None
         metrics, self.watched, self.failures = self._world.agree(found)
         return dict(metrics)
 
-    def _features(self, generator: Callable[..., Tensor]) -> tuple[Tensor | None, str]:
+    def _features(self, generator: Generator, inputs: Inputs) -> tuple[Tensor | None, str]:
         """Of this rank's share; None and the reason where the generator or the extractor fails."""
-        inputs = [self._latents] if self._labels is None else [self._latents, self._labels]
-        batches = zip(*(torch.split(rows, 512) for rows in inputs), strict=True)
+        batches = zip(*(torch.split(rows, self._at_once) for rows in inputs), strict=True)
         try:
             parts = [self._real.extractor(generator(*(rows.to(self._world.device) for rows in b))) for b in batches]
             return torch.cat(parts), ""
         except Exception as error:  # code from outside; whatever it is, the training is worth more than the number
             return None, f"{type(error).__name__}: {error}"
 
-    def _measure(self, fake: Tensor) -> tuple[dict[str, float], dict[str, float], list[str]]:
-        if self._to_watch == self._samples:
-            metrics, failures = _taken(
-                dict.fromkeys([*self._wanted, *self._watched]), self._comparison(fake, self._samples)
-            )
-            return metrics, metrics, failures
+    def _measure(self, fake: Tensor, raw: Tensor | None) -> tuple[dict[str, float], dict[str, float], list[str]]:
         metrics, failures = _taken(self._wanted, self._comparison(fake, self._samples))
-        watched, more = _taken(self._watched, self._comparison(fake, self._to_watch))
-        return {**watched, **metrics}, watched, list(dict.fromkeys([*failures, *more]))
+        if self._to_watch == self._samples:
+            missing = [measure for measure in self._watched if measure not in self._wanted]
+            watched, more = _taken(missing, self._comparison(fake, self._samples))
+            watched = {**metrics, **watched}
+        else:
+            watched, more = _taken(self._watched, self._comparison(fake, self._to_watch))
+        of_plain = {} if raw is None else _taken(self._of_plain, self._comparison(raw, self._to_watch))[0]
+        seen = watched | {f"raw_{name}": of_plain[name] for name in PLAIN if name in of_plain}
+        return {**watched, **metrics}, seen, list(dict.fromkeys([*failures, *more]))
 
     def _comparison(self, fake: Tensor, count: int) -> Comparison:
         return Comparison(self._real.half(count), fake[:count])

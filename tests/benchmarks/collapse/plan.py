@@ -15,7 +15,7 @@ Group = Literal["dev", "held-out"]
 
 @dataclass(frozen=True)
 class Plan:
-    """``cause`` says what its settings or its act are, in words; runs of one cause differ by ``number``. ``act`` is done
+    """``cause`` says what its settings or its act are; runs of one cause differ by ``number``. ``act`` is done
     to the run once the share ``at`` of its images is shown.
     """
 
