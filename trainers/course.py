@@ -40,6 +40,8 @@ AVERAGE_PICTURE = 1.0
 """Distance of one average picture, which is no achievement."""
 FAR = 0.5
 """Distance at which it means nothing that a little more of the data is covered."""
+SEVERAL = 5
+"""Evaluations of a quarter whose order is no accident: all of five over all of five once in 252 times."""
 KEPT = 128
 """Points that are remembered. Of the older half every second one goes when there are more."""
 
@@ -85,18 +87,13 @@ class Course:
             self.points = self.points[: KEPT // 2 : 2] + self.points[KEPT // 2 :]
 
     def gains(self) -> list[Gain]:
-        """What has gained over the last half of the way: the median of its last quarter is better, by the measure's
-        factor, than the median of its third, and better than nearly all of it; so neither one lucky evaluation nor an
-        oscillation is a gain.
-        """
+        """What has gained over the last half of the way, from its third quarter to its last."""
         far = self.points[-1][1].get("misfit", 0.0) > FAR
         old, found = far and self.ways.get("generator", 0.0) >= LONG, []
         for name, before, now in self._quarters():
             scale, gain = SCALES[name], Gain(name, median(before), median(now))
-            better = sorted(scale.sign * value for value in before)[-1 - len(before) // 5]
-            by = scale.sign * gain.now > scale.sign * gain.before * (scale.old if old else scale.young)
             too_far = (scale is COVERAGE and far) or (scale is MISFIT and old and gain.now > AVERAGE_PICTURE)
-            if by and scale.sign * gain.now > better and not too_far:
+            if not too_far and _gained(scale, before, now, scale.old if old else scale.young):
                 found.append(gain)
         return found
 
@@ -121,3 +118,14 @@ class Course:
             if before and now:
                 found.append((name, before, now))
         return found
+
+
+def _gained(scale: Scale, before: list[float], now: list[float], factor: float) -> bool:
+    """Whether the median is better by ``factor``, and better than nearly all before; so neither one lucky evaluation nor
+    an oscillation is a gain. Where every evaluation of several is better than all before, however little is enough.
+    """
+    was, has = (sorted(scale.sign * value for value in values) for values in (before, now))
+    if min(len(was), len(has)) >= SEVERAL and has[0] > was[-1]:
+        return True
+    better = scale.sign * median(now) > scale.sign * median(before) * factor
+    return better and scale.sign * median(now) > was[-1 - len(was) // 5]

@@ -231,7 +231,7 @@ class HealthMonitor:
         """What is missing for a verdict."""
         course = self._course
         if not course.comparable():
-            return [f"{len(course.points)} evaluations are too few to compare"]
+            return [f"{len(course.points)} evaluation{'s are' if len(course.points) > 1 else ' is'} too few to compare"]
         left = ema.first_weights(course.images, self.train.ema_half_life, self.train.ema_ramp)
         if left > THRESHOLDS["first weights"]:
             return [f"the average still holds {left:.0%} of its first weights"]

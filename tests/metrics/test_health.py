@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 
 import pytest
 
@@ -14,90 +15,121 @@ from trainers.report import Health
 from trainers.world import World
 
 FINE = {"generator": 0.9, "discriminator": 1.1}
+Measures = dict[str, float]
+BATCH, BUDGET = 50, 100_000
+LEARNED = {"generator_update_ratio": 0.01}
+"""Twenty of its own norms every 100,000 images in batches of 50."""
+
+
+def monitor(**train: float) -> HealthMonitor:
+    settings = {"images": BUDGET, "batch_size": BATCH, "ema_half_life": 0} | train
+    return HealthMonitor(config.Health(), config.Train.model_validate(settings))
 
 
 def judge(
-    *diversity_and_coverage: tuple[float, float], monitor: HealthMonitor | None = None, resume: bool = False
+    course: Sequence[Measures], mine: HealthMonitor | None = None, every: int = 10_000, signals: Measures = LEARNED
 ) -> list[Health]:
-    monitor = monitor or HealthMonitor(config.Health())
-    answers = []
-    for i, (diversity, coverage) in enumerate(diversity_and_coverage):
-        if resume:
-            state = json.loads(json.dumps(monitor.state_dict()))
-            monitor = HealthMonitor(config.Health())
-            monitor.load_state_dict(state)
-        answers.append(monitor.observe((i + 1) * 10_000, FINE, {}, {"diversity": diversity, "coverage": coverage}))
-    return answers
+    mine = mine or monitor()
+    return [mine.observe((i + 1) * every, FINE, signals, metrics) for i, metrics in enumerate(course)]
 
 
-# Measured on the first reports of trainings that went well, every 10,000 images.
-DIGITS = [(0.15, 0.00), (0.40, 0.02), (0.84, 0.07), (1.12, 0.09), (1.23, 0.09), (1.27, 0.11)]
-RING = [(0.24, 0.00), (0.65, 0.01), (1.03, 0.01), (1.10, 0.04), (1.09, 0.14), (1.07, 0.27)]
+def words(answers: Sequence[Health]) -> list[str]:
+    return [health.verdict for health in answers]
 
 
-@pytest.mark.parametrize("course", [DIGITS, RING, [(0.02, 0), (0.05, 0), (0.1, 0), (0.19, 0), (0.3, 0), (0.6, 0.1)]])
-def test_the_early_phase_of_a_good_training_is_healthy(course: list[tuple[float, float]]):
-    assert {health.verdict for health in judge(*course)} == {"healthy"}
+def of(modes: float, misfit: float, coverage: float = 0.0, **more: float) -> Measures:
+    return {"mode_diversity": modes, "misfit": misfit, "coverage": coverage, **more}
 
 
-@pytest.mark.parametrize("resume", [False, True])
-def test_a_late_collapse_is_suspected_then_called_and_ends_with_recovery(resume: bool):
-    course = [(0.9, 0.5), (1.0, 0.6), (0.9, 0.05), (0.9, 0.05), (0.95, 0.55), (0.95, 0.55)]
-    answers = judge(*course, resume=resume)
-    verdicts = ["healthy", "healthy", "suspect", "collapsed", "suspect", "healthy"]
-    assert [health.verdict for health in answers] == verdicts
-    assert answers[3].reasons == ("coverage fell from 0.6 to 0.05",)
-    assert answers[4].reasons == ("it had collapsed, and now no measure is bad",)
+GOOD, POOR, NOTHING = of(0.95, 0.05, 0.6), of(0.1, 1.4), of(0.1, 1.0)
 
 
-def test_a_generator_that_never_learns_to_vary():
-    answers = judge((0.02, 0), (0.13, 0), (0.13, 0), (0.13, 0))
-    assert [health.verdict for health in answers] == ["healthy", "healthy", "suspect", "collapsed"]
-    assert answers[3].reasons == ("diversity is 0.13 of the real data's and does not grow (0.13 before)",)
+def test_a_good_training_is_unjudged_then_slow_then_healthy():
+    course = [NOTHING, of(0.15, 0.9), of(0.3, 0.7), of(0.45, 0.5), of(0.8, 0.2), GOOD]
+    answers = judge(course)
+    assert words(answers) == ["unjudged", "slow", "slow", "slow", "healthy", "healthy"]
+    assert answers[0].reasons[-1] == "1 evaluation is too few to compare"
+    assert answers[2].reasons[0].endswith("still learning: the distance to the data 0.9 -> 0.7, the number of modes 0.15 -> 0.3")
 
 
-def test_a_generator_is_given_time_to_leave_its_starting_point():
-    monitor = HealthMonitor(config.Health())
-    still = {"diversity": 0.01, "misfit": 3.0}
-    assert {monitor.observe(i * 1000, FINE, {}, still).verdict for i in range(1, 30)} == {"healthy"}
+def test_good_samples_need_no_history():
+    assert words(judge([GOOD])) == ["healthy"]
 
 
-def test_noise_that_comes_no_nearer_is_a_failure_though_it_is_diverse():
-    monitor = HealthMonitor(config.Health())
-    misfits = [900.0, 500.0, 400.0, 395.0, 390.0]
-    answers = [
-        monitor.observe((i + 1) * 20_000, FINE, {}, {"diversity": 8.0, "misfit": m}) for i, m in enumerate(misfits)
-    ]
-    assert [health.verdict for health in answers] == ["healthy", "healthy", "healthy", "suspect", "collapsed"]
+def test_before_anything_is_measured_nothing_is_healthy():
+    health = judge([{}])[0]
+    assert (health.verdict, health.reasons) == ("unjudged", ("nothing has been measured yet",))
+
+
+@pytest.mark.parametrize("every", [1_000, 5_000, 20_000])
+def test_one_that_never_learns_is_called_once_it_has_moved_enough_however_often_it_is_looked_at(every: int):
+    answers = judge([NOTHING] * (BUDGET // every), every=every, signals={"generator_update_ratio": 0.02})
+    called = next(i for i, health in enumerate(answers) if health.verdict in ("collapsed", "stuck"))
+    assert (called + 1) * every <= max(0.4 * BUDGET, 3 * every)
+    assert all(health.verdict in ("unjudged", "suspect") for health in answers[:called])
+
+
+def test_the_slower_the_weights_the_longer_it_is_waited():
+    flat = [of(0.1, 1.0 + 0.004 * (i * 7 % 5) ** 2 + 0.01 * i) for i in range(20)]
+    fast = words(judge(flat, every=5_000, signals={"generator_update_ratio": 0.02}))
+    slow = words(judge(flat, every=5_000, signals={"generator_update_ratio": 0.002}))
+    hardly = words(judge(flat, every=5_000, signals={"generator_update_ratio": 0.0005}))
+    assert fast.index("suspect") < slow.index("suspect")
+    assert slow.index("suspect") == 9, "half of the budget"
+    assert set(hardly) == {"unjudged"}, "it has moved by less than twice its norm at the end: nobody can say"
+
+
+@pytest.mark.parametrize(("pace", "noise"), [(0.05, 0.0), (0.3, 0.0), (0.4, 0.04)])
+def test_a_slow_learner_is_never_ended(pace: float, noise: float):
+    """Its distance falls like a power of the images, from any start, without a mode for most of the way."""
+    course = [of(0.1 if i < 35 else 0.6, 3.0 * (i + 1) ** -pace * (1 - noise) ** (i % 3)) for i in range(40)]
+    said = set(words(judge(course, every=2_500, signals={"generator_update_ratio": 0.002})))
+    assert not said & {"stuck", "collapsed"}
+
+
+def test_a_late_collapse_is_suspected_then_called_and_ends_with_recovery():
+    answers = judge([GOOD, GOOD, GOOD, of(0.1, 1.3), of(0.1, 1.3), GOOD, GOOD])
+    assert words(answers) == ["healthy", "healthy", "healthy", "suspect", "collapsed", "suspect", "healthy"]
     assert answers[4].reasons == (
-        "it is 3.9e+02 times as far from the data as one average picture (4e+02 times before)",
+        "coverage fell from 0.6 to 0",
+        "the number of modes fell from 0.95 to 0.1 of the real data's",
+        "the distance to the data rose from 0.05 to 1.3 of what one average picture has",
+    )
+    assert answers[5].reasons == ("it was collapsed, and now no measure is bad",)
+
+
+def test_what_is_said_of_one_evaluation_must_still_be_so_after_a_while():
+    lost = of(0.1, 1.3)
+    often = judge([GOOD] * 50 + [lost] * 6, every=1_000)
+    assert words(often)[50:] == ["suspect"] * 5 + ["collapsed"], "8 % of the way"
+    assert words(judge([GOOD, GOOD, lost, GOOD, lost]))[2:] == ["suspect", "healthy", "suspect"]
+
+
+def test_an_average_that_lags_is_no_collapse():
+    lagging = [of(0.1, 1.2, raw_mode_diversity=0.9, raw_misfit=0.1)] * 8
+    answers = judge(lagging, monitor(ema_half_life=100_000, ema_ramp=0))
+    assert set(words(answers)) == {"slow"}
+    assert answers[-1].reasons == (
+        "the averaged generator lags behind the plain one, which keeps 0.9 of the modes: it still holds 57% of its "
+        "first weights",
     )
 
 
-def test_a_run_that_flies_apart_after_a_good_phase():
-    monitor = HealthMonitor(config.Health())
-    answers = [
-        monitor.observe((i + 1) * 20_000, FINE, {}, {"misfit": m}) for i, m in enumerate([0.2, 0.001, 0.1, 0.4, 0.5])
-    ]
-    assert [health.verdict for health in answers] == ["healthy", "healthy", "healthy", "suspect", "collapsed"]
-    assert answers[4].reasons == ("the distance to the data rose from 0.001 to 0.5 of what one average picture has",)
+def test_an_average_of_first_weights_is_no_evidence():
+    poor = [of(0.1, 1.2, raw_mode_diversity=0.1, raw_misfit=1.2)] * 8
+    answers = judge(poor, monitor(ema_half_life=100_000, ema_ramp=0))
+    assert set(words(answers)) == {"unjudged"}
+    assert answers[-1].reasons[-1] == "the average still holds 57% of its first weights"
 
 
-def test_a_run_that_stays_far_from_the_data_has_stalled():
-    monitor = HealthMonitor(config.Health())
-    course = [0.6, 0.45, 0.44, 0.46, 0.45, 0.45, 0.44, 0.2, 0.2]
-    answers = [
-        monitor.observe((i + 4) * 10_000, FINE, {}, {"misfit": m, "diversity": 1.2}) for i, m in enumerate(course)
-    ]
-    assert [health.verdict for health in answers] == ["healthy"] * 5 + ["suspect", "collapsed", "suspect", "healthy"]
-    assert answers[6].reasons == (
-        "the distance to the data is 0.44 of what one average picture has, no gain in 5 evaluations",
-    )
+def test_few_bins_are_filled_by_a_good_generator_of_pictures_that_vary_in_many_ways():
+    assert set(words(judge([of(0.3, 0.06, 0.3)] * 8))) == {"healthy"}
+    assert words(judge([of(0.3, 0.06, 0.05)] * 9))[-1] == "stuck", "covering so little, it has lost them"
 
 
-def test_one_bad_evaluation_is_not_a_collapse():
-    answers = judge((1.0, 0.6), (1.0, 0.6), (0.9, 0.1), (1.0, 0.5), (0.9, 0.1))
-    assert [health.verdict for health in answers] == ["healthy", "healthy", "suspect", "healthy", "suspect"]
+def test_noise_that_comes_no_nearer_than_one_average_picture_is_a_failure_though_it_is_diverse():
+    course = [of(8.0, 900 / (i + 1)) for i in range(10)]
+    assert "collapsed" in words(judge(course, signals={"generator_update_ratio": 0.05}))
 
 
 @pytest.mark.parametrize(
@@ -112,92 +144,70 @@ def test_one_bad_evaluation_is_not_a_collapse():
         ),
     ],
 )
-def test_divergence_needs_no_measures_and_is_final(losses: dict[str, float], signals: dict[str, float], reason: str):
-    monitor = HealthMonitor(config.Health())
-    health = monitor.observe(1000, losses, signals, {})
+def test_divergence_needs_no_measures_and_is_final(losses: Measures, signals: Measures, reason: str):
+    mine = monitor()
+    health = mine.observe(1000, losses, signals, {})
     assert (health.verdict, health.reasons) == ("diverged", (reason,))
-    assert judge((1.0, 0.9), monitor=monitor, resume=True)[0].verdict == "diverged"
+    assert judge([GOOD], mine)[0].verdict == "diverged"
 
 
 def test_coverage_that_never_was_good_cannot_fall():
-    assert {health.verdict for health in judge((1.0, 0.08), (1.0, 0.01), (1.0, 0.01))} == {"healthy"}
+    assert set(words(judge([of(1.0, 0.1, 0.08), of(1.0, 0.1, 0.01), of(1.0, 0.1, 0.01)]))) == {"healthy"}
 
 
-def test_a_suspicion_is_explained_by_losses_gradients_and_steps():
-    monitor = HealthMonitor(config.Health())
-    usual = {"generator_gradient_norm": 1.0, "generator_update_ratio": 0.002}
+def test_a_training_where_nothing_gains_and_the_reason_shows_is_stuck():
+    mine = monitor()
     strong = {"generator": 9.0, "discriminator": 0.001}
-    monitor.observe(20_000, FINE, usual, {"diversity": 0.9})
-    monitor.observe(40_000, FINE, usual, {"diversity": 0.9})
-    monitor.observe(60_000, strong, usual, {"diversity": 0.9})
-    state = json.loads(json.dumps(monitor.state_dict()))
-    monitor = HealthMonitor(config.Health())
-    monitor.load_state_dict(state)
-    health = monitor.observe(80_000, strong, {"generator_gradient_norm": 0.001}, {"diversity": 0.1})
-    assert health.verdict == "suspect"
-    assert health.reasons[1:] == (
-        "the discriminator's loss has been under 0.01 for 20000 images: it is too strong",
-        "the generator's gradient norm is 0.001, where 1 is usual",
+    answers = [mine.observe(i * 10_000, strong, {"generator_update_ratio": 0.02}, POOR) for i in range(1, 6)]
+    assert words(answers)[-1] == "stuck"
+    assert answers[-1].reasons[1:] == (
+        "the discriminator's loss has been under 0.01 for 40000 images: it is too strong",
+        "what it makes has not moved over the last half of the way",
     )
-    health = monitor.observe(100_000, FINE, {"generator_update_ratio": 0.3}, {"diversity": 0.1})
-    assert health.reasons[1:] == (
-        "the generator moves by 30.0% of its weights in one step: its learning rate is too high",
-    )
-
-
-def test_after_a_rewind_the_generator_is_as_young_as_it_was():
-    monitor = HealthMonitor(config.Health())
-    start = monitor.state_dict()
-    poor = {"diversity": 0.1}
-    assert [monitor.observe(i * 20_000, FINE, {}, poor).verdict for i in (1, 2, 3)] == [
-        "healthy",
-        "suspect",
-        "collapsed",
-    ]
-    monitor.go_back(start, 0, 60_000)
-    again = [monitor.observe(60_000 + i * 20_000, FINE, {}, poor).verdict for i in (1, 2, 3)]
-    assert again == ["healthy", "suspect", "collapsed"]
-    assert start == HealthMonitor(config.Health()).state_dict(), "what it goes back to stays as it was"
-    monitor.go_back(start, 0, 120_000)
-    for images in (140_000, 150_000):
-        monitor.observe(images, FINE, {}, {"diversity": 0.9})
-        assert monitor.knows(images) == (images == 150_000)
-    at_150 = monitor.state_dict()
-    monitor.go_back(at_150, 150_000, 200_000)
-    monitor.observe(205_000, FINE, {}, {"diversity": 0.9})
-    assert monitor.knows(205_000), "its 30,000 images are not lost"
+    health = mine.observe(60_000, FINE, {"generator_update_ratio": 0.3}, POOR)
+    assert "the generator moves by 30.0% of its weights in one step: its learning rate is too high" in health.reasons
 
 
 def test_symptoms_alone_accuse_nobody():
-    monitor = HealthMonitor(config.Health())
+    mine = monitor()
     signs = {"generator_gradient_norm": 1e9, "discriminator_update_ratio": 0.5}
-    health = [monitor.observe(i * 50_000, {"discriminator": 0.0}, signs, {"diversity": 0.9}) for i in range(4)]
+    health = [mine.observe(i * 20_000, {"discriminator": 0.0}, signs, GOOD) for i in range(1, 5)]
     assert {(h.verdict, h.reasons) for h in health} == {("healthy", ())}
 
 
 def test_missing_measures_accuse_nobody_and_heal_nobody():
-    monitor = HealthMonitor(config.Health())
-    assert [monitor.observe(i, FINE, {}, {}).verdict for i in range(3)] == ["healthy"] * 3
-    assert judge((0.9, 0.6), (0.9, 0.6), (0.1, 0.01), (0.1, 0.01), monitor=monitor)[-1].verdict == "collapsed"
-    for metrics in ({}, {"diversity": math.nan}, {"fid": 1.0}):
-        health = monitor.observe(80_000, FINE, {}, metrics)
+    mine = monitor()
+    assert words(judge([GOOD, GOOD, POOR, POOR], mine))[-1] == "collapsed"
+    for metrics in ({}, {"misfit": math.nan}, {"fid": 1.0}):
+        health = mine.observe(80_000, FINE, {}, metrics)
         assert health.verdict == "collapsed" and health.reasons[0].startswith("coverage fell")
-        assert not monitor.knows(80_000), "nor is it a state to go back to"
+        assert not mine.measured(80_000), "nor is it a state to go back to"
 
 
-def test_how_often_a_training_is_looked_at_does_not_decide_the_verdict():
-    """A slow start that is healthy at every 10,000 images; at every 1,000, no step is growth enough."""
-    monitor = HealthMonitor(config.Health())
-    verdicts = {
-        monitor.observe(images, FINE, {}, {"diversity": 0.03 * 1.4 ** (images / 10_000)}).verdict
-        for images in range(1_000, 90_000, 1_000)
-    }
-    assert verdicts == {"healthy"}
+@pytest.mark.parametrize("evaluations", [7, 500])
+def test_a_resumed_training_is_judged_as_if_it_had_never_stopped(evaluations: int):
+    course = [of(0.1 + 0.3 * math.sin(i) ** 2, 1.2 - 0.1 * math.cos(i)) for i in range(evaluations)]
+    every = BUDGET // evaluations
+    through, stopped = judge(course, every=every), monitor()
+    answers = []
+    for i, metrics in enumerate(course):
+        state = json.loads(json.dumps(stopped.state_dict()))
+        stopped = monitor()
+        stopped.load_state_dict(state)
+        answers.append(stopped.observe((i + 1) * every, FINE, LEARNED, metrics))
+        assert len(stopped.state_dict()["course"]["points"]) <= 128
+    assert answers == through
 
 
-def test_a_measure_that_was_not_a_number_once_is_no_record():
-    answers = judge((1.0, 0.6), (1.0, math.nan), (1.0, 0.02), (1.0, 0.02))
-    assert answers[-1].verdict == "collapsed"
+def test_after_a_rewind_the_generator_is_as_young_as_it_was():
+    mine = monitor()
+    start = json.loads(json.dumps(mine.state_dict()))
+    fast = {"generator_update_ratio": 0.05}
+    first = words([mine.observe(i * 10_000, FINE, fast, POOR) for i in (1, 2, 3)])
+    assert first == ["unjudged", "suspect", "stuck"]
+    mine.go_back(start, 0, 30_000)
+    assert words([mine.observe(30_000 + i * 10_000, FINE, fast, POOR) for i in (1, 2, 3)]) == first
+    assert start == json.loads(json.dumps(monitor().state_dict())), "what it goes back to stays as it was"
 
 
 def test_a_gradient_that_is_not_finite_is_noticed_within_fifty_steps():
