@@ -17,8 +17,10 @@ from pydantic import AfterValidator, Field, model_validator
 
 from orchestrator.dimension import Dimension, Value, ancestors, extended
 from orchestrator.problems import problems
+from trainers.check import warnings as untold
 from trainers.config import TORCHSCRIPT, Config, Settings
 from trainers.places import database, is_missing, place
+from trainers.schedule import first_weights
 from trainers.settings import Document, Problem, build, parse, read
 
 EARLIEST = 3
@@ -223,15 +225,15 @@ def warnings(sweep: Sweep) -> list[tuple[str, str]]:
             f"are noisy and cross, so give them at least {EARLIEST} ({EARLIEST * every:,} images), or 'auto'"
         )
         found.append(("rungs.first_images", message))
-    train = sweep.train
-    left = 0.5 ** (first / train.ema_half_life) if train.ema_half_life and not train.ema_ramp else 0.0
+    left = first_weights(first, sweep.train.ema_half_life, sweep.train.ema_ramp)
     if left >= LAGGING:
         message = (
             f"after {first:,} images, where trials are first compared, the average still holds {left:.0%} of its first "
             "weights: choose a shorter half-life, or train.ema_ramp (0.05)"
         )
         found.append(("train.ema_half_life", message))
-    return found
+    named = {name for name, _ in found}
+    return found + [(name, message) for name, message in untold(sweep.trial_config({})) if name not in named]
 
 
 def load(file: Path, overrides: Sequence[str] = (), here: bool = False) -> Sweep:

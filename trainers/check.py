@@ -9,6 +9,7 @@ import difflib
 from typing import NamedTuple
 
 from trainers.config import Config
+from trainers.schedule import first_weights
 
 Problems = list[tuple[str, str]]
 
@@ -54,6 +55,47 @@ def problems(config: Config, ranks: int = 1, on_gpu: bool = False) -> Problems:
         *_networks(config, ranks, on_gpu),
         *_views(config),
     ]
+
+
+FEWEST_EVALUATIONS = 3
+LAGGING = 0.1
+"""Share of first weights from which an average says more of its start than of the training."""
+
+
+def warnings(config: Config) -> Problems:
+    """What can be trained and is hardly meant: comparisons that mean little."""
+    train, evaluate, found = config.train, config.evaluate, []
+    evaluations = -(-train.images // evaluate.every_images)
+    if evaluations < FEWEST_EVALUATIONS:
+        message = (
+            f"{evaluations} in {train.images:,} images: a collapse is called by the third at the earliest, and a score "
+            f"is a median of the last three; evaluate every {max(1, train.images // FEWEST_EVALUATIONS):,} images"
+        )
+        found.append(("evaluate.every_images", message))
+    if (left := first_weights(train.images, train.ema_half_life, train.ema_ramp)) >= LAGGING:
+        message = (
+            f"after the whole budget of {train.images:,} images the average still holds {left:.0%} of its first "
+            "weights; choose a shorter half-life, or train.ema_ramp (0.05)"
+        )
+        found.append(("train.ema_half_life", message))
+    features = _features(config)
+    if "fid" in evaluate.metrics and evaluate.samples < features:
+        message = (
+            f"{evaluate.samples:,} samples in {features:,} features: such a FID is biased upwards, and ranks only "
+            f"trials of this very sweep; take {features:,} or more, or kid"
+        )
+        found.append(("evaluate.samples", message))
+    return found
+
+
+def _features(config: Config) -> int:
+    """How many features an extractor gives; 0 where only running it would tell."""
+    known, side = BUILT_IN.get(config.data.name), min(config.data.resolution, 64)
+    name = config.evaluate.extractor
+    if name == "random-conv" or (name == "auto" and not known):
+        levels = (side // 4).bit_length() + 1  # halved until under 4 pixels
+        return 4 * sum((32, 64, 128, 128, 128)[:levels])
+    return 0
 
 
 def data_problems(config: Config, examples: int, classes: int, unlabelled: str = "") -> Problems:

@@ -121,8 +121,8 @@ class Course:
 
 
 def _gained(scale: Scale, before: list[float], now: list[float], factor: float) -> bool:
-    """Whether the median is better by ``factor``, and better than nearly all before; so neither one lucky evaluation nor
-    an oscillation is a gain. Where every evaluation of several is better than all before, however little is enough.
+    """Whether the median is better by ``factor``, and better than nearly all before; so neither one lucky evaluation
+    nor an oscillation is a gain. Where every one of several evaluations is better than all before, any gain counts.
     """
     was, has = (sorted(scale.sign * value for value in values) for values in (before, now))
     if min(len(was), len(has)) >= SEVERAL and has[0] > was[-1]:

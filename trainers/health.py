@@ -22,10 +22,11 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
-from trainers import config, ema
+from trainers import config
 from trainers.config import BAD
 from trainers.course import Course
 from trainers.report import Health, Verdict
+from trainers.schedule import first_weights
 
 MODES = "mode_diversity"
 WATCHED = ("coverage", MODES, "misfit")
@@ -207,7 +208,7 @@ class HealthMonitor:
         plain = {name.removeprefix("raw_"): value for name, value in seen.items() if name.startswith("raw_")}
         if not plain or _wrong(plain):
             return []
-        left = ema.first_weights(self._course.images, self.train.ema_half_life, self.train.ema_ramp)
+        left = first_weights(self._course.images, self.train.ema_half_life, self.train.ema_ramp)
         kept = f"{plain.get(MODES, math.nan):.2g} of the modes"
         words = f"the averaged generator lags behind the plain one, which keeps {kept}"
         return [words + (f": it still holds {left:.0%} of its first weights" if left >= 0.01 else "")]
@@ -217,8 +218,7 @@ class HealthMonitor:
         course, share = self._course, self._course.images / self.train.images
         if (
             not course.comparable()
-            or ema.first_weights(course.images, self.train.ema_half_life, self.train.ema_ramp)
-            > THRESHOLDS["first weights"]
+            or first_weights(course.images, self.train.ema_half_life, self.train.ema_ramp) > THRESHOLDS["first weights"]
         ):
             return False
         if share >= THRESHOLDS["share"] and (
@@ -232,7 +232,7 @@ class HealthMonitor:
         course = self._course
         if not course.comparable():
             return [f"{len(course.points)} evaluation{'s are' if len(course.points) > 1 else ' is'} too few to compare"]
-        left = ema.first_weights(course.images, self.train.ema_half_life, self.train.ema_ramp)
+        left = first_weights(course.images, self.train.ema_half_life, self.train.ema_ramp)
         if left > THRESHOLDS["first weights"]:
             return [f"the average still holds {left:.0%} of its first weights"]
         return [

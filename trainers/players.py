@@ -17,7 +17,7 @@ from trainers.data import Space
 from trainers.errors import UnusableSettingError
 from trainers.models import build_discriminator, build_generator, probe
 from trainers.models.parts import has_batch_norm
-from trainers.schedule import share
+from trainers.schedule import half_life, share
 from trainers.world import World
 
 MOMENTS = "exp_avg", "exp_avg_sq"
@@ -174,8 +174,8 @@ class Players:
     def keep(self, images: int) -> float:
         """The share of the average that a step leaves."""
         train = self.config.train
-        half_life = ema.half_life(images, train.ema_half_life, train.ema_ramp)
-        return ema.decay(half_life, train.batch_size * train.n_dis)
+        now = half_life(images, train.ema_half_life, train.ema_ramp)
+        return ema.decay(now, train.batch_size * train.n_dis)
 
     def rates(self, images: int) -> tuple[float, float]:
         """The learning rates of generator and discriminator."""

@@ -125,7 +125,12 @@ def test_the_verdict_sees_as_many_samples_as_it_needs(samples: int, seen: int):
 
 def test_no_more_samples_are_drawn_together_than_training_shows():
     drawn: list[int] = []
-    evaluator(World.single())(lambda z: drawn.append(len(z)) or circle(z))
+
+    def generator(latents: Tensor) -> Tensor:
+        drawn.append(len(latents))
+        return circle(latents)
+
+    evaluator(World.single())(generator)
     assert max(drawn) == RING.train.batch_size
 
 

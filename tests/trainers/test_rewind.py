@@ -13,7 +13,7 @@ import torch
 
 from tests.trainers.small import config
 from trainers.config import Config
-from trainers.health import THRESHOLDS, HealthMonitor
+from trainers.health import HealthMonitor
 from trainers.loop import Run, train
 from trainers.report import Health, Report, Verdict
 from trainers.rewind import calmer
@@ -25,7 +25,7 @@ TWICE = {"health": {"rewind": 2}, "train": {"images": 960}}
 
 @pytest.fixture
 def verdicts(monkeypatch: pytest.MonkeyPatch) -> list[Verdict]:
-    """What the monitor says, report after report of 160 images, and knows from the start; to be filled by the test."""
+    """What the monitor says, report after report of 160 images, each measured; to be filled by the test."""
     said: list[Verdict] = []
 
     def observe(self: HealthMonitor, images: int, *_: Any) -> Health:
@@ -33,7 +33,6 @@ def verdicts(monkeypatch: pytest.MonkeyPatch) -> list[Verdict]:
         return Health(said[images // 160 - 1], ("because",))
 
     monkeypatch.setattr(HealthMonitor, "observe", observe)
-    monkeypatch.setitem(THRESHOLDS, "patience", 0)
     return said
 
 
@@ -61,10 +60,10 @@ def test_a_collapse_goes_back_and_says_so(verdicts: list[Verdict], tmp_path: Pat
     assert torch.equal(healthy["generator"]["layers.0.weight"], rewound["generator"]["layers.0.weight"])
 
 
-def test_a_state_from_before_the_verdict_knows_anything_is_no_place_to_go_back_to(
+def test_a_state_that_was_not_measured_is_no_place_to_go_back_to(
     verdicts: list[Verdict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(THRESHOLDS, "patience", 300)
+    monkeypatch.setattr(HealthMonitor, "measured", lambda self, images: images > 320)
     verdicts += ["healthy", "collapsed", "healthy", "healthy", "collapsed", "healthy"]
     reports = list(train(config(**TWICE), World.single()))
     assert "back to the state after 0 images" in reports[1].health.reasons[-1]

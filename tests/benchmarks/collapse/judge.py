@@ -2,9 +2,10 @@
 
     python -m tests.benchmarks.collapse.judge
 
-Reads from infra/results collapse.parquet, rewound.parquet (the same runs with health.rewind) and unknown.parquet
-(pictures, measured as data of which nothing is known); a few seconds; writes collapse.md and collapse.png there. What a
-run is comes from its truth columns at the end; what the detector says, from the others.
+Reads from infra/results the held-out half (held_out.parquet) and the development half: development.parquet, and the
+earlier set, collapse.parquet, and unknown.parquet (its pictures, measured as data of which nothing is known). A minute;
+writes collapse.md and collapse.png there. What a run is comes from its truth columns at the end; what a detector says,
+from the others.
 """
 
 from __future__ import annotations
@@ -20,28 +21,32 @@ import matplotlib.pyplot as plt
 import pyarrow.parquet as pq
 from scipy.stats import binomtest
 
+from tests.benchmarks.collapse import earlier
 from tests.benchmarks.seeds import RESULTS, table
 from trainers import config
 from trainers.health import HealthMonitor
+from trainers.report import Health
 
 Row = dict[str, Any]
-Detector = Callable[[list[Row]], int | None]
-LABELS = ("healthy", "collapsed", "diverged", "unclear")
+Detector = Callable[[list[Row]], list[bool]]
+"""Whether a run is called, report by report."""
+
+LABELS = ("healthy", "learning", "unclear", "collapsed", "diverged")
 MARKS = (0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
-HEADER = """# How often the verdict on collapse is right
-
-Written by `python -m tests.benchmarks.collapse.judge`. A run is healthy where its last samples keep three quarters of
-the modes or classes, collapsed where they keep half or fewer, unclear in between (these count on no side), and
-diverged where what it makes is no longer finite. Rules and thresholds were chosen on the first group and committed
-before any run of the held-out group was made. "Failing part": from the cause (the start, or the moment of a late one)
-to the end; only calls within it count as found. Brackets: 95 % intervals (Clopper and Pearson 1934)."""
-UNKNOWN = """## Pictures of which nothing is known
-
-The verdict has no setting per data set, but digits come with a classifier. Here the same recipes on digits and stacked
-digits are judged as a user's own pictures would be: features from random convolutions (`random-conv`), and modes that
-are k-means bins of the real features. Truth as above."""
 LAST = 3
 """Reports at the end whose median says what became of a run, so that an oscillation is not judged by one moment."""
+GAINED = 0.9
+BATCH = {"digits": 64, "stacked-digits": 64, "ring": 128, "grid": 128}  # of the earlier set, which did not record it
+HEADER = """# How often the verdict on collapse is right
+
+Written by `python -m tests.benchmarks.collapse.judge`. A run is *healthy* where its last samples keep three quarters of
+the modes or classes, *diverged* where what it makes is no longer finite, *collapsed* where they keep half or fewer,
+and *unclear* in between. One that keeps too few and whose distance to the data still falls by a tenth over the last
+part of its budget is *learning*. Unclear and learning runs count on no side; how many of them were ended is shown.
+Rules and thresholds were chosen on the development half. The held-out half was written by somebody else, with other
+settings, causes and pictures, committed before any of its runs was made, and first judged after the thresholds were
+committed. "Failing part": from the cause (the start, or the moment of a late one) to the end; only calls within it
+count as found. Brackets: 95 % intervals (Clopper and Pearson 1934)."""
 
 
 class Run(NamedTuple):
@@ -61,33 +66,31 @@ class Run(NamedTuple):
         first = self.rows[0]
         return first["data"], first["cause"], first["seed"]
 
+    @property
+    def start(self) -> int:
+        """Images at the report from which on its cause acts."""
+        due = self.rows[0]["acted_at"] * self.rows[0]["budget"]
+        return next((row["images"] for row in self.rows if row["images"] >= due), 0) if due else 0
+
 
 def main() -> None:
     """Writes the tables as Markdown, and the curve."""
-    names = ("collapse", "unknown", "rewound")
-    runs, unknown, rewound = (load_runs(RESULTS / f"{name}.parquet") for name in names)
-    labels = Counter(run.label for run in runs)
-    data = Counter(str(run.rows[0]["data"]) for run in runs)
-    parts = [HEADER, f"{len(runs)} runs: {_counts(labels)}. By data set: {_counts(data)}."]
-    for group in ("dev", "held-out"):
-        chosen = of_group(runs, group)
-        parts += [f"## Group: {group}", confusion(chosen), compare(chosen, DETECTORS), lead(chosen)]
-        parts += [by_kind(chosen), by_cause(chosen)]
-    parts.append(UNKNOWN)
-    for group in ("dev", "held-out"):
-        chosen = of_group(unknown, group)
-        detectors: dict[str, Detector] = {"nothing known": blind, "digits known": verdict}
-        parts += [f"### Group: {group}", confusion(chosen, blind), compare(chosen, detectors)]
-    parts += ["## What health.rewind saves", rescued(runs, rewound)]
+    held_out = load_runs(RESULTS / "held_out.parquet")
+    development, old = load_runs(RESULTS / "development.parquet"), load_runs(RESULTS / "collapse.parquet")
+    unknown = load_runs(RESULTS / "unknown.parquet")
+    parts = [HEADER, "## Held-out half", summary(held_out), confusion(held_out), compare(held_out, DETECTORS)]
+    parts += [lead(held_out), slow(held_out), by_kind(held_out), by_cause(held_out), missed(held_out)]
+    parts += ["## Development half", summary(development), confusion(development), compare(development, DETECTORS)]
+    parts += [slow(development)]
+    parts += ["## The earlier set", "Only the averaged generator was measured.", summary(old), confusion(old)]
+    parts += [compare(old, DETECTORS), "Its pictures, taken for data of which nothing is known:"]
+    parts += [
+        compare(unknown, {"trainers.health": partial(verdict, seen="blind"), "before": partial(before, seen="blind")})
+    ]
     text = "\n\n".join(parts)
     (RESULTS / "collapse.md").write_text(text + "\n")
     print(text)
-    draw(of_group(runs, "held-out"), RESULTS / "collapse.png")
-
-
-def of_group(runs: list[Run], group: str) -> list[Run]:
-    """The development or the held-out causes."""
-    return [run for run in runs if run.rows[0]["group"] == group]
+    draw(held_out, RESULTS / "collapse.png")
 
 
 def load_runs(file: Path) -> list[Run]:
@@ -100,62 +103,98 @@ def load_runs(file: Path) -> list[Run]:
 
 
 def label(rows: list[Row]) -> str:
-    """healthy, collapsed, diverged or unclear, by what the generator makes at the end of its budget."""
-    last = rows[-LAST:]
+    """healthy, learning, unclear, collapsed or diverged, by what the generator makes at the end of its budget."""
+    known = [row for row in rows if row.get("truth.kept") is not None]
+    last = known[-LAST:]
     if min(row["truth.finite"] for row in last) < 1:
         return "diverged"
     kept = statistics.median(row["truth.kept"] for row in last)
-    return "healthy" if kept >= 0.75 else "collapsed" if kept <= 0.5 else "unclear"
+    if kept >= 0.75:
+        return "healthy"
+    if _still_learns(known):
+        return "learning"
+    return "collapsed" if kept <= 0.5 else "unclear"
 
 
-def verdict(rows: list[Row], seen: str = "metric") -> int | None:
-    """The first report at which trainers/health.py calls a run collapsed or diverged, or None. ``seen`` are the columns
-    that it is shown.
-    """
-    called = calls(rows, seen)
-    return _first(rows, lambda i: called[i])
+def _still_learns(known: list[Row]) -> bool:
+    """By the true distance, from the third quarter of the budget to the last reports."""
+    budget, last = known[0]["budget"], known[-LAST:]
+    middle = [row for row in known[:-LAST] if row["images"] >= 0.5 * budget] or known[-LAST - 1 : -LAST]
+    if not middle or last[-1].get("truth.distance") is None:
+        return False
+    now, then = (statistics.median(row["truth.distance"] for row in part) for part in (last, middle))
+    return bool(now < GAINED * then and last[-1]["truth.distance"] < then)
 
 
-def calls(rows: list[Row], seen: str = "metric") -> list[bool]:
-    """Whether the verdict is bad, report by report."""
-    monitor = HealthMonitor(config.Health())
-    told = [monitor.observe(row["images"], *(_part(row, kind) for kind in ("loss", "signal", seen))) for row in rows]
-    return [health.verdict in ("collapsed", "diverged") for health in told]
+def told(rows: list[Row], seen: str = "metric") -> list[Health]:
+    """What trainers/health.py says, report by report. ``seen`` are the columns that it is shown."""
+    monitor, plain = HealthMonitor(config.Health(), _train(rows[0])), {"metric": "raw", "blind": "blind_raw"}[seen]
+    answers = []
+    for row in rows:
+        measures = _part(row, seen) | {f"raw_{name}": value for name, value in _part(row, plain).items()}
+        answers.append(monitor.observe(row["images"], _part(row, "loss"), _part(row, "signal"), measures))
+    return answers
 
 
-blind = partial(verdict, seen="blind")
+def verdict(rows: list[Row], seen: str = "metric") -> list[bool]:
+    """The verdict of today."""
+    return [health.verdict in config.BAD for health in told(rows, seen)]
 
 
-def critic_near_zero(rows: list[Row]) -> int | None:
+def before(rows: list[Row], seen: str = "metric") -> list[bool]:
+    """The verdict until 2026-11-25."""
+    monitor = earlier.HealthMonitor(config.Health())
+    parts = (tuple(_part(row, kind) for kind in ("loss", "signal", seen)) for row in rows)
+    return [monitor.observe(row["images"], *part).verdict in config.BAD for row, part in zip(rows, parts, strict=True)]
+
+
+def critic_near_zero(rows: list[Row]) -> list[bool]:
     """What people watch for: the discriminator's loss under 0.05 for three reports."""
-    return _first(rows, lambda i: i >= 2 and all(abs(r["loss.discriminator"]) < 0.05 for r in rows[i - 2 : i + 1]))
+    low = [abs(row["loss.discriminator"] or 0.0) < 0.05 for row in rows]
+    return [i >= 2 and all(low[i - 2 : i + 1]) for i in range(len(rows))]
 
 
-def fid_jump(rows: list[Row]) -> int | None:
+def fid_jump(rows: list[Row]) -> list[bool]:
     """FID at twice its best so far, twice in a row."""
     fids = [row.get("metric.fid") or float("inf") for row in rows]
-    return _first(rows, lambda i: i >= 2 and min(fids[i - 1 : i + 1]) > 2 * min(fids[: i - 1]))
+    return [i >= 2 and min(fids[i - 1 : i + 1]) > 2 * min(fids[: i - 1]) for i in range(len(rows))]
 
 
-def only_nan(rows: list[Row]) -> int | None:
+def only_nan(rows: list[Row]) -> list[bool]:
     """A loss or gradient that is not finite."""
-    return _first(rows, lambda i: bool(rows[i].get("signal.nonfinite")))
+    return [bool(row.get("signal.nonfinite")) for row in rows]
 
 
 DETECTORS: dict[str, Detector] = {
     "trainers.health": verdict,
+    "the verdict before": before,
     "discriminator loss near 0": critic_near_zero,
     "FID doubles": fid_jump,
     "NaN only": only_nan,
 }
 
 
-def confusion(runs: list[Run], detector: Detector = verdict) -> str:
-    """What runs became, against the last word of trainers/health.py on them."""
-    said = [(run.label, "alarm" if detector(run.rows) is not None else "none") for run in runs]
-    counts = Counter(said)
-    lines = [(label, counts[label, "alarm"], counts[label, "none"]) for label in LABELS]
-    return table(("became", "called collapsed or diverged", "not called"), lines)
+def alarm(run: Run, detector: Detector = verdict) -> int | None:
+    """The first report within the failing part at which a run is called, or None."""
+    called = detector(run.rows)
+    return next((i for i, row in enumerate(run.rows) if row["images"] > run.start and called[i]), None)
+
+
+def summary(runs: list[Run]) -> str:
+    """What became of the runs, and what they were trained on."""
+    labels, data = Counter(run.label for run in runs), Counter(str(run.rows[0]["data"]) for run in runs)
+    return f"{len(runs)} runs: {_counts(labels)}. By data set: {_counts(data)}."
+
+
+def confusion(runs: list[Run]) -> str:
+    """What runs became, against the last word of trainers/health.py on them, or that it ended them."""
+    said: Counter[tuple[str, str]] = Counter()
+    for run in runs:
+        last = told(run.rows)[-1].verdict
+        said[run.label, "ended" if alarm(run) is not None else last] += 1
+    words = ("ended", "suspect", "unjudged", "slow", "healthy")
+    lines = [(name, *(said[name, word] for word in words)) for name in LABELS]
+    return table(("became", "ended (stuck, collapsed, diverged)", *(f"last: {word}" for word in words[1:])), lines)
 
 
 def compare(runs: list[Run], detectors: dict[str, Detector]) -> str:
@@ -163,30 +202,59 @@ def compare(runs: list[Run], detectors: dict[str, Detector]) -> str:
     bad, good = failing(runs), [run for run in runs if run.label == "healthy"]
     lines = []
     for name, detector in detectors.items():
-        found = [(run, at) for run in bad if (at := detector(run.rows)) is not None]
-        alarms = sum(detector(run.rows) is not None for run in good)
+        found = [(run, at) for run in bad if (at := alarm(run, detector)) is not None]
+        alarms = sum(any(detector(run.rows)) for run in good)
         median = f"{statistics.median(spent(run, at) for run, at in found):.2f}" if found else ""
         recall, rate = share(len(found), len(bad)), share(alarms, len(good))
         lines.append((name, f"{len(found)}/{len(bad)}", recall, f"{alarms}/{len(good)}", rate, median))
-    head = ("detector", "found", "recall", "false alarms", "rate", "median share of the failing part spent")
+    head = ("detector", "found", "recall", "healthy runs called", "rate", "median share of the failing part spent")
     return table(head, lines)
 
 
 def share(count: int, of: int) -> str:
     """A proportion with its interval."""
     low, high = binomtest(count, of).proportion_ci()
-    return f"{count / of:.3f} [{low:.2f}, {high:.2f}]"
+    return f"{count / of:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def slow(runs: list[Run]) -> str:
+    """Healthy runs by the share of their budget until FID first came to twice its last value: the upper half are the
+    slow learners.
+    """
+    good = sorted((run for run in runs if run.label == "healthy"), key=_half_way)
+    lines = []
+    for name, mine in (("quick half", good[: len(good) // 2]), ("slow half", good[len(good) // 2 :])):
+        ways = [_half_way(run) for run in mine]
+        row = [f"{sum(any(detector(run.rows)) for run in mine)}/{len(mine)}" for detector in (verdict, before)]
+        alarms = sum(any(verdict(run.rows)) for run in mine)
+        lines.append((name, f"{min(ways):.2f} to {max(ways):.2f}", *row, share(alarms, len(mine))))
+    return table(
+        ("healthy runs", "share of the budget to twice the last FID", "called", "called before", "rate"), lines
+    )
+
+
+def _half_way(run: Run) -> float:
+    fids = [row.get("metric.fid") for row in run.rows]
+    goal = 2 * (fids[-1] or 0.0)
+    at = next((row["images"] for row, fid in zip(run.rows, fids, strict=True) if fid is not None and fid <= goal), 0)
+    return float(at / run.rows[0]["budget"])
 
 
 def by_kind(runs: list[Run]) -> str:
     """Failing runs by whether they had ever kept three quarters of the modes, and calls before a late cause."""
     lines = []
     for name, learned in (("never learned", False), ("lost what it had", True)):
-        mine = [run for run in failing(runs) if (max(row["truth.kept"] for row in run.rows) >= 0.75) == learned]
-        found = sum(verdict(run.rows) is not None for run in mine)
-        early = sum(any(calls([row for row in run.rows if row["images"] <= _start(run.rows)])) for run in mine)
+        mine = [
+            run for run in failing(runs) if (max(row.get("truth.kept") or 0 for row in run.rows) >= 0.75) == learned
+        ]
+        found = sum(alarm(run) is not None for run in mine)
+        early = sum(any(verdict([row for row in run.rows if row["images"] <= run.start])) for run in mine)
         lines.append((name, len(mine), found, early))
     return table(("kind of failure", "runs", "called", "called before its cause already"), lines)
+
+
+def _most_kept(run: Run) -> float:
+    return max(row.get("truth.kept") or 0.0 for row in run.rows)
 
 
 def failing(runs: list[Run]) -> list[Run]:
@@ -196,21 +264,18 @@ def failing(runs: list[Run]) -> list[Run]:
 
 def spent(run: Run, at: int) -> float:
     """Share of the images from the cause to the end of the budget that were shown before the alarm."""
-    start = _start(run.rows)
-    return float((run.rows[at]["images"] - start) / (run.rows[0]["budget"] - start))
+    return float((run.rows[at]["images"] - run.start) / (run.rows[0]["budget"] - run.start))
 
 
 def lead(runs: list[Run]) -> str:
     """How many failing runs are called by the time that a share of what they still had to spend is spent."""
-    shares = [f"{called(runs, verdict, mark):.2f}" for mark in MARKS]
+    at = _alarms(runs, verdict)
+    shares = [f"{sum(one <= mark for one in at) / max(len(failing(runs)), 1):.2f}" for mark in MARKS]
     return table(("called by", *(f"{mark:.0%}" for mark in MARKS)), [("share of failing runs", *shares)])
 
 
-def called(runs: list[Run], detector: Detector, mark: float) -> float:
-    """The share of failing runs that a detector has called by then."""
-    bad = failing(runs)
-    at = [(run, detector(run.rows)) for run in bad]
-    return sum(number is not None and spent(run, number) <= mark for run, number in at) / max(len(bad), 1)
+def _alarms(runs: list[Run], detector: Detector) -> list[float]:
+    return [spent(run, at) for run in failing(runs) if (at := alarm(run, detector)) is not None]
 
 
 def by_cause(runs: list[Run]) -> str:
@@ -218,21 +283,26 @@ def by_cause(runs: list[Run]) -> str:
     lines = []
     for name in sorted({run.name for run in runs}):
         mine = [run for run in runs if run.name == name]
-        became, alarms = Counter(run.label for run in mine), sum(verdict(run.rows) is not None for run in mine)
+        became, alarms = Counter(run.label for run in mine), sum(alarm(run) is not None for run in mine)
         lines.append((name, _counts(became), f"{alarms}/{len(mine)}"))
-    return table(("cause", "became", "called collapsed or diverged"), lines)
+    return table(("cause", "became", "ended"), lines)
 
 
-def rescued(runs: list[Run], rewound: list[Run]) -> str:
-    """Of the runs that failed, what became of the same settings and seed with rewinds allowed."""
-    after = {run.key: run for run in rewound}
-    pairs = [(run, after[run.key]) for run in failing(runs) if run.key in after]
+def missed(runs: list[Run]) -> str:
+    """Failing runs that were not called, with the last reasons, and healthy ones that were, with the first."""
     lines = []
-    for name in [*sorted({run.name for run, _ in pairs}), "all"]:
-        mine = [end for run, end in pairs if name in (run.name, "all")]
-        times = [max(row["signal.rewinds"] for row in end.rows) for end in mine]
-        lines.append((name, len(mine), _counts(Counter(end.label for end in mine)), f"{statistics.mean(times):.1f}"))
-    return table(("cause", "failed without", "became with rewinds", "rewinds a run"), lines)
+    for run in runs:
+        answers, at = told(run.rows), alarm(run)
+        if run.label in ("collapsed", "diverged") and at is None:
+            lines.append(("missed", *run.key, answers[-1].verdict, "; ".join(answers[-1].reasons)))
+        bad = next((health for health in answers if health.verdict in config.BAD), None)
+        if run.label == "healthy" and bad:
+            lines.append(("false alarm", *run.key, bad.verdict, "; ".join(bad.reasons)))
+    return (
+        table(("error", "data", "cause", "number", "verdict", "reasons"), lines)
+        if lines
+        else "No run was judged wrong."
+    )
 
 
 def draw(runs: list[Run], file: Path) -> None:
@@ -240,13 +310,21 @@ def draw(runs: list[Run], file: Path) -> None:
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     marks = [i / 100 for i in range(101)]
     for name, detector in DETECTORS.items():
-        alarms = sum(detector(run.rows) is not None for run in runs if run.label == "healthy")
-        label = f"{name} ({alarms} false alarms)"
-        axes.step(marks, [called(runs, detector, mark) for mark in marks], where="post", label=label)
+        alarms = sum(any(detector(run.rows)) for run in runs if run.label == "healthy")
+        at = _alarms(runs, detector)
+        curve = [sum(one <= mark for one in at) / max(len(failing(runs)), 1) for mark in marks]
+        axes.step(marks, curve, where="post", label=f"{name} ({alarms} false alarms)")
     axes.set(xlabel="share of the failing part spent", ylabel="share of failing runs called", ylim=(0, 1.02))
     axes.legend(fontsize="small")
     axes.grid(alpha=0.3)
     figure.savefig(file, dpi=120)
+
+
+def _train(first: Row) -> config.Train:
+    if first.get("train"):
+        return config.Train.model_validate_json(first["train"])
+    settings = {"images": first["budget"], "batch_size": BATCH[first["data"]], "ema_half_life": 2_000, "ema_ramp": 0}
+    return config.Train.model_validate(settings)
 
 
 def _counts(counted: Counter[str]) -> str:
@@ -255,16 +333,6 @@ def _counts(counted: Counter[str]) -> str:
 
 def _part(row: Row, kind: str) -> dict[str, float]:
     return {k.removeprefix(f"{kind}."): v for k, v in row.items() if k.startswith(f"{kind}.") and v is not None}
-
-
-def _first(rows: list[Row], holds: Callable[[int], bool]) -> int | None:
-    """Within the failing part."""
-    return next((i for i in range(len(rows)) if rows[i]["images"] > _start(rows) and holds(i)), None)
-
-
-def _start(rows: list[Row]) -> float:
-    """Images before the cause."""
-    return float(rows[0]["acted_at"] * rows[0]["budget"])
 
 
 if __name__ == "__main__":
