@@ -129,8 +129,11 @@ class HealthMonitor:
         return asdict(self._memory) | {"course": asdict(self._course)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on from a ``state_dict``."""
-        self._memory = _Memory(**copy.deepcopy({**state, "reasons": tuple(state["reasons"])}))
+        """Goes on from a ``state_dict``. What version 0.1.0 remembered in images is left behind: the verdict stands, and
+        the course begins here.
+        """
+        known = {name: value for name, value in state.items() if name in _Memory.__dataclass_fields__}
+        self._memory = _Memory(**copy.deepcopy({**known, "reasons": tuple(state["reasons"])}))
         self._course = Course(**self._memory.course)
 
     def go_back(self, state: Mapping[str, Any], then: int, now: int) -> None:

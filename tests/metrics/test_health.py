@@ -203,6 +203,15 @@ def test_a_resumed_training_is_judged_as_if_it_had_never_stopped(evaluations: in
     assert answers == through
 
 
+def test_a_checkpoint_of_the_verdict_before_is_gone_on_from():
+    old = {"verdict": "suspect", "reasons": ["x"], "undone": 0, "judged_at": 9, "bad_in_a_row": 1, "stale": 0}
+    old |= {"gained_at": None, "last": {}, "best": {"misfit": 0.1}, "certain_since": None, "norms": {}}
+    mine = monitor()
+    mine.load_state_dict(old)
+    assert mine.observe(50_000, FINE, LEARNED, {}).verdict == "suspect"
+    assert mine.observe(60_000, FINE, LEARNED, GOOD).verdict == "healthy"
+
+
 def test_after_a_rewind_the_generator_is_as_young_as_it_was():
     mine = monitor()
     start = json.loads(json.dumps(mine.state_dict()))
