@@ -129,7 +129,7 @@ class HealthMonitor:
         return asdict(self._memory) | {"course": asdict(self._course)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on from a ``state_dict``. What version 0.1.0 remembered in images is left behind: the verdict stands, and
+        """Goes on from a ``state_dict``. Of what version 0.1.0 remembered, which was in images, the verdict stands, and
         the course begins here.
         """
         known = {name: value for name, value in state.items() if name in _Memory.__dataclass_fields__}
