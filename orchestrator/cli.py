@@ -246,12 +246,15 @@ def sample(
     label: Annotated[
         str | None, typer.Option(help="Class of a conditional generator, by name or number.", show_default=False)
     ] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="The plain generator of a checkpoint, not the averaged one.")
+    ] = False,
     home: HomeDir = Path(HOME),
 ) -> None:
     """Draw samples from a promoted generator or a checkpoint."""
     from orchestrator import sweep as story
 
-    shape = story.sample(model, number, output, seed, label, _home(home))
+    shape = story.sample(model, number, output, seed, label, raw, _home(home))
     print(f"{output}: {number} samples of shape {'x'.join(map(str, shape))}")
 
 

@@ -11,15 +11,17 @@ from numpy.typing import NDArray
 from orchestrator.errors import UserError
 
 
-def sample(source: str, number: int, output: Path, seed: int, label: str | None, uri: str) -> tuple[int, ...]:
+def sample(
+    source: str, number: int, output: Path, seed: int, label: str | None, raw: bool, uri: str
+) -> tuple[int, ...]:
     """Write ``number`` examples, of seeds ``seed``, ``seed`` + 1, …, to ``output`` (.png or .npy); returns the shape of
-    one.
+    one. ``raw``: of the plain generator instead of the averaged one.
     """
     from trainers.pictures import draw
 
     if output.suffix not in (".png", ".npy"):
         raise UserError(f"-o {output}: the name must end in .png (a grid) or .npy (the array)")
-    made = _made(source, np.arange(seed, seed + number, dtype=np.int64), label, uri)
+    made = _made(source, np.arange(seed, seed + number, dtype=np.int64), label, raw, uri)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         if output.suffix == ".npy":
@@ -31,8 +33,10 @@ def sample(source: str, number: int, output: Path, seed: int, label: str | None,
     return made.shape[1:]
 
 
-def _made(source: str, seeds: NDArray[np.int64], label: str | None, uri: str) -> NDArray[Any]:
+def _made(source: str, seeds: NDArray[np.int64], label: str | None, raw: bool, uri: str) -> NDArray[Any]:
     if source.startswith(("models:/", "runs:/")):
+        if raw:
+            raise UserError(f"--raw: {source} has the averaged generator only; give the folder of a checkpoint")
         from orchestrator.registry.models import sample as from_registry
 
         return from_registry(uri, source, seeds, label)
@@ -42,6 +46,6 @@ def _made(source: str, seeds: NDArray[np.int64], label: str | None, uri: str) ->
     from trainers.sample import sample as from_generator
     from trainers.state import load_generator, load_space
 
-    config, generator = load_generator(Path(source))
+    config, generator = load_generator(Path(source), ema=not raw)
     labels = None if label is None else class_numbers([label] * len(seeds), config, load_space(Path(source)))
     return from_generator(generator, config, seeds, labels)

@@ -95,13 +95,16 @@ def rollback(name: str, model: str, alias: str, home: Home) -> dict[str, Any]:
     return run(tracking_uri(find(name, home)[0], home), model, alias)
 
 
-def sample(source: str, number: int, output: Path, seed: int, label: str | None, home: Home) -> tuple[int, ...]:
+def sample(
+    source: str, number: int, output: Path, seed: int, label: str | None, raw: bool, home: Home
+) -> tuple[int, ...]:
     """Draw ``number`` samples from a registered model or a checkpoint folder into a picture or an array; returns the
     shape of one.
     """
     from orchestrator.sampling import sample as run
 
-    return run(source, number, output, seed, label, os.environ.get("MLFLOW_TRACKING_URI") or home.mlflow_database)
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or home.mlflow_database
+    return run(source, number, output, seed, label, raw, uri)
 
 
 def serve_ui(home: Home, port: int, announce: Callable[[str], None]) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from orchestrator.errors import UserError
 from orchestrator.registry.models import SAFE, Evidence, promote, sample
 from orchestrator.sampling import sample as sample_to_file
 from trainers.config import Config
@@ -45,8 +46,8 @@ def test_a_checkpoint_knows_the_names_of_its_classes(flags: Path) -> None:
     assert load_space(flags).names == load(flags).space.names == ("boats", "flags")
 
 
-def drawn(source: Path, label: str | None, file: Path) -> np.ndarray:
-    sample_to_file(str(source), 6, file, 0, label, "")
+def drawn(source: Path, label: str | None, file: Path, raw: bool = False) -> np.ndarray:
+    sample_to_file(str(source), 6, file, 0, label, raw, "")
     made: np.ndarray = np.load(file)
     return made
 
@@ -56,6 +57,13 @@ def test_samples_are_of_the_class_that_is_named(flags: Path, tmp_path: Path) -> 
     named, numbered, other = (drawn(flags, label, file) for label in ("flags", "1", "boats"))
     np.testing.assert_array_equal(named, numbered)
     assert not np.array_equal(named, other)
+
+
+def test_the_plain_generator_can_be_seen_beside_the_average(flags: Path, tmp_path: Path) -> None:
+    average, plain = (drawn(flags, "flags", tmp_path / "a.npy", raw) for raw in (False, True))
+    assert average.shape == plain.shape and not np.array_equal(average, plain)
+    with pytest.raises(UserError, match=r"--raw: models:/x@champion has the averaged generator only"):
+        sample_to_file("models:/x@champion", 6, tmp_path / "b.npy", 0, None, True, "")
 
 
 @pytest.mark.parametrize("label", ["falgs", "2", "-1", "99999999999999999999", ""])
