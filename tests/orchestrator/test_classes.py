@@ -32,7 +32,7 @@ def flags(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {
             "data": {"name": "images", "path": str(root / "pictures"), "resolution": 8, "channels": 1},
             "model": {"generator": "mlp", "discriminator": "mlp", "width": 8, "depth": 1, "conditional": True},
-            "train": {"images": 16, "batch_size": 8},
+            "train": {"images": 16, "batch_size": 8, "ema_ramp": 0},
             "evaluate": {"every_images": 16, "samples": 16, "metrics": ["fid"]},
             "health": {"stop": "never"},
         }
@@ -76,7 +76,7 @@ def test_an_unknown_class_is_one_message_with_those_that_there_are(flags: Path, 
 def test_a_registered_model_takes_names_and_numbers(
     flags: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("MLFLOW_TRACKING_URI", *SAFE):
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", *SAFE):
         monkeypatch.setenv(name, "")
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     client = mlflow.MlflowClient(uri)
