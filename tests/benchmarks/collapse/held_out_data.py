@@ -123,7 +123,8 @@ def _waves(side: int, labels: Tensor, generator: torch.Generator) -> Tensor:
     wave = torch.sin(math.pi * number * (x * angle.cos() + y * angle.sin()) + 0.8 * (phase - 0.5))
     high = (0.5 + 0.5 * (0.7 + 0.3 * contrast) * wave)[:, None]
     sand, sea = torch.tensor([0.95, 0.7, 0.2])[:, None, None], torch.tensor([0.1, 0.1, 0.5])[:, None, None]
-    return high * sand + (1 - high) * sea
+    wavy: Tensor = high * sand + (1 - high) * sea
+    return wavy
 
 
 def _letters(side: int, labels: Tensor, generator: torch.Generator) -> Tensor:
