@@ -76,7 +76,7 @@ def test_one_that_never_learns_is_called_once_it_has_moved_enough_however_often_
 def test_the_slower_the_weights_the_longer_it_is_waited():
     flat = [of(0.1, 1.0 + 0.02 * i) for i in range(20)]
     fast = words(judge(flat, every=5_000, signals={"generator_update_ratio": 0.02}))
-    slow = words(judge(flat, every=5_000, signals={"generator_update_ratio": 0.002}))
+    slow = words(judge(flat, every=5_000, signals={"generator_update_ratio": 0.0025}))
     hardly = words(judge(flat, every=5_000, signals={"generator_update_ratio": 0.0005}))
     assert fast.index("suspect") < slow.index("suspect")
     assert slow.index("suspect") == 9, "half of the budget"

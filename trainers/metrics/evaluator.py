@@ -11,13 +11,14 @@ from torch import Tensor
 from trainers.config import Config
 from trainers.data import Dataset
 from trainers.health import WATCHED
-from trainers.metrics.real import Shelf, at_once, real_side
+from trainers.metrics.real import Shelf, real_side
 from trainers.metrics.table import METRICS, Comparison, Measure
 from trainers.randomness import normal, stream
 from trainers.registry import lookup
 from trainers.world import World
 
 FEWEST, MOST = 1_000, 2_000  # samples that the verdict looks at
+AT_ONCE = 512  # samples that are drawn together, unless training shows fewer at a time
 PLAIN = ("misfit", "mode_diversity")
 """What is measured of the plain generator too, where there is an average that may differ from it."""
 
@@ -37,7 +38,8 @@ class Evaluator:
 
     def __init__(self, config: Config, dataset: Dataset, world: World, shelf: Shelf | None = None) -> None:
         evaluate = config.evaluate
-        self._real, self._at_once = real_side(config, dataset, world, shelf), at_once(config, world)
+        self._real = real_side(config, dataset, world, shelf)
+        self._at_once = min(AT_ONCE, max(1, config.train.batch_size // world.size))
         self._world, self._samples = world, evaluate.samples
         self._to_watch = min(max(evaluate.samples, FEWEST), MOST)
         self._made = max(evaluate.samples, self._to_watch)

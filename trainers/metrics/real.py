@@ -65,12 +65,10 @@ class Real:
 _prepared: dict[tuple[object, ...], Real] = {}
 
 
-AT_ONCE = 512
-
-
-def at_once(config: Config, world: World) -> int:
-    """How many examples go through a network together when something is measured: no more than training holds."""
-    return min(AT_ONCE, max(1, config.train.batch_size // world.size))
+TOGETHER = 64
+"""Real examples that are turned into features at a time: the same for every training, since the last bits of features
+depend on it and trainings share them.
+"""
 
 
 def real_side(config: Config, dataset: Dataset, world: World, shelf: Shelf | None) -> Real:
@@ -80,14 +78,14 @@ def real_side(config: Config, dataset: Dataset, world: World, shelf: Shelf | Non
     key = (dataset.fingerprint, *(getattr(settings, name) for name in names), world)
     if key not in _prepared:
         extractor = build(settings, dataset, world)
-        features = _features(extractor, dataset, settings, world, shelf, at_once(config, world))
+        features = _features(extractor, dataset, settings, world, shelf)
         complete = len(dataset) <= settings.real_samples
         _prepared[key] = Real(extractor, *features, dataset.space, complete)
     return _prepared[key]
 
 
 def _features(
-    extractor: Extractor, dataset: Dataset, settings: Evaluate, world: World, shelf: Shelf | None, together: int
+    extractor: Extractor, dataset: Dataset, settings: Evaluate, world: World, shelf: Shelf | None
 ) -> tuple[Tensor, Tensor]:
     folder, found, at_most = Path(), None, settings.real_samples
     if world.rank == 0:
@@ -97,7 +95,7 @@ def _features(
             shelf.fetch(folder.name, folder)
         found = _read(folder)
     if not world.agree(found is not None):
-        train, held_out = (_made(extractor, rows, at_most, world, together) for rows in (dataset.train, dataset.test))
+        train, held_out = (_made(extractor, rows, at_most, world) for rows in (dataset.train, dataset.test))
         found = train, held_out
         if world.rank == 0:
             _keep(folder, found, extractor, shelf)
@@ -124,10 +122,10 @@ def _read(folder: Path) -> tuple[Tensor, Tensor] | None:
     return tensors["train"], tensors["held_out"]
 
 
-def _made(extractor: Extractor, rows: Rows, at_most: int, world: World, together: int) -> Tensor:
+def _made(extractor: Extractor, rows: Rows, at_most: int, world: World) -> Tensor:
     """Of a random choice in random order, each rank its share; read in the order of the rows, which is a file's."""
     chosen, place = torch.randperm(len(rows), generator=stream("real"))[:at_most].sort()
     each = -(-len(chosen) // world.size)
     mine = chosen.roll(-each * world.rank)[:each]
-    features = torch.cat([extractor(rows[part].floats()) for part in torch.split(mine, together)])
+    features = torch.cat([extractor(rows[part].floats()) for part in torch.split(mine, TOGETHER)])
     return world.all_gather(features)[: len(chosen)].cpu()[place.argsort()]
