@@ -172,12 +172,12 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Trials with state, rung, verdict, score and images/s."""
-    from orchestrator import show
+    from orchestrator import live, show
     from orchestrator import status as standing
 
     ledger, paths = standing.ledger_of(name, _home(home))
     if watch and not as_json:
-        show.watch(lambda: standing.describe(ledger, paths))
+        live.watch(ledger, paths)
     else:
         document = standing.describe(ledger, paths)
         _print_json(document) if as_json else show.status(document, ledger.notes)
@@ -345,12 +345,12 @@ def _fail(message: str, exit_status: int, error: BaseException) -> NoReturn:
 
 def _run(work: Callable[[Home, Any], Any], name: str, home: Path, as_json: bool) -> None:
     """Run or go on with a sweep under a display that fits where the output goes; end with its table."""
-    from orchestrator import show
+    from orchestrator import live, show
     from orchestrator import status as standing
     from orchestrator.sweep import grid_of
 
     at = _home(home)
-    with show.progress(quiet=as_json) as progress:
+    with live.progress(quiet=as_json) as progress:
         outcome = work(at, progress)
     ledger, paths = standing.ledger_of(name, at)
     document = standing.describe(ledger, paths)

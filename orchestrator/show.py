@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -21,19 +18,13 @@ from orchestrator.estimate import Estimate, estimate, parameters, stages
 from orchestrator.search.effort import Confirming, confirming
 from orchestrator.secrets import without_secrets
 from orchestrator.spec import Sweep, counted
-from orchestrator.status import rows
 
 if TYPE_CHECKING:
-    from orchestrator.conductor import Progress
     from orchestrator.doctor import Finding
-    from orchestrator.search.ledger import Ledger
-    from orchestrator.search.trial import Leg, Trial
     from orchestrator.sweep import Outcome
     from trainers.data.pack import Packed
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-REFRESH = 1.0
-"""Seconds between two pictures of a running sweep."""
 
 _COLOURS = {
     "finished": "green",
@@ -48,19 +39,9 @@ _COLOURS = {
 
 
 def status(document: dict[str, Any], notes: Sequence[str]) -> None:
-    console.print(_table(document))
+    console.print(_all(document))
     for line in (*notes, *_remarks(document)):
         console.print(line, markup=False)
-
-
-def watch(read: Callable[[], dict[str, Any]]) -> None:
-    """Redraw until the sweep no longer runs."""
-    document = read()
-    with Live(_table(document), console=console, auto_refresh=False) as live:
-        while document["state"] == "running":
-            time.sleep(REFRESH)
-            document = read()
-            live.update(_table(document), refresh=True)
 
 
 def sweeps(documents: Sequence[dict[str, Any]]) -> None:
@@ -170,137 +151,21 @@ def findings(found: Sequence[Finding]) -> None:
         console.print(f"{mark} {finding.what}: {finding.detail}", soft_wrap=True)
 
 
-# -- a sweep as it runs ----------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def progress(quiet: bool) -> Iterator[Progress]:
-    """A live table on a terminal, plain lines in a pipe, nothing for ``--json``."""
-    if quiet:
-        yield Quiet()
-    elif console.is_terminal:
-        with Live(console=console, auto_refresh=False) as live:
-            yield Moving(live)
-    else:
-        yield Lines()
-
-
-class Quiet:
-    """Says nothing."""
-
-    def note(self, text: str) -> None: ...
-
-    def searching(self, ledger: Ledger, slots: int) -> None: ...
-
-    def reported(self, leg: Leg, report: dict[str, Any]) -> None: ...
-
-    def ended(self, leg: Leg, trial: Trial | None) -> None: ...
-
-
-class Lines(Quiet):
-    """One line per event."""
-
-    def __init__(self) -> None:
-        self._pace: _Pace | None = None
-        self._shown: tuple[str, ...] = ()
-
-    def note(self, text: str) -> None:
-        print(text, flush=True)
-
-    def searching(self, ledger: Ledger, slots: int) -> None:
-        self._pace, self._shown = _Pace(ledger), ledger.sweep.evaluate.metrics
-        print(f"{slots} trial{'s' if slots > 1 else ''} at once", flush=True)
-
-    def reported(self, leg: Leg, report: dict[str, Any]) -> None:
-        left = self._pace.left(leg, report) if self._pace else ""
-        metrics = "  ".join(f"{name} {value:.4g}" for name, value in report["metrics"].items() if name in self._shown)
-        speed = f"{report['images_per_second']:,.0f} images/s"
-        verdict = report["health"]["verdict"]
-        print(f"{_name(leg)}  {report['images']:,} images  {verdict}  {metrics}  {speed}{left}", flush=True)
-
-    def ended(self, leg: Leg, trial: Trial | None) -> None:
-        if trial is None:
-            print(f"{_name(leg)}  done", flush=True)
-            return
-        state = "cut short, goes on from its last checkpoint" if trial.state == "running" else trial.state
-        score = f"  score {trial.score:.4g}" if trial.score is not None else ""
-        error = f"  {trial.error}" if trial.error and trial.state in ("running", "crashed") else ""
-        print(f"trial {trial.id}  {state}{score}{error}", flush=True)
-
-
-class Moving(Lines):
-    """The table of all trials, redrawn at every event."""
-
-    def __init__(self, live: Live) -> None:
-        super().__init__()
-        self._live, self._note = live, "starting"
-        self._ledger: Ledger | None = None
-
-    def note(self, text: str) -> None:
-        self._note = text
-        self._draw("")
-
-    def searching(self, ledger: Ledger, slots: int) -> None:
-        self._pace, self._ledger = _Pace(ledger), ledger
-        self._draw("starting Ray's workers")
-
-    def reported(self, leg: Leg, report: dict[str, Any]) -> None:
-        self._draw(self._pace.left(leg, report) if self._pace else "")
-
-    def ended(self, leg: Leg, trial: Trial | None) -> None:
-        self._draw("")
-
-    def _draw(self, left: str) -> None:
-        parts: list[RenderableType] = [Text(f"{self._note}{left}", style="dim")]
-        if self._ledger is not None:
-            ledger = self._ledger
-            document = {"name": ledger.sweep.name, "state": "running", "trials": rows(ledger)}
-            parts.insert(0, _table(document))
-        self._live.update(Group(*parts), refresh=True)
-
-
-class _Pace:
-    """Images still to train against the speed since the first report: what comes before it is starting up."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger, guess = ledger, estimate(ledger.sweep)
-        self._confirm = guess.confirmations * ledger.sweep.train.images
-        self._search = guess.images - self._confirm
-        self._first: tuple[float, int] | None = None
-        self._confirming: dict[tuple[int, int | None], int] = {}
-
-    def left(self, leg: Leg, report: dict[str, Any]) -> str:
-        if leg.confirm_seed is not None:
-            self._confirming[leg.trial, leg.confirm_seed] = report["images"]
-        searched, confirmed = sum(t.images for t in self._ledger.trials()), sum(self._confirming.values())
-        left = max(0, self._search - searched) + max(0, self._confirm - confirmed)
-        now, done = time.monotonic(), searched + confirmed
-        if self._first is None:
-            self._first = (now, done)
-            return ""
-        speed = (done - self._first[1]) / (now - self._first[0])
-        return f"  about {_duration(left / max(speed, 1e-9))} left"
-
-
 # -- pieces ----------------------------------------------------------------------------------------------------------
 
 
-def _table(document: dict[str, Any]) -> Table:
-    trials = document["trials"]
-    varied = sorted({name for trial in trials for name in trial["params"]})
-    title = f"{document['name']}: {document['state']}, {len(trials)} trials"
+def table(title: str, trials: Sequence[dict[str, Any]], best: int | None, params: Sequence[str]) -> Table:
+    """A row per trial, as ``status.rows`` has them; ``params`` are the settings that get a column."""
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for column in ("trial", "state", "rung", "images", "score", "verdict", "images/s"):
         table.add_column(column, justify="left" if column in ("state", "verdict") else "right")
-    for name in varied:
+    for name in params:
         table.add_column(name.split(".")[-1], justify="right")
-    best = document.get("best") or {}
-    order = sorted(trials, key=lambda t: (t["state"] == "crashed", t["id"]))
-    for trial in order:
-        mark = "*" if trial["id"] == best.get("id") else ""
+    for trial in trials:
+        mark = "*" if trial["id"] == best else ""
         score = "-" if trial["score"] is None else f"{trial['score']:.4g}"
         speed = "-" if trial["images_per_second"] is None else f"{trial['images_per_second']:,.0f}"
-        params = [_value(trial["params"].get(name)) for name in varied]
+        values = [_value(trial["params"].get(name)) for name in params]
         state = Text(trial["state"], style=_COLOURS[trial["state"]])
         row = (
             f"{mark}{trial['id']}",
@@ -311,16 +176,28 @@ def _table(document: dict[str, Any]) -> Table:
             trial["verdict"],
             speed,
         )
-        table.add_row(*row, *params)
+        table.add_row(*row, *values)
     return table
+
+
+def _all(document: dict[str, Any]) -> Table:
+    trials = sorted(document["trials"], key=lambda t: (t["state"] == "crashed", t["id"]))
+    varied = sorted({name for trial in trials for name in trial["params"]})
+    title = f"{document['name']}: {document['state']}, {len(trials)} trials"
+    return table(title, trials, (document["best"] or {}).get("id"), varied)
+
+
+def confirmed_words(summaries: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """A line for each trial that was trained again."""
+    for confirmed in summaries:
+        scores = ", ".join("-" if s is None else f"{s:.4g}" for s in confirmed["scores"])
+        median = "-" if confirmed["median"] is None else f"{confirmed['median']:.4g}"
+        yield f"trial {confirmed['trial']} on fresh seeds: {scores} (median {median})"
 
 
 def _remarks(document: dict[str, Any]) -> Iterator[str]:
     best = document["best"]
-    for confirmed in document["confirmed"]:
-        scores = ", ".join("-" if s is None else f"{s:.4g}" for s in confirmed["scores"])
-        median = "-" if confirmed["median"] is None else f"{confirmed['median']:.4g}"
-        yield f"trial {confirmed['trial']} on fresh seeds: {scores} (median {median})"
+    yield from confirmed_words(document["confirmed"])
     if best:
         yield f"best: trial {best['id']}, score {best['score']:.4g} (marked *)"
     elif any(t["state"] == "finished" for t in document["trials"]):
@@ -364,15 +241,5 @@ def _confirm_words(confirm: Confirming) -> str:
     return f"the {best} confirmed on {counted(confirm.seeds, 'fresh seed')}{' each' if confirm.top > 1 else ''}"
 
 
-def _name(leg: Leg) -> str:
-    return f"trial {leg.trial}" if leg.confirm_seed is None else f"trial {leg.trial} on seed {leg.confirm_seed}"
-
-
 def _value(value: Any) -> str:
     return "" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"

@@ -18,10 +18,10 @@ from typing import Any
 
 from orchestrator import sweep as story
 from orchestrator.conductor import Conductor
+from orchestrator.live import Quiet
 from orchestrator.paths import Home
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.trial import Leg
-from orchestrator.show import Quiet
 from orchestrator.spec import load
 from orchestrator.tracking.spool import Spool
 from tests.benchmarks.results import tell
