@@ -106,7 +106,7 @@ class Moving(Lines):
         super().__init__()
         self._live = live
         self._ledger: Ledger | None = None
-        live.update(Text("starting", style="dim"), refresh=True)
+        self.note("starting")
 
     def note(self, text: str) -> None:
         self._live.console.print(text, markup=False, soft_wrap=True)
@@ -171,11 +171,8 @@ def picture(ledger: Ledger, state: str, pace: Pace, screen: Console) -> Group:
     ]
     room = max(1, screen.height - len(below) - 3)  # title, names of the columns, the cursor's line
     rows, best = _rows(ledger, trials)[:room], ledger.best()
-    varied = sorted({name for row in rows for name in row["params"]})
-    title, marked, wide = f"{ledger.sweep.name}: {state}", best.id if best else None, screen.options.update(width=1_000)
-    tables = (table(title, rows, marked, varied[:shown]) for shown in range(len(varied), -1, -1))
-    fits = (drawn for drawn in tables if screen.measure(drawn, options=wide).maximum <= screen.width)
-    return Group(next(fits, table(title, rows, marked, ())), *below)
+    drawn, _ = table(f"{ledger.sweep.name}: {state}", rows, best.id if best else None, screen)
+    return Group(drawn, *below)
 
 
 def _rows(ledger: Ledger, trials: list[Trial]) -> list[dict[str, Any]]:

@@ -39,7 +39,13 @@ _COLOURS = {
 
 
 def status(document: dict[str, Any], notes: Sequence[str]) -> None:
-    console.print(_all(document))
+    trials = sorted(document["trials"], key=lambda t: (t["state"] == "crashed", t["id"]))
+    title = f"{document['name']}: {document['state']}, {len(trials)} trials"
+    drawn, hidden = table(title, trials, (document["best"] or {}).get("id"), console)
+    console.print(drawn)
+    if hidden:
+        as_json = command("status", document["name"], "--json")
+        console.print(f"{counted(hidden, 'more setting')} in: {as_json}", style="dim", markup=False, soft_wrap=True)
     for line in (*notes, *_remarks(document)):
         console.print(line, markup=False)
 
@@ -154,8 +160,18 @@ def findings(found: Sequence[Finding]) -> None:
 # -- pieces ----------------------------------------------------------------------------------------------------------
 
 
-def table(title: str, trials: Sequence[dict[str, Any]], best: int | None, params: Sequence[str]) -> Table:
-    """A row per trial, as ``status.rows`` has them; ``params`` are the settings that get a column."""
+def table(title: str, trials: Sequence[dict[str, Any]], best: int | None, screen: Console) -> tuple[Table, int]:
+    """A row per trial, as ``status.rows`` has them, and how many settings found no room for a column."""
+    varied = sorted({name for trial in trials for name in trial["params"]})
+    wide = screen.options.update(width=1_000)
+    for hidden in range(len(varied)):
+        drawn = _table(title, trials, best, varied[: len(varied) - hidden])
+        if screen.measure(drawn, options=wide).maximum <= screen.width:
+            return drawn, hidden
+    return _table(title, trials, best, ()), len(varied)
+
+
+def _table(title: str, trials: Sequence[dict[str, Any]], best: int | None, params: Sequence[str]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for column in ("trial", "state", "rung", "images", "score", "verdict", "images/s"):
         table.add_column(column, justify="left" if column in ("state", "verdict") else "right")
@@ -178,13 +194,6 @@ def table(title: str, trials: Sequence[dict[str, Any]], best: int | None, params
         )
         table.add_row(*row, *values)
     return table
-
-
-def _all(document: dict[str, Any]) -> Table:
-    trials = sorted(document["trials"], key=lambda t: (t["state"] == "crashed", t["id"]))
-    varied = sorted({name for trial in trials for name in trial["params"]})
-    title = f"{document['name']}: {document['state']}, {len(trials)} trials"
-    return table(title, trials, (document["best"] or {}).get("id"), varied)
 
 
 def confirmed_words(summaries: Sequence[dict[str, Any]]) -> Iterator[str]:

@@ -20,8 +20,9 @@ from unittest.mock import Mock
 import pytest
 import yaml
 from PIL import Image
+from rich.console import Console
 
-from orchestrator import cli
+from orchestrator import cli, show
 from orchestrator import status as standing
 from orchestrator.errors import UserError
 from orchestrator.paths import Home
@@ -452,6 +453,14 @@ def test_status_and_list_say_what_there_is(gansweep: Terminal):
     for command in (["list"], ["status", "small"]):
         answer = gansweep.type(*command)
         assert answer.status == 0 and "small" in answer.out and "finished" in answer.out
+
+
+def test_a_setting_without_room_for_a_column_is_not_squeezed_in(gansweep: Terminal, monkeypatch: pytest.MonkeyPatch):
+    stand(gansweep.home, lambda leg, images: {"fid": 5.0 + leg.trial})
+    monkeypatch.setattr(show, "console", Console(width=60))
+    lines = gansweep.type("status", "small").out.splitlines()
+    assert max(map(len, lines[:5])) <= 60 and "finished" in lines[2]
+    assert "more setting" in lines[5] and lines[5].endswith(" in: gansweep status small --json")
 
 
 def test_status_says_that_a_space_has_no_more_points(gansweep: Terminal):
