@@ -239,8 +239,8 @@ class HealthMonitor:
         if left > THRESHOLDS["first weights"]:
             return [f"the average still holds {left:.0%} of its first weights"]
         return [
-            f"it is too early to say: {course.images / self.train.images:.0%} of the budget is spent, and the weights "
-            f"have moved {course.effort:.2g} times their own norm"
+            f"too little to judge by: in {course.images / self.train.images:.0%} of the budget the weights have moved "
+            f"{course.effort:.2g} times their own norm"
         ]
 
     # -- what explains it ------------------------------------------------------------------------------------------
