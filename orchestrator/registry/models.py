@@ -207,6 +207,7 @@ def _registry(uri: str) -> Iterator[MlflowClient]:
     os.environ.update(SAFE)
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     mlflow.set_tracking_uri(uri)
+    before = os.environ.get("MLFLOW_REGISTRY_URI", "")
     if not uri.startswith("http"):  # a database holds the registry too, whatever MLFLOW_REGISTRY_URI says of servers
         mlflow.set_registry_uri(uri)
     try:
@@ -215,3 +216,7 @@ def _registry(uri: str) -> Iterator[MlflowClient]:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             raise UserError(f"the registry does not know that: {error.message}") from None
         raise WorkError(f"the model registry refused ({error.error_code}): {error.message}") from error
+    finally:
+        mlflow.set_registry_uri(before)
+        if not before:  # MLflow sets it for subprocesses, and never takes it back
+            os.environ.pop("MLFLOW_REGISTRY_URI", None)

@@ -191,8 +191,8 @@ def test_a_training_that_ended_tells_what_is_asked_for_otherwise(gansweep: Termi
     overrides = [word for setting in (*small, "resources.workers_per_trial=1") for word in ("--set", setting)]
     train = ("train", SWEEP, *overrides, "--out", str(tmp_path / "out"))
     assert gansweep.type(*train).status == 0
-    assert "ended before (healthy); give another --out" in gansweep.type(*train).err
-    told = "ended before (healthy) with other settings (train.beta1 was 0.5, now 0.1); give another --out"
+    assert "ended before (unjudged); give another --out" in gansweep.type(*train).err
+    told = "ended before (unjudged) with other settings (train.beta1 was 0.5, now 0.1); give another --out"
     assert told in gansweep.type(*train, "--set", "train.beta1=0.1").err
 
 

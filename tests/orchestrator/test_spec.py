@@ -158,7 +158,7 @@ def test_the_first_rung_is_a_third_of_the_budget_and_never_before_three_evaluati
     text = GOOD.replace("first_images: 10_000, ", "").replace("images: 90_000", f"images: {images}")
     sweep = loads(text.replace("every_images: 10_000", f"every_images: {every}"), "sweep.yaml")
     assert sweep.rung_images() == levels
-    assert warnings(sweep) == []
+    assert "rungs.first_images" not in dict(warnings(sweep))
 
 
 def test_an_early_first_rung_is_a_warning():
