@@ -73,10 +73,14 @@ def plan_document(sweep: Sweep) -> dict[str, Any]:
 
 
 def plan(sweep: Sweep) -> None:
-    """What a sweep searches, for what, and how much training it asks for."""
+    """What a sweep sets otherwise than the defaults, what it searches, for what, and how much training it asks for."""
     guess, objective = estimate(sweep), sweep.objective
     bounds = "".join(f", {metric} {bound}" for metric, bound in objective.require.items())
     console.print(f"[bold]{sweep.name}[/bold]  {objective.direction} {objective.metric}{bounds}", soft_wrap=True)
+    for group in ("data", "model", "train", "evaluate", "health"):
+        if changed := getattr(sweep, group).model_dump(mode="json", exclude_defaults=True):
+            line = yaml.safe_dump(changed, default_flow_style=True, sort_keys=False, width=10_000)
+            console.print(f"  {group}: {without_secrets(line.strip())}", markup=False, soft_wrap=True)
     for name, dimension in yaml.safe_load(sweep.to_yaml())["search"].get("space", {}).items():
         told = {key: value for key, value in dimension.items() if value}
         line = yaml.safe_dump(told, default_flow_style=True, sort_keys=False, width=10_000)
