@@ -197,11 +197,12 @@ def train(
     """One training with no search: a line per report."""
     from orchestrator import spec
     from orchestrator import sweep as story
+    from trainers.config import BAD
 
     sweep = spec.load(file, overrides or (), here=True)
     folder = out or _home(home).root / "train" / sweep.name
     verdict = story.train(sweep, folder, as_json)
-    if verdict in ("stuck", "collapsed", "diverged"):
+    if verdict in BAD:
         raise typer.Exit(1)
 
 

@@ -215,7 +215,8 @@ def _remarks(document: dict[str, Any]) -> Iterator[str]:
         yield f"best: trial {best['id']}, score {best['score']:.4g} (marked *)"
     elif any(t["state"] == "finished" for t in document["trials"]):
         broken = sorted({name for t in document["trials"] if t["state"] == "finished" for name in t["violations"]})
-        yield f"no finished trial keeps every constraint; violated: {', '.join(broken) or 'none was measured'}"
+        if broken:
+            yield f"no finished trial keeps every constraint; violated: {', '.join(broken)}"
     for trial in document["trials"]:
         if trial["state"] == "crashed":
             yield f"trial {trial['id']} crashed: {trial['error']}"

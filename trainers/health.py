@@ -24,7 +24,7 @@ from typing import Any
 
 from trainers import config
 from trainers.config import BAD
-from trainers.course import Course
+from trainers.course import FAR, LONG, Course
 from trainers.report import Health, Verdict
 from trainers.schedule import first_weights
 
@@ -39,7 +39,7 @@ THRESHOLDS = {
     # A generator is good where it keeps half of the modes, which is what "collapsed" means in
     # tests/benchmarks/collapse/judge.py, and is nearer to the data than half of one average picture's distance.
     "modes": 0.5,
-    "near": 0.5,
+    "near": FAR,
     # Bins of pictures that vary in many ways are fewer than half filled by good generators too: one that is so close
     # and covers so much of the data has lost nothing.
     "close": 0.1,
@@ -47,7 +47,7 @@ THRESHOLDS = {
     # Never learned: no measure gains over the last half of the way, once the weights have moved so many times their own
     # norm and so much of the budget is spent. Healthy trainings of the development group leave their starting point
     # before 10; slow ones move so little that half of their budget comes first.
-    "effort": 12.0,
+    "effort": LONG,
     "share": 0.12,
     "least effort": 2.0,
     "patient share": 0.5,
@@ -145,20 +145,18 @@ class HealthMonitor:
 
     def _judge(self, seen: Mapping[str, float], symptoms: list[str]) -> None:
         memory, course = self._memory, self._course
-        wrong = _wrong(seen)
-        lost = self._lost(seen)
+        wrong, lost = _wrong(seen), self._lost(seen)
         if not wrong and not lost:
             self._is_good()
-        elif lost or (self._is_late() and not course.gains() and not self._lags(seen)):
-            self._is_bad(
-                lost or [f"{', '.join(wrong)}, and nothing has gained over the last half of the way"],
-                symptoms,
-                bool(lost),
-            )
-        elif self._lags(seen):
-            self._is_open("slow", [*self._lags(seen)])
+        elif lost:
+            self._is_bad(lost, symptoms, lost=True)
+        elif lags := self._lags(seen):
+            self._is_open("slow", lags)
         elif gains := course.gains():
             self._is_open("slow", [f"{', '.join(wrong)}; still learning: {', '.join(map(_gain, gains))}"])
+        elif self._is_late():
+            reason = f"{', '.join(wrong)}, and nothing has gained over the last half of the way"
+            self._is_bad([reason], symptoms, lost=False)
         else:
             self._is_open("unjudged", [*wrong, *self._early()])
         memory.was_good = memory.was_good or not wrong
@@ -206,12 +204,17 @@ class HealthMonitor:
             reasons.append(f"the distance to the data rose from {low:.2g} to {now:.2g} of what one average picture has")
         return reasons
 
+    @property
+    def _first_weights(self) -> float:
+        """Their share in the average."""
+        return first_weights(self._course.images, self.train.ema_half_life, self.train.ema_ramp)
+
     def _lags(self, seen: Mapping[str, float]) -> list[str]:
         """Words where only the average is bad."""
         plain = {name.removeprefix("raw_"): value for name, value in seen.items() if name.startswith("raw_")}
         if not plain or _wrong(plain):
             return []
-        left = first_weights(self._course.images, self.train.ema_half_life, self.train.ema_ramp)
+        left = self._first_weights
         kept = f"{plain.get(MODES, math.nan):.2g} of the modes"
         words = f"the averaged generator lags behind the plain one, which keeps {kept}"
         return [words + (f": it still holds {left:.0%} of its first weights" if left >= 0.01 else "")]
@@ -219,10 +222,7 @@ class HealthMonitor:
     def _is_late(self) -> bool:
         """Whether a training that has not learned by now is not going to."""
         course, share = self._course, self._course.images / self.train.images
-        if (
-            not course.comparable()
-            or first_weights(course.images, self.train.ema_half_life, self.train.ema_ramp) > THRESHOLDS["first weights"]
-        ):
+        if not course.comparable() or self._first_weights > THRESHOLDS["first weights"]:
             return False
         if share >= THRESHOLDS["share"] and (
             course.effort >= THRESHOLDS["effort"] or course.moved() < THRESHOLDS["still"]
@@ -235,9 +235,8 @@ class HealthMonitor:
         course = self._course
         if not course.comparable():
             return [f"{len(course.points)} evaluation{'s are' if len(course.points) > 1 else ' is'} too few to compare"]
-        left = first_weights(course.images, self.train.ema_half_life, self.train.ema_ramp)
-        if left > THRESHOLDS["first weights"]:
-            return [f"the average still holds {left:.0%} of its first weights"]
+        if self._first_weights > THRESHOLDS["first weights"]:
+            return [f"the average still holds {self._first_weights:.0%} of its first weights"]
         return [
             f"too little to judge by: in {course.images / self.train.images:.0%} of the budget the weights have moved "
             f"{course.effort:.2g} times their own norm"
