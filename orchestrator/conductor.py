@@ -17,7 +17,8 @@ from orchestrator.errors import DataGoneError, GansweepError, StoreError, Untrai
 from orchestrator.execution.order import LegOrder
 from orchestrator.paths import RunKey, trial_key
 from orchestrator.search.confirmation import Confirmation
-from orchestrator.search.ledger import Ledger, SweepState
+from orchestrator.search.known import SweepState
+from orchestrator.search.ledger import Ledger
 from orchestrator.search.trial import Leg, Trial
 from orchestrator.tracking import events
 from orchestrator.tracking.recorder import without_secrets

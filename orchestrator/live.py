@@ -23,7 +23,7 @@ from orchestrator.show import confirmed_words, console, table
 if TYPE_CHECKING:
     from orchestrator.conductor import Progress
     from orchestrator.paths import SweepPaths
-    from orchestrator.search.ledger import Ledger
+    from orchestrator.search.known import Known, Reading
     from orchestrator.search.trial import Leg, Trial
 
 REFRESH = 1.0
@@ -34,13 +34,14 @@ RETRAINED = 3
 """Lines for trials that were trained again."""
 
 
-def watch(ledger: Ledger, paths: SweepPaths) -> None:
+def watch(ledger: Reading, paths: SweepPaths) -> None:
     """Redraw until the sweep no longer runs."""
     pace = Pace(ledger)
     with Live(console=console, auto_refresh=False) as live:
         while (state := status.state(ledger, paths)) == "running":
             live.update(picture(ledger, state, pace, console), refresh=True)
             time.sleep(REFRESH)
+            ledger.refresh()
         live.update(picture(ledger, state, pace, console), refresh=True)
 
 
@@ -61,7 +62,7 @@ class Quiet:
 
     def note(self, text: str) -> None: ...
 
-    def searching(self, ledger: Ledger, slots: int) -> None: ...
+    def searching(self, ledger: Known, slots: int) -> None: ...
 
     def reported(self, leg: Leg, report: dict[str, Any]) -> None: ...
 
@@ -78,7 +79,7 @@ class Lines(Quiet):
     def note(self, text: str) -> None:
         print(text, flush=True)
 
-    def searching(self, ledger: Ledger, slots: int) -> None:
+    def searching(self, ledger: Known, slots: int) -> None:
         self._pace, self._shown = Pace(ledger), ledger.sweep.evaluate.metrics
         print(f"{slots} trial{'s' if slots > 1 else ''} at once", flush=True)
 
@@ -105,13 +106,13 @@ class Moving(Lines):
     def __init__(self, live: Live) -> None:
         super().__init__()
         self._live = live
-        self._ledger: Ledger | None = None
+        self._ledger: Known | None = None
         self.note("starting")
 
     def note(self, text: str) -> None:
         self._live.console.print(text, markup=False, soft_wrap=True)
 
-    def searching(self, ledger: Ledger, slots: int) -> None:
+    def searching(self, ledger: Known, slots: int) -> None:
         self._pace, self._ledger = Pace(ledger), ledger
         self._draw()
 
@@ -137,7 +138,7 @@ class Look(NamedTuple):
 class Pace:
     """Images still to train against the speed since the first report: what comes before it is starting up."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Known) -> None:
         self._ledger, guess = ledger, estimate(ledger.sweep)
         self._confirm = guess.confirmations * ledger.sweep.train.images
         self._search = guess.images - self._confirm
@@ -160,7 +161,7 @@ class Pace:
         return sum(t.images for t in self._ledger.trials()), sum(r.images for r in self._ledger.confirmations.all())
 
 
-def picture(ledger: Ledger, state: str, pace: Pace, screen: Console) -> Group:
+def picture(ledger: Known, state: str, pace: Pace, screen: Console) -> Group:
     """What runs now, the best, counts and a bar: never higher or wider than the screen."""
     trials, look = ledger.trials(), pace.look()
     counts = ", ".join(f"{count} {word}" for word, count in Counter(t.state for t in trials).most_common())
@@ -175,7 +176,7 @@ def picture(ledger: Ledger, state: str, pace: Pace, screen: Console) -> Group:
     return Group(drawn, *below)
 
 
-def _rows(ledger: Ledger, trials: list[Trial]) -> list[dict[str, Any]]:
+def _rows(ledger: Known, trials: list[Trial]) -> list[dict[str, Any]]:
     """What runs, re-trainings too, before the best of the others."""
     objective, shown = ledger.sweep.objective, status.rows(ledger)
     ranked = sorted(

@@ -16,7 +16,7 @@ from orchestrator.registry.gate import Candidate, impossible, refusals
 from orchestrator.registry.models import Evidence, RunGoneError
 from orchestrator.registry.models import promote as publish
 from orchestrator.search.effort import confirming
-from orchestrator.search.ledger import Ledger
+from orchestrator.search.known import Known
 from orchestrator.search.objective import cost
 from orchestrator.search.trial import Training, Trial
 from orchestrator.spec import Objective
@@ -29,7 +29,7 @@ WEIGHTS = ("manifest.json", "state.json", "generator_ema.safetensors")
 
 
 def promote(
-    ledger: Ledger,
+    ledger: Known,
     paths: SweepPaths,
     store: Store,
     uri: str,
@@ -79,7 +79,7 @@ def best_of(candidates: Sequence[Candidate], objective: Objective) -> Candidate:
     return min(passing, key=lambda c: cost(objective, c.score or 0.0), default=candidates[0])
 
 
-def _choose(ledger: Ledger, number: int | None) -> Trial:
+def _choose(ledger: Known, number: int | None) -> Trial:
     trials = ledger.trials()
     if number is not None:
         if number not in range(len(trials)):
@@ -95,7 +95,7 @@ def _choose(ledger: Ledger, number: int | None) -> Trial:
     return best
 
 
-def _why_none(ledger: Ledger, trials: list[Trial]) -> str:
+def _why_none(ledger: Known, trials: list[Trial]) -> str:
     finished = [t for t in trials if t.state == "finished"]
     if not finished:
         counts = {state: sum(t.state == state for t in trials) for state in sorted({t.state for t in trials})}
@@ -117,7 +117,7 @@ def _why_none(ledger: Ledger, trials: list[Trial]) -> str:
     )
 
 
-def _candidate(ledger: Ledger, trial: Trial, training: Training) -> Candidate:
+def _candidate(ledger: Known, trial: Trial, training: Training) -> Candidate:
     wanted = confirming(ledger.sweep)
     confirmed = next((c for c in ledger.confirmations.summaries() if c["trial"] == trial.id), None)
     return Candidate(
@@ -149,7 +149,7 @@ def _choice(chosen: Candidate, candidates: Sequence[Candidate]) -> dict[str, str
     }
 
 
-def _tags(ledger: Ledger, candidate: Candidate, refused: list[str], forced_reason: str | None) -> dict[str, str]:
+def _tags(ledger: Known, candidate: Candidate, refused: list[str], forced_reason: str | None) -> dict[str, str]:
     """The evidence that stays with the version. Never empty values: some registries drop them."""
     objective, data = ledger.sweep.objective, load(ledger.sweep.data)
     tags = {

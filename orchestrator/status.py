@@ -15,7 +15,7 @@ from typing import Any
 from orchestrator.commands import command
 from orchestrator.errors import GansweepError, UserError
 from orchestrator.paths import Home, SweepPaths
-from orchestrator.search.ledger import Ledger, SweepState
+from orchestrator.search.known import Known, Reading, SweepState
 from orchestrator.search.trial import Trial
 from orchestrator.spec import Sweep, loads
 from trainers.document import SettingsError
@@ -30,10 +30,10 @@ def find(name: str, home: Home) -> tuple[Sweep, SweepPaths]:
     return loads(paths.spec.read_text(), str(paths.spec)), paths
 
 
-def ledger_of(name: str, home: Home) -> tuple[Ledger, SweepPaths]:
+def ledger_of(name: str, home: Home) -> tuple[Reading, SweepPaths]:
     """The ledger of a sweep of this home, for reading."""
     sweep, paths = find(name, home)
-    return Ledger.read(sweep, paths.ledger), paths
+    return Reading(sweep, paths.ledger), paths
 
 
 def stop(name: str, home: Home) -> bool:
@@ -62,7 +62,7 @@ def _status_or_error(name: str, home: Home) -> dict[str, Any]:
         return {"name": name, "state": "unreadable", "trials": [], "best": None, "confirmed": [], "error": str(error)}
 
 
-def describe(ledger: Ledger, paths: SweepPaths) -> dict[str, Any]:
+def describe(ledger: Known, paths: SweepPaths) -> dict[str, Any]:
     """``{"name", "state", "trials": […], "best", "confirmed"}``, as fixed in the design's section 4."""
     best = ledger.best()
     return {
@@ -89,12 +89,12 @@ def _reason(trial: dict[str, Any]) -> str:
     return f", as trial {trial['id']}: {why}" if why else ""
 
 
-def rows(ledger: Ledger) -> list[dict[str, Any]]:
+def rows(ledger: Known) -> list[dict[str, Any]]:
     """The ``trials`` of the document."""
     return [_trial(trial) for trial in ledger.trials()]
 
 
-def state(ledger: Ledger, paths: SweepPaths) -> SweepState:
+def state(ledger: Known, paths: SweepPaths) -> SweepState:
     """A sweep that says it runs, but whose driver is dead, is interrupted."""
     written = ledger.state()
     return "interrupted" if written == "running" and not is_driven(paths) else written

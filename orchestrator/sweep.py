@@ -28,7 +28,8 @@ from orchestrator.errors import GansweepError
 from orchestrator.execution.environment import prepare
 from orchestrator.execution.order import GangSpec
 from orchestrator.paths import Home, SweepPaths, samples_key, trial_key
-from orchestrator.search.ledger import Ledger, SweepState
+from orchestrator.search.known import Known, SweepState
+from orchestrator.search.ledger import Ledger
 from orchestrator.spec import Sweep, warnings
 from orchestrator.status import driving, find, ledger_of
 from orchestrator.tracking.recorder import Recorder, Target, check, runs_page
@@ -127,7 +128,7 @@ def serve_ui(home: Home, port: int, announce: Callable[[str], None]) -> None:
         ended.wait()
 
 
-def grid_of(ledger: Ledger, home: Home) -> str | None:
+def grid_of(ledger: Known, home: Home) -> str | None:
     """Where the sample grid of the best trial lies in the artifact store."""
     best = ledger.best()
     if best is None:

@@ -6,13 +6,11 @@ of the study, written before anything acts on it. It never touches the trial tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby
 from statistics import median
 from typing import Any, Literal
-
-from optuna.storages import BaseStorage
 
 from orchestrator.search import objective
 from orchestrator.search.effort import confirming
@@ -58,19 +56,23 @@ class Confirmation:
         return max(self.reports, default=0)
 
 
-class Confirmations:
-    """All reads and writes of a study's confirmations."""
+Write = Callable[[str, Any], None]
+"""Sets an attribute of the study."""
 
-    def __init__(self, storage: BaseStorage, study: int, sweep: Sweep) -> None:
-        self._storage, self._study, self._sweep = storage, study, sweep
+
+class Confirmations:
+    """All that is known of a study's confirmations, and every change of them."""
+
+    def __init__(self, sweep: Sweep, attrs: Mapping[str, Any], write: Write) -> None:
+        self._sweep, self._set_attr = sweep, write
         self._size = confirming(sweep)
         self._in_flight: set[tuple[int, int]] = set()
+        found = [_read(value) for key, value in attrs.items() if key.startswith("confirm:")]
+        self._runs = {(run.trial, run.seed): run for run in found}
 
     def all(self) -> list[Confirmation]:
         """By trial and seed."""
-        attrs = self._storage.get_study_user_attrs(self._study)
-        found = [_read(value) for key, value in attrs.items() if key.startswith("confirm:")]
-        return sorted(found, key=lambda run: (run.trial, run.seed))
+        return [self._runs[key] for key in sorted(self._runs)]
 
     def of(self, trial: int) -> list[Confirmation]:
         """Those of one trial."""
@@ -78,7 +80,7 @@ class Confirmations:
 
     def of_leg(self, leg: Leg) -> Confirmation:
         """As it stands."""
-        return _read(self._storage.get_study_user_attrs(self._study)[f"confirm:{leg.trial}:{leg.confirm_seed}"])
+        return self._runs[leg.trial, leg.confirm_seed or 0]
 
     def summaries(self) -> list[dict[str, Any]]:
         """Per confirmed trial: its fresh seeds, their scores, the median and the worst (None while a seed is missing or
@@ -168,15 +170,15 @@ class Confirmations:
         """What was begun and has no end yet, then the best finished trials, each on every fresh seed. Who fails on one
         makes way for the next.
         """
-        known = {(run.trial, run.seed): run for run in self.all()}
-        yield from ((trials[run.trial], run) for run in known.values() if not run.done)
-        failed = {run.trial for run in known.values() if run.failed}
+        known = self.all()
+        yield from ((trials[run.trial], run) for run in known if not run.done)
+        failed = {run.trial for run in known if run.failed}
         good = [t for t in trials if t.promotable and t.id not in failed]
         ranked = sorted(good, key=lambda t: objective.cost(self._sweep.objective, t.score or 0.0))
         for trial in ranked[: self._size.top]:
             for i in range(self._size.seeds):
                 seed = self._sweep.train.seed + FIRST_SEED + i
-                if (trial.id, seed) not in known:
+                if (trial.id, seed) not in self._runs:
                     yield trial, Confirmation(trial.id, seed)
 
     def _why(self, run: Confirmation) -> str:
@@ -200,7 +202,8 @@ class Confirmations:
         }
 
     def _write(self, run: Confirmation) -> None:
-        self._storage.set_study_user_attr(self._study, f"confirm:{run.trial}:{run.seed}", asdict(run))
+        self._set_attr(f"confirm:{run.trial}:{run.seed}", asdict(run))
+        self._runs[run.trial, run.seed] = run
 
 
 def _read(values: Mapping[str, Any]) -> Confirmation:

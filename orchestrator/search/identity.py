@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from optuna.storages import BaseStorage
 from pydantic import ValidationError
 
 from orchestrator.commands import command
 from orchestrator.errors import UserError
 from orchestrator.spec import Sweep
 
+if TYPE_CHECKING:
+    from orchestrator.search.journal import Study
 
-def standing(storage: BaseStorage, sweep: Sweep) -> int | None:
-    """The study of this name. One that never got a trial (its data was missing, say) makes way for other settings."""
-    try:
-        study = storage.get_study_id_from_name(sweep.name)
-    except KeyError:
-        return None
-    attrs = storage.get_study_user_attrs(study)
-    half_made = "gansweep.id" not in attrs  # its maker died in the middle
-    if storage.get_n_trials(study) == 0 and (half_made or _changed(sweep, attrs)):
-        storage.delete_study(study)
-        return None
-    return study
+
+def makes_way(study: Study, sweep: Sweep) -> bool:
+    """Whether it never got a trial (its data was missing, say) and is another sweep's, or half made by one who died."""
+    return not study.trials and ("gansweep.id" not in study.attrs or bool(_changed(sweep, study.attrs)))
 
 
 def refuse_other_settings(sweep: Sweep, attrs: Mapping[str, Any]) -> None:

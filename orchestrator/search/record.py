@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
-
-from optuna.trial import FrozenTrial
+from typing import Any, Protocol
 
 from orchestrator.paths import RunKey
 from orchestrator.search import objective
-from orchestrator.search.space import unkept
+from orchestrator.search.kept import unkept
 from orchestrator.search.trial import FATAL, State, Trial
 from orchestrator.spec import Sweep
 
@@ -30,15 +28,23 @@ _RECORD = (
 )
 
 
-def trial_of(frozen: FrozenTrial, sweep: Sweep, runs: Mapping[RunKey, str]) -> Trial:
+class Stored(Protocol):
+    """The part of a trial in a study that is ours: Optuna's FrozenTrial, or a ``Page`` of a journal."""
+
+    number: int
+    params: dict[str, Any]
+    user_attrs: dict[str, Any]
+
+
+def trial_of(stored: Stored, sweep: Sweep, runs: Mapping[RunKey, str]) -> Trial:
     """From what the study holds; ``runs`` are MLflow's."""
-    attrs = frozen.user_attrs
+    attrs = stored.user_attrs
     record: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in attrs["trial"].items()}
     reports = {int(k[7:]): v for k, v in attrs.items() if k.startswith("report:")}
     violations = objective.violations(sweep.objective, reports)
-    run_id = runs.get(frozen.number)
-    params = unkept(frozen.params, sweep)
-    return Trial(frozen.number, params, reports=reports, violations=violations, mlflow_run_id=run_id, **record)
+    run_id = runs.get(stored.number)
+    params = unkept(stored.params, sweep)
+    return Trial(stored.number, params, reports=reports, violations=violations, mlflow_run_id=run_id, **record)
 
 
 def ended(trial: Trial, otherwise: State) -> Trial:

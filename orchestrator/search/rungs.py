@@ -1,4 +1,4 @@
-"""Which leg comes next, decided from what the ledger knows. Pure: no Optuna, no clock, no state.
+"""Which leg comes next, decided from what the ledger knows. Pure: no Optuna, no clock.
 
 Asynchronous successive halving by promotion (Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys
 2020, section 3.2): a trial that reaches a rung waits there; a free slot takes the best promotable trial of the highest
@@ -8,11 +8,12 @@ rung, else a new trial. Nothing is stopped for good while the sweep runs, becaus
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from orchestrator.search.objective import cost, score
+from orchestrator.search.ranking import Ranking
 from orchestrator.search.trial import FATAL, Trial
 from orchestrator.spec import Objective
 
@@ -25,7 +26,6 @@ class Rules:
 
     levels: Sequence[int]
     reduction: int
-    trials: int
     keep: int
     objective: Objective
 
@@ -41,51 +41,67 @@ class Continue:
 Decision = Continue | Literal["ask", "wait", "done"]
 
 
-def decide(trials: Sequence[Trial], in_flight: frozenset[int], rules: Rules) -> Decision:
-    """The next leg for a free slot. ``in_flight`` are trials whose leg is being trained now."""
-    for trial in trials:
-        if trial.state == "running" and trial.id not in in_flight:
-            return Continue(trial, trial.target)
-    for rung in reversed(range(1, len(rules.levels))):
-        ranked = _ranked(trials, rung, rules)
-        for trial in ranked[: len(ranked) // rules.reduction]:
-            if _waits(trial, rung):
-                return Continue(trial, rules.levels[rung])
-    if len(trials) < rules.trials:
-        return "ask"
-    if in_flight:
-        return "wait"
-    return _last_call(trials, rules) or "done"
-
-
-def _ranked(trials: Sequence[Trial], rung: int, rules: Rules) -> list[Trial]:
-    """All trials that came to ``rung`` (1 is the first), best first; those that ended badly on the way count, and come
-    last. A crash says nothing of a trial, so it raises no quota.
+class Ladder:
+    """Who came to which rung, and who waits there, best first. Told of every change of a trial, so that a decision
+    takes no longer with ten thousand trials than with ten.
     """
-    level = rules.levels[rung - 1]
-    came = [t for t in trials if t.state != "crashed" and (t.rung >= rung or (t.state in FATAL and t.target >= level))]
-    values = {t.id: _score_at(t, level, rules.objective) for t in came}
-    return sorted(came, key=lambda t: cost(rules.objective, values[t.id]))
+
+    def __init__(self, rules: Rules, trials: Iterable[Trial] = ()) -> None:
+        self._rules = rules
+        self._trials: dict[int, Trial] = {}
+        self._came = [Ranking() for _ in rules.levels[:-1]]
+        self._waits = [Ranking() for _ in rules.levels[:-1]]
+        self._running: set[int] = set()
+        self._finished: set[int] = set()
+        for trial in trials:
+            self.put(trial)
+
+    def put(self, trial: Trial) -> None:
+        """As it stands now."""
+        self._trials[trial.id] = trial
+        for rung, level in enumerate(self._rules.levels[:-1], start=1):
+            key = (self._cost_at(trial, level),) if _came(trial, rung, level) else None
+            self._came[rung - 1].put(trial.id, key)
+            self._waits[rung - 1].put(trial.id, key if trial.state == "waiting" and trial.rung == rung else None)
+        for state, members in (("running", self._running), ("finished", self._finished)):
+            (members.add if trial.state == state else members.discard)(trial.id)
+
+    def decide(self, in_flight: frozenset[int], may_ask: bool) -> Decision:
+        """The next leg for a free slot. ``in_flight`` are trials whose leg is being trained now; ``may_ask``: whether a
+        new trial may come.
+        """
+        if interrupted := self._running - in_flight:
+            trial = self._trials[min(interrupted)]
+            return Continue(trial, trial.target)
+        for came, waits, until in self._from_the_top():
+            if waits and came.place(waits[0]) < len(came) // self._rules.reduction:
+                return Continue(self._trials[waits[0]], until)
+        if may_ask:
+            return "ask"
+        if in_flight:
+            return "wait"
+        return self._last_call() or "done"
+
+    def _last_call(self) -> Continue | None:
+        """Nothing runs and nothing new comes: what the quotas round away must not leave the sweep without a
+        finisher.
+        """
+        if len(self._finished) >= self._rules.keep:
+            return None
+        best = ((waits[0], until) for _, waits, until in self._from_the_top() if waits)
+        return next((Continue(self._trials[number], until) for number, until in best), None)
+
+    def _from_the_top(self) -> Iterable[tuple[Ranking, Ranking, int]]:
+        """Per rung: who came, who waits, and how far a promotion goes."""
+        return reversed(list(zip(self._came, self._waits, self._rules.levels[1:], strict=True)))
+
+    def _cost_at(self, trial: Trial, level: int) -> float:
+        """Of the score at the first evaluation at or past ``level`` images; infinite for a trial that earned none."""
+        upto = min((images for images in trial.reports if images >= level), default=None)
+        value = score(self._rules.objective, trial.reports, upto) if upto and trial.state not in FATAL else None
+        return math.inf if value is None else cost(self._rules.objective, value)
 
 
-def _score_at(trial: Trial, level: int, objective: Objective) -> float:
-    """Score at the first evaluation at or past ``level`` images; the worst there is for a trial that earned none."""
-    upto = min((images for images in trial.reports if images >= level), default=None)
-    value = score(objective, trial.reports, upto) if upto and trial.state not in FATAL else None
-    nothing = math.inf if objective.direction == "minimize" else -math.inf
-    return nothing if value is None else value
-
-
-def _waits(trial: Trial, rung: int) -> bool:
-    return trial.state == "waiting" and trial.rung == rung
-
-
-def _last_call(trials: Sequence[Trial], rules: Rules) -> Continue | None:
-    """Nothing runs and nothing new comes: what the quotas round away must not leave the sweep without a finisher."""
-    if sum(t.state == "finished" for t in trials) >= rules.keep:
-        return None
-    for rung in reversed(range(1, len(rules.levels))):
-        for trial in _ranked(trials, rung, rules):
-            if _waits(trial, rung):
-                return Continue(trial, rules.levels[rung])
-    return None
+def _came(trial: Trial, rung: int, level: int) -> bool:
+    """Who ended badly on the way counts, and comes last. A crash says nothing of a trial, so it raises no quota."""
+    return trial.state != "crashed" and (trial.rung >= rung or (trial.state in FATAL and trial.target >= level))

@@ -441,6 +441,7 @@ def test_who_watches_sees_what_another_process_writes(gansweep: Terminal):
     reader, paths = standing.ledger_of("small", Home.open(gansweep.home))
     assert standing.describe(reader, paths)["state"] == "finished"
     writer.set_state("stopped")
+    reader.refresh()
     assert standing.describe(reader, paths)["state"] == "stopped"
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.estimate import Estimate, estimate, stages
 from orchestrator.search.effort import confirming
-from orchestrator.search.rungs import Continue, Rules, decide
+from orchestrator.search.rungs import Continue, Ladder, Rules
 from orchestrator.search.trial import Trial
 from orchestrator.spec import Sweep
 from tests.orchestrator.small import sweep
@@ -17,13 +17,14 @@ from tests.orchestrator.small import sweep
 def played(asked: Sweep) -> tuple[int, int]:
     """Legs and images of one slot where the best trials happen to come first, so that none is promoted in vain."""
     levels = asked.rung_images()
-    rules = Rules(levels, asked.rungs.reduction if asked.rungs else 2, asked.search.trials, 1, asked.objective)
-    rules = replace(rules, keep=max(1, confirming(asked).top))
-    trials: list[Trial] = []
+    reduction, keep = asked.rungs.reduction if asked.rungs else 2, max(1, confirming(asked).top)
+    ladder = Ladder(Rules(levels, reduction, keep, asked.objective))
+    number = 0
     legs = images = 0
-    while (next_ := decide(trials, frozenset(), rules)) != "done":
+    while (next_ := ladder.decide(frozenset(), number < asked.search.trials)) != "done":
         if next_ == "ask":
-            trials.append(Trial(len(trials), {}, "running", levels[0]))
+            ladder.put(Trial(number, {}, "running", levels[0]))
+            number += 1
             continue
         assert isinstance(next_, Continue)
         trial = next_.trial
@@ -32,7 +33,7 @@ def played(asked: Sweep) -> tuple[int, int]:
         reports = {**trial.reports, next_.until: {"fid": float(trial.id)}}
         state = "finished" if rung == len(levels) else "waiting"
         done = replace(trial, images=next_.until, rung=rung, reports=reports)
-        trials[trial.id] = replace(done, state=state)  # type: ignore[arg-type]
+        ladder.put(replace(done, state=state))  # type: ignore[arg-type]
     return legs, images
 
 

@@ -21,6 +21,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.errors import UserError
+from orchestrator.search import asking
 from orchestrator.search import journal as journal_module
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.trial import RETRIES, Leg
@@ -101,17 +102,20 @@ class Killed(BaseException):
 
 
 class Mortal(JournalFileBackend):
-    """A journal whose writer dies at the append numbered ``dies_at``, in the middle of the line."""
+    """A journal whose writer dies in the middle of the line numbered ``dies_at``."""
 
     dies_at = -1
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        Mortal.dies_at -= 1
-        if Mortal.dies_at == 0:
-            with Path(self._file_path).open("ab") as file:
-                file.write(b'{"op_code":8,"worker_id":"tor')
-            raise Killed
-        super().append_logs(logs)
+        before, Mortal.dies_at = Mortal.dies_at, Mortal.dies_at - len(logs)
+        if not 1 <= before <= len(logs):
+            super().append_logs(logs)
+            return
+        if before > 1:
+            super().append_logs(logs[: before - 1])
+        with Path(self._file_path).open("ab") as file:
+            file.write(b'{"op_code":8,"worker_id":"tor')
+        raise Killed
 
 
 @pytest.fixture
@@ -201,19 +205,22 @@ def test_exactly_the_asked_number_with_several_slots_and_any_death(tmp_path: Pat
     assert all(t.images == 90 for t in trials if t.state == "finished")
 
 
-def test_an_end_told_by_another_process_in_the_same_moment_is_no_error(journal: Path, monkeypatch: pytest.MonkeyPatch):
-    """``gansweep status`` opens the ledger between our record and Optuna's state, and completes it for us."""
-    ledger = Ledger.open(sweep(search={"trials": 1}), journal)
-    tell = Ledger._tell
+def test_an_end_told_by_another_process_in_the_same_moment_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """It opens the ledger between our record and Optuna's state, and completes it for us."""
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    asked = sweep(search={"trials": 1, "storage": url})
+    ledger = Ledger.open(asked, tmp_path)
+    tell = optuna.storages.RDBStorage.set_trial_state_values
 
-    def late(self: Ledger, *arguments: Any) -> None:
-        if self is ledger:
-            Ledger.open(self.sweep, journal)
-        tell(self, *arguments)
+    def late(self: optuna.storages.RDBStorage, *arguments: Any) -> bool:
+        monkeypatch.setattr(optuna.storages.RDBStorage, "set_trial_state_values", tell)
+        Ledger.open(asked, tmp_path)
+        return tell(self, *arguments)
 
-    monkeypatch.setattr(Ledger, "_tell", late)
+    monkeypatch.setattr(optuna.storages.RDBStorage, "set_trial_state_values", late)
     run(ledger)
-    assert [t.state for t in as_optuna_sees(journal)] == [TrialState.COMPLETE]
+    (told,) = optuna.load_study(study_name="small", storage=url).trials
+    assert (told.state, told.value) == (TrialState.COMPLETE, ledger.trial(0).score)
 
 
 def test_a_writer_killed_with_the_lock_and_half_a_line_blocks_nobody(journal: Path):
@@ -383,14 +390,14 @@ def test_the_sampler_sees_waiting_trials_as_pruned_and_running_ones_as_running(
     train(ledger, waiting, lambda leg, images: {"fid": 99.0})
     spy = Spy()
 
-    def sampler(self: Ledger, number: int) -> BaseSampler:
+    def sampler(sweep: Sweep, seed: int) -> BaseSampler:
         return spy
 
-    monkeypatch.setattr(Ledger, "_sampler", sampler)
+    monkeypatch.setattr(asking, "sampler_of", sampler)
     next_leg(ledger)
-    complete, pruned, failed, runs = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING
-    assert [t.state for t in spy.seen] == [complete, complete, failed, pruned, runs]
-    assert spy.seen[3].intermediate_values == {10: 99.0}
+    complete, pruned, runs = TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING
+    assert [t.state for t in spy.seen] == [complete, complete, pruned, runs], "a crash says nothing"
+    assert spy.seen[2].intermediate_values == {10: 99.0}
     assert spy.seen[1].constraints["collapsed"] > 0
     assert as_optuna_sees(journal)[3].state == runs, "it was only a view"
 

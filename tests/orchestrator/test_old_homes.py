@@ -13,6 +13,7 @@ import pytest
 
 from orchestrator.errors import UserError
 from orchestrator.paths import SweepPaths
+from orchestrator.search.known import Reading
 from orchestrator.search.ledger import Ledger
 from orchestrator.spec import load
 from orchestrator.status import describe
@@ -29,7 +30,7 @@ def home(tmp_path: Path) -> Path:
 
 def test_a_home_of_0_1_0_is_read_as_it_was_left(home: Path):
     asked = load(home / "sweep.yaml")
-    document = describe(Ledger.read(asked, home / "ledger.journal"), SweepPaths("old", home))
+    document = describe(Reading(asked, home / "ledger.journal"), SweepPaths("old", home))
     assert [(t["state"], t["images"], t["rung"], t["verdict"]) for t in document["trials"]] == [
         ("finished", 90, 2, "healthy"),
         ("collapsed", 30, 0, "collapsed"),

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
-from orchestrator.search.rungs import Continue, Rules, decide
+from orchestrator.search.rungs import Continue, Decision, Ladder, Rules
 from orchestrator.search.trial import Trial
 from orchestrator.spec import Objective
 
-RULES = Rules([10, 30, 90], 3, trials=9, keep=1, objective=Objective(minimize="fid"))
+RULES = Rules([10, 30, 90], 3, keep=1, objective=Objective(minimize="fid"))
+
+
+def decide(trials: list[Trial], in_flight: frozenset[int], rules: Rules, most: int = 9) -> Decision:
+    """Among ``trials``, of ``most`` in all."""
+    return Ladder(rules, trials).decide(in_flight, len(trials) < most)
 
 
 def trial(number: int, fid: float | None, state: str = "waiting", rung: int = 1, target: int = 10) -> Trial:
@@ -76,31 +82,46 @@ def test_an_interrupted_trial_comes_before_everything():
 
 def test_waits_while_running_legs_can_free_more_work():
     ledger = [trial(i, 5.0 + i) for i in range(2)]
-    rules = replace(RULES, trials=3)
     running = trial(2, None, "running", rung=0)
-    assert decide([*ledger, running], frozenset({2}), rules) == "wait"
+    assert decide([*ledger, running], frozenset({2}), RULES, 3) == "wait"
 
 
 def test_a_small_sweep_still_finishes_one():
     """Two trials never fill a quota of a third; the last call promotes the better one up to the end."""
-    rules = replace(RULES, trials=2)
     ledger = [trial(0, 5.0), trial(1, 4.0)]
-    assert decide(ledger, frozenset(), rules) == Continue(ledger[1], 30)
+    assert decide(ledger, frozenset(), RULES, 2) == Continue(ledger[1], 30)
     second = replace(ledger[1], rung=2, reports={10: {"fid": 4.0}, 30: {"fid": 3.0}})
-    assert decide([ledger[0], second], frozenset(), rules) == Continue(second, 90)
+    assert decide([ledger[0], second], frozenset(), RULES, 2) == Continue(second, 90)
     finished = replace(second, state="finished", rung=3)
-    assert decide([ledger[0], finished], frozenset(), rules) == "done"
+    assert decide([ledger[0], finished], frozenset(), RULES, 2) == "done"
 
 
 def test_the_last_call_goes_on_after_a_late_collapse():
-    rules = replace(RULES, trials=2)
     collapsed = trial(1, 4.0, "collapsed", rung=2, target=90)
     waiting = trial(0, 5.0)
-    assert decide([waiting, collapsed], frozenset(), rules) == Continue(waiting, 30)
+    assert decide([waiting, collapsed], frozenset(), RULES, 2) == Continue(waiting, 30)
 
 
 def test_without_rungs_every_trial_goes_to_the_end():
-    rules = Rules([90], 2, trials=2, keep=1, objective=RULES.objective)
+    rules = Rules([90], 2, keep=1, objective=RULES.objective)
     ended = replace(trial(0, 5.0), state="finished", rung=1)
-    assert decide([ended], frozenset(), rules) == "ask"
-    assert decide([ended, replace(ended, id=1)], frozenset(), rules) == "done"
+    assert decide([ended], frozenset(), rules, 2) == "ask"
+    assert decide([ended, replace(ended, id=1)], frozenset(), rules, 2) == "done"
+
+
+def test_a_ladder_kept_up_is_the_one_made_anew():
+    """Trials that come, wait, are promoted, end in any way and are reported again, in any order."""
+    dice = random.Random(0)
+    states = ["running", "waiting", "finished", "pruned", "stuck", "collapsed", "diverged", "crashed"]
+    ladder, trials = Ladder(RULES), dict[int, Trial]()
+    for _ in range(3_000):
+        number, rung = dice.randrange(40), dice.randrange(4)
+        reports = {images: {"fid": float(dice.randrange(5))} for images in (10, 30, 90)[:rung]}
+        trials[number] = replace(
+            trial(number, None, dice.choice(states), rung, dice.choice([10, 30, 90])), reports=reports
+        )
+        ladder.put(trials[number])
+        running = [t.id for t in trials.values() if t.state == "running"]
+        in_flight = frozenset(running if dice.random() < 0.8 else running[1:])
+        may_ask = dice.random() < 0.5
+        assert ladder.decide(in_flight, may_ask) == Ladder(RULES, trials.values()).decide(in_flight, may_ask)

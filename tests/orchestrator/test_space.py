@@ -7,6 +7,7 @@ from pathlib import Path
 import optuna
 import pytest
 
+from orchestrator.search.known import Reading
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.space import distribution
 from tests.orchestrator.small import run, sweep
@@ -27,7 +28,7 @@ def test_lists_and_null_come_back_from_the_ledger_as_they_stand_in_the_file(tmp_
     searched = sweep(search={"space": LISTS, "trials": 8, "start_with": [first]})
     ledger = Ledger.open(searched, tmp_path / "ledger")
     run(ledger, lambda leg, images: {"fid": float(leg.trial)})
-    trials = Ledger.read(searched, tmp_path / "ledger").trials()
+    trials = Reading(searched, tmp_path / "ledger").trials()
     assert trials[0].params == {**first, "train.augment": ("translation", "cutout")}
     for trial in trials:
         assert searched.search.space["train.augment"].holds(trial.params["train.augment"])

@@ -1,0 +1,154 @@
+"""What a ledger tells to those who look: read once, changed by nobody but its driver's ``Ledger``. No Optuna here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from orchestrator.commands import command
+from orchestrator.errors import UserError
+from orchestrator.paths import RunKey
+from orchestrator.search import objective
+from orchestrator.search.confirmation import Confirmations, Write
+from orchestrator.search.points import Points
+from orchestrator.search.record import Stored, run_key, trial_of
+from orchestrator.search.replay import Replay
+from orchestrator.search.trial import Training, Trial
+from orchestrator.spec import Sweep, counted
+
+SweepState = Literal["running", "finished", "stopped", "interrupted", "failed"]
+
+
+class Known:
+    """All that one sweep's study says."""
+
+    def __init__(self, sweep: Sweep) -> None:
+        self.sweep = sweep
+
+    def _take(self, attrs: dict[str, Any], stored: Iterable[Stored], write: Write) -> None:
+        """The study's attributes and trials; ``write`` is what sets an attribute."""
+        self._attrs = attrs
+        runs = self.runs()
+        self._trials = [trial_of(one, self.sweep, runs) for one in stored]
+        self.confirmations = Confirmations(self.sweep, attrs, write)
+
+    @property
+    def id(self) -> str:
+        """Tells this sweep from another of the same name on a shared MLflow server."""
+        identifier: str = self._attrs["gansweep.id"]
+        return identifier
+
+    @property
+    def key(self) -> str:
+        """The folder of the sweep's files in an artifact store, which homes with sweeps of the same name may share."""
+        return f"{self.sweep.name}-{self.id[:8]}"
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """How all values of this sweep were measured; empty before the first report."""
+        found: dict[str, Any] = self._attrs.get("gansweep.provenance", {})
+        return found
+
+    def trials(self) -> list[Trial]:
+        return list(self._trials)
+
+    def trial(self, number: int) -> Trial:
+        return self._trials[number]
+
+    def best(self) -> Trial | None:
+        """The finished, healthy trial with the best score that keeps every constraint. A trial that failed on a fresh
+        seed does not count at all, and confirmed medians count before single scores.
+        """
+        failed = {c.trial for c in self.confirmations.all() if c.failed}
+        good = [t for t in self.trials() if t.promotable and t.id not in failed]
+        medians = self.confirmations.medians()
+        if any(t.id in medians for t in good):
+            good = [t for t in good if t.id in medians]
+        return min(
+            good, key=lambda t: objective.cost(self.sweep.objective, medians.get(t.id, t.score or 0.0)), default=None
+        )
+
+    def trainings(self, trial: Trial) -> list[Training]:
+        """What there is to promote of a trial: the search's own training, and those on fresh seeds that came to their
+        end. All of them have the same settings but the seed.
+        """
+        runs = self.runs()
+        own = Training(
+            *(self.sweep.train.seed, None, trial.state, trial.score, trial.verdict, trial.reasons),
+            *(trial.images, trial.metrics, trial.violations, trial.checkpoint, trial.mlflow_run_id),
+        )
+        again = [
+            Training(
+                *(run.seed, run.seed, run.state, run.score, run.verdict, run.reasons),
+                *(run.images, run.reports[run.images], objective.violations(self.sweep.objective, run.reports)),
+                *(run.checkpoints[-1], runs.get((trial.id, run.seed), trial.mlflow_run_id)),
+            )
+            for run in self.confirmations.of(trial.id)
+            if run.done and run.checkpoints
+        ]
+        return [own, *again]
+
+    @property
+    def notes(self) -> list[str]:
+        """What there is to say beside trials and scores: why no more trials come, and who failed on a fresh seed."""
+        found, trials = [], self.trials()
+        if len(trials) < self.sweep.search.trials and not Points(self.sweep, (t.params for t in trials)).any_left():
+            points = counted(self.sweep.most_trials, "point")
+            found.append(f"the space has only {points}, and each was tried: no more trials come")
+        return [*found, *self.confirmations.failures()]
+
+    def state(self) -> SweepState:
+        """As last written; a ``running`` sweep whose driver is dead is in truth interrupted (the caller knows the
+        lock).
+        """
+        state: SweepState = self._attrs.get("gansweep.state", "interrupted")
+        return state
+
+    def runs(self) -> dict[RunKey, str]:
+        """MLflow's."""
+        return {run_key(name[4:]): v for name, v in self._attrs.items() if name.startswith("run:")}
+
+
+class Reading(Known):
+    """The ledger of a sweep that exists, to look at: nothing is written. Raises UserError where there is none."""
+
+    def __init__(self, sweep: Sweep, journal: Path) -> None:
+        super().__init__(sweep)
+        self._pages = _journal(sweep, journal) if sweep.search.storage == "auto" else _database(sweep)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """As it stands now."""
+        found = self._pages()
+        if found is None:
+            raise UserError(f"sweep '{self.sweep.name}' has no ledger yet; start it with: {command('submit', 'FILE')}")
+        attrs, stored = found
+        self._take(attrs, stored, attrs.__setitem__)
+
+
+Pages = Callable[[], tuple[dict[str, Any], Sequence[Stored]] | None]
+"""A study's attributes and trials as they stand now."""
+
+
+def _journal(sweep: Sweep, journal: Path) -> Pages:
+    replay = Replay(journal)
+
+    def pages() -> tuple[dict[str, Any], Sequence[Stored]] | None:
+        replay.read()
+        study = replay.study(sweep.name)
+        return (study.user_attrs, study.trials) if study else None
+
+    return pages
+
+
+def _database(sweep: Sweep) -> Pages:
+    from orchestrator.search.journal import place  # brings Optuna and SQLAlchemy
+
+    studies = place(sweep.search.storage, Path())
+
+    def pages() -> tuple[dict[str, Any], Sequence[Stored]] | None:
+        study = studies.find(sweep.name)
+        return (study.attrs, study.trials) if study else None
+
+    return pages
