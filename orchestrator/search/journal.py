@@ -121,7 +121,8 @@ class _Pen(JournalStorage):
     @contextmanager
     def together(self) -> Iterator[None]:
         """One append of what is written inside."""
-        self._held = held = []
+        held: list[dict[str, Any]] = []
+        self._held = held
         try:
             yield
         finally:

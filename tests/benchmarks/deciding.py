@@ -4,8 +4,9 @@
 
 The real ledger, rungs, sampler and journal play a sweep on 8 slots, whose trainings are a formula: three rungs, six
 evaluations, eight measures, an eight-dimensional space with a conditional setting, a fifth of the trials collapse. A
-leg's cost is all of the ledger's time for it: the question, each report, the end. Medians and means are of the legs
-around each size; memory is the process's resident set. Then the journal is opened again. ``--postgresql`` plays
+leg's cost is all of the ledger's time for it: the question, each report, the end; wall time, with the waits for the
+disk, and the process's CPU time, which other work on the machine changes less. Means are of the legs around each size;
+memory is the process's resident set. Then the journal is opened again. ``--postgresql`` plays
 so many trials on a PostgreSQL server of its own (Debian's binaries; needs psycopg), on a socket in a temporary folder.
 """
 
@@ -81,51 +82,62 @@ def train(leg: Leg) -> Iterator[dict[str, Any]]:
                 return
 
 
-class Clock:
-    """Seconds that the ledger took for each leg, by how many trials there were."""
+class Cost:
+    """Milliseconds that a leg took, of the wall and of this process."""
 
     def __init__(self) -> None:
-        self.legs: list[tuple[int, float, float]] = []
+        self.wall = self.cpu = 0.0
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        wall, cpu = time.perf_counter(), time.process_time()
+        yield
+        self.wall += 1000 * (time.perf_counter() - wall)
+        self.cpu += 1000 * (time.process_time() - cpu)
+
+
+class Played:
+    """What each leg cost, by how many trials there were."""
+
+    def __init__(self) -> None:
+        self.legs: list[tuple[int, Cost]] = []
         self.memory: dict[int, float] = {}
 
-    def at(self, size: int, width: int = 50) -> dict[str, float]:
-        """Milliseconds around so many trials, and the process's MiB then."""
-        near = [leg for leg in self.legs if size - width < leg[0] <= size + (width if size < max(SIZES) else 0)]
-        asked, whole = [1000 * ask for _, ask, _ in near], [1000 * ask + 1000 * rest for _, ask, rest in near]
+    def at(self, size: int) -> dict[str, float]:
+        """Around so many trials."""
+        near = [cost for number, cost in self.legs if size - 50 < number <= size + 50]
         return {
-            "next_leg_median_ms": round(statistics.median(asked), 1),
-            "leg_mean_ms": round(statistics.fmean(whole), 1),
-            "leg_median_ms": round(statistics.median(whole), 1),
-            "leg_p95_ms": round(statistics.quantiles(whole, n=20)[-1], 1),
-            "legs": len(near),
-            "memory_mib": round(self.memory[size], 0),
+            "leg_mean_ms": round(statistics.fmean(cost.wall for cost in near), 1),
+            "leg_median_ms": round(statistics.median(cost.wall for cost in near), 1),
+            "leg_p95_ms": round(statistics.quantiles((cost.wall for cost in near), n=20)[-1], 1),
+            "leg_mean_cpu_ms": round(statistics.fmean(cost.cpu for cost in near), 1),
+            "memory_mib": round(self.memory[size]),
         }
 
 
-def play(ledger: Ledger, trials: int) -> Clock:
-    """Slots take legs in turn, each plays its leg in one go; until there are so many trials."""
-    clock, number, process = Clock(), 0, psutil.Process()
-    running: list[tuple[Leg, float]] = []
+def play(ledger: Ledger, trials: int) -> Played:
+    """Slots take legs in turn, and each plays its leg in one go, until there are so many trials."""
+    played, number, process = Played(), 0, psutil.Process()
+    running: list[tuple[Leg, Cost]] = []
     while number < trials or running:
         while len(running) < SLOTS and number < trials:
-            start = time.perf_counter()
-            leg = ledger.next_leg()
-            took = time.perf_counter() - start
-            if not isinstance(leg, Leg):
-                break
+            cost = Cost()
+            with cost.counted():
+                leg = ledger.next_leg()
+            assert isinstance(leg, Leg)
+            running.append((leg, cost))
             if leg.trial == number:
                 number += 1
                 if number in SIZES:
-                    clock.memory[number] = process.memory_info().rss / 2**20
-            running.append((leg, took))
-        leg, took = running.pop(0)
-        told = list(train(leg))
-        start = time.perf_counter()
-        for one in told:
-            ledger.report(leg, one)
-        ledger.end_leg(leg)
-        clock.legs.append((number, took, time.perf_counter() - start))
-    return clock
+                    played.memory[number] = process.memory_info().rss / 2**20
+        leg, cost = running.pop(0)
+        reports = list(train(leg))
+        with cost.counted():
+            for one in reports:
+                ledger.report(leg, one)
+            ledger.end_leg(leg)
+        played.legs.append((number, cost))
+    return played
 
 
 @contextmanager
@@ -150,13 +162,13 @@ def postgresql(folder: Path) -> Iterator[str]:
 
 def measure(trials: int, storage: str, journal: Path) -> dict[str, Any]:
     asked = sweep(trials, storage)
-    clock = play(Ledger.open(asked, journal), trials)
-    start = time.perf_counter()
+    played = play(Ledger.open(asked, journal), trials)
+    wall, cpu = time.perf_counter(), time.process_time()
     again = Ledger.open(asked, journal)
-    opened = time.perf_counter() - start
+    opened, busy = time.perf_counter() - wall, time.process_time() - cpu
     assert len(again.trials()) == trials
-    found: dict[str, Any] = {str(size): clock.at(size) for size in SIZES if size <= trials}
-    return found | {"reopen_s": round(opened, 2), "legs": len(clock.legs)}
+    found: dict[str, Any] = {str(size): played.at(size) for size in SIZES if size <= trials}
+    return found | {"reopen_s": round(opened, 2), "reopen_cpu_s": round(busy, 2), "legs": len(played.legs)}
 
 
 def main() -> None:
