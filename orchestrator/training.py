@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.spec import Sweep
 from trainers.config import Config
+
+if TYPE_CHECKING:
+    from trainers.report import Report
 
 
 def train(sweep: Sweep, out: Path, as_json: bool) -> str:
@@ -15,27 +19,25 @@ def train(sweep: Sweep, out: Path, as_json: bool) -> str:
 
     Returns the last verdict.
     """
-    from trainers.data import describe, load
     from trainers.launch import last_verdict, run
     from trainers.report import line
+    from trainers.shown import shown
 
-    if sweep.resources.workers_per_trial == 1:  # else every rank reads the data in a process of its own
-        print(*describe(load(sweep.data)), sep="\n", file=sys.stderr, flush=True)
-    reports = 0
-    for report in run(sweep.trial_config({}), sweep.resources.workers_per_trial, out):
-        reports += 1
-        if as_json:
-            print(line(report.as_dict()), flush=True)
-        else:
-            metrics = "  ".join(f"{name} {value:.4g}" for name, value in report.metrics.items())
-            print(
-                f"{report.images:>10,} images  {report.seconds:7.1f} s  {report.health.verdict}  {metrics}", flush=True
-            )
+    reports, ranks = 0, sweep.resources.workers_per_trial
+    with shown(sweep.train.images, as_json) as watcher:
+        for report in run(sweep.trial_config({}), ranks, out, watcher=watcher):
+            reports += 1
+            print(line(report.as_dict()) if as_json else _words(report), flush=True)
     verdict = last_verdict(out)
     if not reports:
         told = f" with other settings ({changed})" if (changed := _changed(sweep, out)) else ""
         print(f"{out}: ended before ({verdict}){told}; give another --out to train anew", file=sys.stderr)
     return verdict
+
+
+def _words(report: Report) -> str:
+    metrics = "  ".join(f"{name} {value:.4g}" for name, value in report.metrics.items())
+    return f"{report.images:>10,} images  {report.seconds:7.1f} s  {report.health.verdict}  {metrics}"
 
 
 def _changed(sweep: Sweep, out: Path) -> str:

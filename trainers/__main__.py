@@ -22,6 +22,8 @@ from trainers.config import Config
 from trainers.errors import DataError, TrainerError, UnusableSettingError
 from trainers.report import Report, line
 from trainers.settings import Document, SettingsError, build, read
+from trainers.shown import shown
+from trainers.watcher import Watcher
 from trainers.world import World, leave
 
 # What else a sweep file holds; one training has no use for it.
@@ -33,9 +35,10 @@ def main() -> int:
     arguments = _arguments()
     try:
         config = _config(arguments.file, arguments.set, _ranks(arguments))
-        for report in _reports(config, arguments):
-            sys.stdout.write(_line(report, arguments.json) + "\n")
-            sys.stdout.flush()
+        with shown(config.train.images, arguments.json or not _is_first()) as watcher:
+            for report in _reports(config, arguments, watcher):
+                sys.stdout.write(_line(report, arguments.json) + "\n")
+                sys.stdout.flush()
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -82,13 +85,18 @@ def _ranks(arguments: argparse.Namespace) -> int:
     return World.from_env().size if dist.is_torchelastic_launched() else int(arguments.ranks)
 
 
-def _reports(config: Config, arguments: argparse.Namespace) -> Iterator[Report]:
+def _is_first() -> bool:
+    """Of what ``torchrun`` starts, only rank 0 speaks."""
+    return not dist.is_torchelastic_launched() or World.from_env().rank == 0
+
+
+def _reports(config: Config, arguments: argparse.Namespace, watcher: Watcher) -> Iterator[Report]:
     if dist.is_torchelastic_launched():
-        return _under_torchrun(config, arguments.out)
-    return launch.run(config, arguments.ranks, arguments.out)
+        return _under_torchrun(config, arguments.out, watcher)
+    return launch.run(config, arguments.ranks, arguments.out, watcher=watcher)
 
 
-def _under_torchrun(config: Config, out: Path | None) -> Iterator[Report]:
+def _under_torchrun(config: Config, out: Path | None, watcher: Watcher) -> Iterator[Report]:
     world = World.from_env()
     dist.init_process_group("nccl" if world.device.type == "cuda" else "gloo")
     if world.device.type == "cuda":
@@ -100,7 +108,7 @@ def _under_torchrun(config: Config, out: Path | None) -> Iterator[Report]:
             raise TrainerError(
                 f"{found}: not every node sees this checkpoint; give all nodes one shared folder as --out"
             )
-        for report in launch.recorded(config, world, Path(found) if found else None, out):
+        for report in launch.recorded(config, world, Path(found) if found else None, out, watcher):
             if world.rank == 0:
                 yield report
     finally:

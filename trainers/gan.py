@@ -127,6 +127,10 @@ class GanTraining:
         for network in (self.players.generator, self.players.discriminator, self.players.average):
             yield from network.parameters()
 
+    def sizes(self) -> dict[str, int]:
+        """How many values of each network are trained."""
+        return {name: sum(p.numel() for p in one.parameters) for name, one in self.players.updaters.items()}
+
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """All state, to be loaded with ``images``."""
         return self.players.tensors()

@@ -12,7 +12,7 @@ import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -28,27 +28,36 @@ from trainers.errors import TrainerError
 from trainers.loop import train
 from trainers.report import Report, line
 from trainers.state import load, newest
+from trainers.watcher import Watcher
 from trainers.world import World, leave
 
 Backend = Literal["gloo", "nccl"]
 
 
-def run(config: Config, ranks: int, out: Path | None = None, backend: Backend | None = None) -> Iterator[Report]:
+def run(
+    config: Config,
+    ranks: int,
+    out: Path | None = None,
+    backend: Backend | None = None,
+    watcher: Watcher | None = None,
+) -> Iterator[Report]:
     """Trains with ``ranks`` local processes and yields rank 0's reports; appends them to ``out/reports.jsonl``.
 
-    ``backend`` is nccl where there is a GPU per rank, else gloo. Closing the iterator ends the processes.
+    ``watcher`` hears of the way to a report, in this process. ``backend`` is nccl where there is a GPU per rank, else gloo. Closing the iterator ends the processes.
     Raises what ``train`` raises; TrainerError where a rank died.
     """
     resume = resume_point(out) if out is not None else None
     if ranks == 1:
-        yield from recorded(config, World.single(_device(0)), resume, out)
+        yield from recorded(config, World.single(_device(0)), resume, out, watcher)
     else:
-        yield from _spawn(config, ranks, resume, out, backend)
+        yield from _spawn(config, ranks, resume, out, backend, watcher or Watcher())
 
 
-def recorded(config: Config, world: World, resume: Path | None, out: Path | None) -> Iterator[Report]:
+def recorded(
+    config: Config, world: World, resume: Path | None, out: Path | None, watcher: Watcher | None = None
+) -> Iterator[Report]:
     """``train``, with rank 0's reports as lines of ``out/reports.jsonl``."""
-    for report in train(config, world, resume, out):
+    for report in train(config, world, resume, out, watcher=watcher):
         if out is not None and world.rank == 0:
             file = out / "reports.jsonl"
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +93,7 @@ def resume_point(out: Path) -> Path | None:
 
 
 def _spawn(
-    config: Config, ranks: int, resume: Path | None, out: Path | None, backend: Backend | None
+    config: Config, ranks: int, resume: Path | None, out: Path | None, backend: Backend | None, watcher: Watcher
 ) -> Iterator[Report]:
     context = get_context("spawn")
     chosen = backend or ("nccl" if torch.cuda.device_count() >= ranks else "gloo")
@@ -104,7 +113,7 @@ def _spawn(
             process.start()
         for _, writer in pipes:
             writer.close()
-        yield from _received([reader for reader, _ in pipes])
+        yield from _received([reader for reader, _ in pipes], watcher)
         for process in processes:
             process.join()
     finally:
@@ -113,8 +122,21 @@ def _spawn(
         shutil.rmtree(meeting, ignore_errors=True)
 
 
-def _received(readers: list[Connection]) -> Iterator[Report]:
-    """Rank 0's reports until every rank has said None. Where one fails, the others do too, in words of their own: what
+class _Far(Watcher):
+    """Sends what it hears to the launcher's."""
+
+    def __init__(self, writer: Connection) -> None:
+        self._writer = writer
+
+    def began(self, told: Sequence[str]) -> None:
+        self._writer.send(("began", told))
+
+    def moved(self, images: int, speed: float) -> None:
+        self._writer.send(("moved", images, speed))
+
+
+def _received(readers: list[Connection], watcher: Watcher) -> Iterator[Report]:
+    """Rank 0's reports, and word to ``watcher``, until every rank has said None. Where one fails, the others do too, in words of their own: what
     the user can mend comes first.
     """
     while readers:
@@ -131,6 +153,8 @@ def _received(readers: list[Connection]) -> Iterator[Report]:
         for reader, message in zip(ready, messages, strict=True):
             if message is None:
                 readers.remove(reader)
+            elif isinstance(message, tuple):
+                getattr(watcher, message[0])(*message[1:])
             else:
                 yield message
 
@@ -164,7 +188,7 @@ def _rank(
         torch.cuda.set_device(rank)
     world = World(rank, size, _device(rank) if backend == "nccl" else torch.device("cpu"))
     try:
-        for report in recorded(config, world, resume, out):
+        for report in recorded(config, world, resume, out, _Far(writer)):
             if rank == 0:
                 writer.send(report)
         writer.send(None)

@@ -8,15 +8,16 @@ train -> start (players, evaluator, health; load the checkpoint)
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from trainers import state
 from trainers.config import BAD, Config
-from trainers.data import Dataset, load
+from trainers.data import Dataset, describe, load
 from trainers.errors import CheckpointError, TrainerError
 from trainers.gan import WATCHED_STEPS, GanTraining
 from trainers.health import HealthMonitor
@@ -26,11 +27,8 @@ from trainers.report import Health, Report
 from trainers.rewind import Healthy, calmer, packed, told, unpacked
 from trainers.sample import sample
 from trainers.tally import BROKEN
+from trainers.watcher import Watcher
 from trainers.world import World
-
-Tick = Callable[[int], None]
-"""Told the images shown so far, at most every TICK seconds."""
-TICK = 0.5
 
 
 def train(
@@ -39,22 +37,24 @@ def train(
     resume: Path | None = None,
     out: Path | None = None,
     shelf: Shelf | None = None,
-    tick: Tick | None = None,
+    watcher: Watcher | None = None,
 ) -> Iterator[Report]:
     """Trains and yields a report, the same on every rank, at each ``evaluate.every_images`` and at the end.
 
     ``resume`` is a checkpoint folder. Rank 0 writes ``out/checkpoints/<images>/`` and ``out/samples/<images>.png``
     where ``out`` is given. Ends at ``train.images``, or after a verdict that ``health.stop`` names. The consumer may
     stop at any report and go on later from its checkpoint, with a result equal to the last bit.
-    ``shelf`` is where features of real data are shared with other machines; ``tick`` hears of the way to a report.
+    ``shelf`` is where features of real data are shared with other machines; ``watcher`` hears of the way to a report.
     Raises DataError, UnusableSettingError, CheckpointError; TrainerError where the ranks have drifted apart.
     """
-    run = Run(config, world, shelf, tick)
+    run = Run(config, world, shelf, watcher if world.rank == 0 else None)
     if resume is not None:
         with state.explained(resume):
             verdict = run.resume(resume)
         if config.health.stops(verdict):
             return
+    if watcher and world.rank == 0 and run.training.images < config.train.images:
+        watcher.began(run.told())
     while run.training.images < config.train.images:
         report = run.to_next_report()
         if out is not None and world.rank == 0:
@@ -70,8 +70,10 @@ NOTICE = WATCHED_STEPS  # between looks at the count of broken steps, which the 
 class Run:
     """A training together with what watches it."""
 
-    def __init__(self, config: Config, world: World, shelf: Shelf | None = None, tick: Tick | None = None) -> None:
-        self.config, self.world, self._tick, self._ticked = config, world, tick, 0.0
+    def __init__(
+        self, config: Config, world: World, shelf: Shelf | None = None, watcher: Watcher | None = None
+    ) -> None:
+        self.config, self.world, self._watcher, self._told = config, world, watcher, 0.0
         self.data: Dataset = load(config.data)
         self.training = GanTraining(config, self.data, world)
         self.evaluate = Evaluator(config, self.data, world, shelf)
@@ -115,7 +117,7 @@ class Run:
         """
         every = self.config.evaluate.every_images
         until = min((self.training.images // every + 1) * every, self.config.train.images)
-        start = time.perf_counter()
+        begun, start = self.training.images, time.perf_counter()
         watch, broken = not self.monitor.diverged, False
         while self.training.images < until and not broken:
             self.training.step()
@@ -123,7 +125,7 @@ class Run:
                 watch and self.training.images // self.config.train.batch_size % NOTICE == 1
             )  # right after a watched step
             broken = look and self.training.broken()
-            self._tell()
+            self._tell(begun, start)
         losses, signals = self.training.means()
         self.seconds += time.perf_counter() - start
         if not self.world.replicas_equal(t for group in self.training.tensors().values() for t in group.values()):
@@ -140,10 +142,19 @@ class Run:
         lost = report.health.verdict in BAD
         return self._rewind(report) if lost and self.rewinds < self.config.health.rewind else report
 
-    def _tell(self) -> None:
-        if self._tick and time.monotonic() - self._ticked >= TICK:
-            self._ticked = time.monotonic()
-            self._tick(self.training.images)
+    def told(self) -> list[str]:
+        """What was loaded, what is trained on it, and where."""
+        sizes = ", ".join(f"{player} of {count:,}" for player, count in self.training.sizes().items())
+        kind = torch.cuda.get_device_name(self.world.device) if self.world.device.type == "cuda" else "CPU"
+        where = f"on {kind}" if self.world.size == 1 else f"on {self.world.size} ranks, each on {kind}"
+        since = f", from {self.training.images:,} images on" if self.training.images else ""
+        return [*describe(self.data), f"{sizes} parameters, {where}{since}"]
+
+    def _tell(self, begun: int, start: float) -> None:
+        now = time.perf_counter()
+        if self._watcher and now - max(start, self._told) >= Watcher.TICK:
+            self._told = now
+            self._watcher.moved(self.training.images, (self.training.images - begun) / (now - start))
 
     def _rewind(self, report: Report) -> Report:
         """With calmer settings; returns the report that says so."""

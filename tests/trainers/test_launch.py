@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,14 @@ import pytest
 import yaml
 
 from tests.trainers.small import config
-from trainers import launch
+from trainers import launch, shown
 from trainers.__main__ import main
+from trainers.data import Space
 from trainers.errors import TrainerError
+from trainers.models import parameter_counts
 from trainers.report import line
 from trainers.state import load
+from trainers.watcher import Watcher
 
 ROOT = Path(__file__).parents[2]
 
@@ -83,6 +86,54 @@ def test_it_reports_to_people_and_goes_on_where_it_stopped(file: Path, tmp_path:
     _, again, _ = command(file, "--out", tmp_path / "out", "--set", "train.images=480")
     assert [line.split()[0] for line in again.splitlines()] == ["480"]
     assert [r["images"] for r in reports(tmp_path / "out")] == [160, 320, 480]
+
+
+class Heard(Watcher):
+    """Keeps what it is told."""
+
+    TICK = 0.0
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.images: list[int] = []
+        self.speeds: list[float] = []
+
+    def began(self, told: Sequence[str]) -> None:
+        self.told += told
+
+    def moved(self, images: int, speed: float) -> None:
+        self.images.append(images)
+        self.speeds.append(speed)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_watcher_hears_what_was_loaded_and_of_the_way(ranks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Watcher, "TICK", 0.0)  # of this process; a rank of its own tells only after half a second
+    heard, settings = (
+        Heard(),
+        config(train={"images": 320 if ranks == 1 else 48_000}, evaluate={"every_images": 48_000}),
+    )
+    list(launch.run(settings, ranks, watcher=heard))
+    where = "on CPU" if ranks == 1 else "on 2 ranks, each on CPU"
+    assert heard.told[0].startswith("digits: 1,437 images of shape 1x8x8 to train on, 360 held out; 10 classes: 0 (")
+    sizes = parameter_counts(settings, Space((1, 8, 8), 10))
+    assert heard.told[1:] == [
+        f"generator of {sizes['generator']:,}, discriminator of {sizes['discriminator']:,} parameters, {where}"
+    ]
+    assert heard.images == sorted(set(heard.images)) and set(heard.images) <= {*range(16, 48_001, 16)}
+    assert all(speed > 0 for speed in heard.speeds) and heard.speeds
+
+
+def test_people_are_told_in_a_pipe_what_was_loaded_and_now_and_then_how_far_it_is(
+    file: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shown, "QUIET", 0.0)
+    monkeypatch.setattr(Watcher, "TICK", 0.0)
+    _, _, told = command(file, "--set", "train.images=320")
+    first, second, *way = told.splitlines()
+    assert first.startswith("digits: 1,437 images") and "parameters, on CPU" in second
+    assert way[0].startswith("16 of 320 images  ") and " images/s  " in way[0] and way[0].endswith(" left")
+    assert command(file, "--set", "train.images=320", "--json")[2] == ""
 
 
 def test_json_is_a_line_per_report_and_nothing_else(file: Path, command: Command) -> None:
