@@ -89,13 +89,16 @@ def plan(
     resolved: Annotated[
         bool, typer.Option("--resolved", help="Also every setting, and the networks' sizes, which loads torch.")
     ] = False,
+    home: HomeDir = Path(HOME),
     as_json: Json = False,
 ) -> None:
     """Check a sweep file; say what it asks for. Runs nothing."""
-    from orchestrator import show, spec
+    from orchestrator import earlier, show, spec
+    from orchestrator.paths import Home
 
     sweep = spec.load(file, overrides or (), here=True)
-    _print_json(show.plan_document(sweep)) if as_json else show.plan(sweep)
+    before = earlier.like(sweep, Home(home))
+    _print_json(show.plan_document(sweep, before)) if as_json else show.plan(sweep, before)
     for name, message in spec.warnings(sweep):
         print(f"warning: {name}: {message}", file=sys.stderr)
     if resolved and not as_json:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from orchestrator.artifacts import Store
+from orchestrator.earlier import Stopwatch
 from orchestrator.errors import DataGoneError, GansweepError, StoreError, UntrainableError, WorkError
 from orchestrator.execution.order import LegOrder
 from orchestrator.paths import RunKey, trial_key
@@ -45,8 +47,14 @@ class Progress(Protocol):
     def note(self, text: str) -> None:
         """Something worth a line."""
 
+    def stage(self, doing: str) -> None:
+        """What goes on before legs run, and may take a while."""
+
     def searching(self, ledger: Ledger, slots: int) -> None:
         """Legs are about to run."""
+
+    def moved(self, images: Mapping[RunKey, int]) -> None:
+        """About every second while legs run: images shown so far by each training that has begun."""
 
     def reported(self, leg: Leg, report: dict[str, Any]) -> None:
         """A leg made a report; the ledger knows it already."""
@@ -68,6 +76,7 @@ class Conductor:
         self._verdicts: dict[RunKey, str] = {trial.id: trial.verdict for trial in ledger.trials() if trial.reports}
         self._verdicts |= {(run.trial, run.seed): run.verdict for run in ledger.confirmations.all() if run.reports}
         self._dead_in_a_row = 0
+        self.stopwatch = Stopwatch()
         self.interrupted = False
         self.failure: GansweepError | None = None
         self._dataset = _dataset(ledger, progress)
@@ -98,6 +107,7 @@ class Conductor:
         self._spool.append(events.reported(leg.run, report))  # before the ledger: what it knows is never told again
         self._tell_provenance(leg.run, report["provenance"])
         self._tell_verdict(leg.run, report)
+        self.stopwatch.report(report["images"] - self._images(leg))
         self._ledger.report(leg, report)
         self._last[order.prefix] = report["checkpoint"]
         self._progress.reported(leg, report)
@@ -118,6 +128,10 @@ class Conductor:
             self.failure = type(error)(f"{self._dead_in_a_row} legs died one after the other, the last of: {words}")
         self._tell(leg)
         self._progress.ended(leg, trial)
+
+    def moved(self, images: Mapping[str, int]) -> None:
+        known = [(leg, images[prefix]) for prefix, leg in self._legs.items() if prefix in images]
+        self._progress.moved({leg.run: shown for leg, shown in known})
 
     def stopping(self) -> bool:
         return self.interrupted or self.failure is not None or self._stop_request.exists()
@@ -153,6 +167,8 @@ class Conductor:
         if state == "finished":
             for trial in self._ledger.close():
                 self._tell_trial(trial)
+        else:
+            self._pause()
         self._ledger.set_state(state)
         best = self._ledger.best()
         tags = {"gansweep.state": state, "gansweep.best": best.id if best else "none"}
@@ -174,6 +190,21 @@ class Conductor:
         trial = self._ledger.end_leg(leg)
         self._tell(leg)
         self._progress.ended(leg, trial)
+
+    def _images(self, leg: Leg) -> int:
+        """Shown so far, as the ledger has it."""
+        if leg.confirm_seed is None:
+            return self._ledger.trial(leg.trial).images
+        return self._ledger.confirmations.of_leg(leg).images
+
+    def _pause(self) -> None:
+        """Runs of what is at no end would look in MLflow as if somebody trained it still."""
+        for trial in self._ledger.trials():
+            if not trial.ended:
+                self._spool.append(events.paused(trial.id))
+        for run in self._ledger.confirmations.all():
+            if not run.done:
+                self._spool.append(events.paused((run.trial, run.seed)))
 
     def _is_stored(self, key: str) -> bool:
         try:
@@ -252,6 +283,7 @@ def _dataset(ledger: Ledger, progress: Progress) -> dict[str, str]:
     """What was learned from, for MLflow. Reading it here also shows missing or broken data before anything starts, and
     the user what was passed over.
     """
+    progress.stage("reading the data")
     from trainers.data import describe, load
 
     settings = ledger.sweep.data

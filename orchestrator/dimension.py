@@ -106,10 +106,12 @@ def ancestors(space: dict[str, Dimension], name: str, seen: frozenset[str] = fro
     return seen
 
 
-def extended(points: Iterator[dict[str, Any]], name: str, dimension: Dimension) -> Iterator[dict[str, Any]]:
-    """Each of ``points`` with every value of one more setting, where that is active."""
+def extended(
+    points: Iterator[dict[str, Any]], name: str, dimension: Dimension, tried: Sequence[Any]
+) -> Iterator[dict[str, Any]]:
+    """Each of ``points`` with every ``tried`` value of one more setting, where that is active."""
     for point in points:
         if all(point.get(other) in values for other, values in dimension.when.items()):
-            yield from (point | {name: value} for value in dimension.values or ())
+            yield from (point | {name: value} for value in tried)
         else:
             yield point

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
+from orchestrator.dimension import ancestors, extended
 from orchestrator.search.effort import Stage, confirming, searching
 from orchestrator.spec import Sweep
+
+if TYPE_CHECKING:
+    from trainers.data import Space
+
+CORNERS = 256
+"""Combinations of settings whose networks are measured, at most."""
 
 
 @dataclass(frozen=True)
@@ -21,18 +31,42 @@ class Estimate:
 
 def parameters(sweep: Sweep) -> dict[str, int]:
     """Trained values of both networks as the file stands; empty where only reading the data would tell."""
-    from trainers.check import BUILT_IN
-    from trainers.data import Space, load
+    space = _space(sweep)
+    return _counts(sweep, space, {}) if space else {}
+
+
+def parameter_ranges(sweep: Sweep) -> dict[str, tuple[int, int]]:
+    """The smallest and the largest that each network can be over the search space, at the ends of its intervals; empty
+    where the search does not change them, or where only reading the data would tell.
+    """
+    space, searched = _space(sweep), sweep.search.space
+    shaping = [name for name in searched if name.startswith("model.") or name == "train.packing"]
+    if not space or not shaping:
+        return {}
+    names = set(shaping).union(*(ancestors(searched, name) for name in shaping)) & set(searched)
+    points: Iterator[dict[str, Any]] = iter([{}])
+    for name in sorted(names, key=lambda name: len(ancestors(searched, name))):
+        points = extended(points, name, searched[name], searched[name].corners)
+    counted = [_counts(sweep, space, point) for point in islice(points, CORNERS)]
+    return {player: (min(c[player] for c in counted), max(c[player] for c in counted)) for player in counted[0]}
+
+
+def _counts(sweep: Sweep, space: Space, params: dict[str, Any]) -> dict[str, int]:
     from trainers.models import parameter_counts
 
-    data, model = sweep.data, sweep.model
+    return parameter_counts(sweep.trial_config(params), space)
+
+
+def _space(sweep: Sweep) -> Space | None:
+    from trainers.check import BUILT_IN
+    from trainers.data import Space, load
+
+    data = sweep.data
     if data.name in BUILT_IN:
-        space = load(data).space
-    elif model.conditional or ":" in data.name:
-        return {}
-    else:
-        space = Space((data.channels, data.resolution, data.resolution))
-    return parameter_counts(sweep.trial_config({}), space)
+        return load(data).space
+    if sweep.model.conditional or ":" in data.name:
+        return None
+    return Space((data.channels, data.resolution, data.resolution))
 
 
 def estimate(sweep: Sweep) -> Estimate:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,13 +16,16 @@ from rich.text import Text
 
 from orchestrator import status
 from orchestrator.estimate import estimate
+from orchestrator.going import Going
 from orchestrator.search.objective import cost
 from orchestrator.search.trial import FATAL
 from orchestrator.show import confirmed_words, console, table
+from orchestrator.spec import counted
+from trainers.shown import QUIET, duration
 
 if TYPE_CHECKING:
     from orchestrator.conductor import Progress
-    from orchestrator.paths import SweepPaths
+    from orchestrator.paths import RunKey, SweepPaths
     from orchestrator.search.known import Known, Reading
     from orchestrator.search.trial import Leg, Trial
 
@@ -51,7 +54,7 @@ def progress(quiet: bool) -> Iterator[Progress]:
     if quiet:
         yield Quiet()
     elif console.is_terminal:
-        with Live(console=console, auto_refresh=False) as live:
+        with Live(console=console, auto_refresh=False, transient=True) as live:  # the table at the end says more
             yield Moving(live)
     else:
         yield Lines()
@@ -62,7 +65,11 @@ class Quiet:
 
     def note(self, text: str) -> None: ...
 
+    def stage(self, doing: str) -> None: ...
+
     def searching(self, ledger: Known, slots: int) -> None: ...
+
+    def moved(self, images: Mapping[RunKey, int]) -> None: ...
 
     def reported(self, leg: Leg, report: dict[str, Any]) -> None: ...
 
@@ -70,56 +77,82 @@ class Quiet:
 
 
 class Lines(Quiet):
-    """One line per event."""
+    """One line per event, and one now and then where there is none."""
 
     def __init__(self) -> None:
         self._pace: Pace | None = None
         self._shown: tuple[str, ...] = ()
+        self._said = time.monotonic()
 
     def note(self, text: str) -> None:
+        self._said = time.monotonic()
         print(text, flush=True)
 
     def searching(self, ledger: Known, slots: int) -> None:
         self._pace, self._shown = Pace(ledger), ledger.sweep.evaluate.metrics
-        print(f"{slots} trial{'s' if slots > 1 else ''} at once", flush=True)
+        self.note(_at_once(ledger, slots))
+
+    def moved(self, images: Mapping[RunKey, int]) -> None:
+        if self._pace:
+            self._pace.going.take(images)
+            look = self._pace.look()
+            if time.monotonic() - self._said >= QUIET:
+                self.note(_way(look))
 
     def reported(self, leg: Leg, report: dict[str, Any]) -> None:
+        if self._pace:
+            self._pace.going.forget(leg.run)
         left = f"  {self._pace.look().left}" if self._pace else ""
         metrics = "  ".join(f"{name} {value:.4g}" for name, value in report["metrics"].items() if name in self._shown)
         speed = f"{report['images_per_second']:,.0f} images/s"
         verdict = report["health"]["verdict"]
-        print(f"{_name(leg)}  {report['images']:,} images  {verdict}  {metrics}  {speed}{left}", flush=True)
+        self.note(f"{_name(leg)}  {report['images']:,} images  {verdict}  {metrics}  {speed}{left}")
 
     def ended(self, leg: Leg, trial: Trial | None) -> None:
+        if self._pace:
+            self._pace.going.forget(leg.run)
         if trial is None:
-            print(f"{_name(leg)}  done", flush=True)
+            self.note(f"{_name(leg)}  done")
             return
         state = "cut short, goes on from its last checkpoint" if trial.state == "running" else trial.state
         score = f"  score {trial.score:.4g}" if trial.score is not None else ""
         error = f"  {trial.error}" if trial.error and trial.state in ("running", "crashed") else ""
-        print(f"trial {trial.id}  {state}{score}{error}", flush=True)
+        self.note(f"trial {trial.id}  {state}{score}{error}")
 
 
-class Moving(Lines):
+class Moving(Quiet):
     """The picture, redrawn at every event; notes stay above it, each on lines of its own."""
 
     def __init__(self, live: Live) -> None:
-        super().__init__()
         self._live = live
         self._ledger: Known | None = None
-        self.note("starting")
+        self._pace: Pace | None = None
+        self.stage("reading the sweep file and the ledger")
 
     def note(self, text: str) -> None:
         self._live.console.print(text, markup=False, soft_wrap=True)
 
+    def stage(self, doing: str) -> None:
+        self._live.update(_line(f"{doing} …"), refresh=True)
+
     def searching(self, ledger: Known, slots: int) -> None:
+        self.note(_at_once(ledger, slots))
         self._pace, self._ledger = Pace(ledger), ledger
         self._draw()
 
+    def moved(self, images: Mapping[RunKey, int]) -> None:
+        if self._pace:
+            self._pace.going.take(images)
+        self._draw()
+
     def reported(self, leg: Leg, report: dict[str, Any]) -> None:
+        if self._pace:
+            self._pace.going.forget(leg.run)
         self._draw()
 
     def ended(self, leg: Leg, trial: Trial | None) -> None:
+        if self._pace:
+            self._pace.going.forget(leg.run)
         self._draw()
 
     def _draw(self) -> None:
@@ -136,10 +169,12 @@ class Look(NamedTuple):
 
 
 class Pace:
-    """Images still to train against the speed since the first report: what comes before it is starting up."""
+    """Images still to train against the speed since the first step: what comes before it is starting up. ``going`` is
+    told of what no report has said yet.
+    """
 
     def __init__(self, ledger: Known) -> None:
-        self._ledger, guess = ledger, estimate(ledger.sweep)
+        self.going, self._ledger, guess = Going(), ledger, estimate(ledger.sweep)
         self._confirm = guess.confirmations * ledger.sweep.train.images
         self._search = guess.images - self._confirm
         self._before = self._shown()
@@ -154,29 +189,38 @@ class Pace:
         if self._first is None or done == self._first[1]:
             return Look(done, done + left, "")
         speed = (done - self._first[1]) / (now - self._first[0])
-        return Look(done, done + left, f"about {_duration(left / speed)} left")
+        return Look(done, done + left, f"about {duration(left / speed)} left")
 
     def _shown(self) -> tuple[int, int]:
         """Images in the search and in confirmation."""
-        return sum(t.images for t in self._ledger.trials()), sum(r.images for r in self._ledger.confirmations.all())
+        images, again = self.going.images, self._ledger.confirmations.all()
+        searched = sum(images(t.id, t.images) for t in self._ledger.trials())
+        return searched, sum(images((run.trial, run.seed), run.images) for run in again)
 
 
 def picture(ledger: Known, state: str, pace: Pace, screen: Console) -> Group:
     """What runs now, the best, counts and a bar: never higher or wider than the screen."""
     trials, look = ledger.trials(), pace.look()
     counts = ", ".join(f"{count} {word}" for word, count in Counter(t.state for t in trials).most_common())
+    counts += _confirming(ledger)
     below: list[RenderableType] = [
         _line(f"{len(trials)} of {ledger.sweep.most_trials} trials: {counts or 'starting workers'}"),
         _bar(look),
         *map(_line, confirmed_words(ledger.confirmations.summaries()[:RETRAINED])),
     ]
     room = max(1, screen.height - len(below) - 3)  # title, names of the columns, the cursor's line
-    rows, best = _rows(ledger, trials)[:room], ledger.best()
+    rows, best = _rows(ledger, trials, pace.going)[:room], ledger.best()
     drawn, _ = table(f"{ledger.sweep.name}: {state}", rows, best.id if best else None, screen)
     return Group(drawn, *below)
 
 
-def _rows(ledger: Known, trials: list[Trial]) -> list[dict[str, Any]]:
+def _confirming(ledger: Known) -> str:
+    """Which trials are trained again now."""
+    found = sorted({run.trial for run in ledger.confirmations.all() if not run.done})
+    return f"; trial {', '.join(map(str, found))} on fresh seeds" if found else ""
+
+
+def _rows(ledger: Known, trials: list[Trial], going: Going) -> list[dict[str, Any]]:
     """What runs, re-trainings too, before the best of the others."""
     objective, shown = ledger.sweep.objective, status.rows(ledger)
     ranked = sorted(
@@ -184,20 +228,37 @@ def _rows(ledger: Known, trials: list[Trial]) -> list[dict[str, Any]]:
         key=lambda t: (not t.feasible, cost(objective, t.score or 0.0)),
     )
     again = [
-        {"id": f"{run.trial}, seed {run.seed}", "state": run.state, "rung": "", "images": run.images}
-        | {"score": run.score, "verdict": run.verdict, "images_per_second": None, "params": trials[run.trial].params}
+        {"id": f"{run.trial}, seed {run.seed}", "state": run.state, "rung": "", "score": run.score}
+        | {"verdict": run.verdict, "params": trials[run.trial].params}
+        | _way_of((run.trial, run.seed), run.images, None, going)
         for run in ledger.confirmations.all()
         if not run.done
     ]
-    running = [shown[t.id] for t in trials if t.state == "running"]
+    running = [
+        shown[t.id] | _way_of(t.id, t.images, t.images_per_second, going) for t in trials if t.state == "running"
+    ]
     return [*running, *again, *(shown[t.id] for t in ranked[:BEST])]
+
+
+def _way_of(run: RunKey, images: int, speed: float | None, going: Going) -> dict[str, Any]:
+    """Of a training that runs, with the ``speed`` of its last report."""
+    return {"images": going.images(run, images), "images_per_second": going.speed(run) or speed}
 
 
 def _bar(look: Look) -> Table:
     row = Table.grid(padding=(0, 1))
-    words = _line(f"{look.done:,} of {look.total:,} images  {look.left}".rstrip())
-    row.add_row(ProgressBar(total=look.total, completed=look.done, width=20), words)
+    row.add_row(ProgressBar(total=look.total, completed=look.done, width=20), _line(_way(look)))
     return row
+
+
+def _way(look: Look) -> str:
+    return f"{look.done:,} of {look.total:,} images  {look.left}".rstrip()
+
+
+def _at_once(ledger: Known, slots: int) -> str:
+    """``2 trials at once, each on 2 workers``."""
+    workers = counted(ledger.sweep.resources.workers_per_trial, "worker")
+    return f"{counted(slots, 'trial')} at once, {'each ' if slots > 1 else ''}on {workers}"
 
 
 def _line(words: str) -> Text:
@@ -206,9 +267,3 @@ def _line(words: str) -> Text:
 
 def _name(leg: Leg) -> str:
     return f"trial {leg.trial}" if leg.confirm_seed is None else f"trial {leg.trial} on seed {leg.confirm_seed}"
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"

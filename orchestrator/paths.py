@@ -103,6 +103,11 @@ class SweepPaths:
         return self.root / "driver.log"
 
     @property
+    def pace(self) -> Path:
+        """How fast it trained here when it last ran."""
+        return self.root / "pace.json"
+
+    @property
     def ray(self) -> Path:
         return self.root / "ray"
 

@@ -19,7 +19,7 @@ from orchestrator.search.effort import confirming
 from orchestrator.search.known import Known
 from orchestrator.search.objective import cost
 from orchestrator.search.trial import Training, Trial
-from orchestrator.spec import Objective
+from orchestrator.spec import Objective, counted
 from orchestrator.tracking.recorder import without_secrets
 from orchestrator.tracking.spool import Spool
 from trainers.data import load
@@ -38,7 +38,7 @@ def promote(
     number: int | None,
     forced_reason: str | None,
 ) -> dict[str, Any]:
-    trial = _choose(ledger, number)
+    trial = _choose(ledger, number, forced=forced_reason is not None)
     trainings = ledger.trainings(trial)
     candidates = [_candidate(ledger, trial, training) for training in trainings]
     candidate = best_of(candidates, ledger.sweep.objective)
@@ -79,7 +79,8 @@ def best_of(candidates: Sequence[Candidate], objective: Objective) -> Candidate:
     return min(passing, key=lambda c: cost(objective, c.score or 0.0), default=candidates[0])
 
 
-def _choose(ledger: Known, number: int | None) -> Trial:
+def _choose(ledger: Known, number: int | None, forced: bool) -> Trial:
+    """The one that is asked for, or the best; where none is good enough and it is forced, the best by score."""
     trials = ledger.trials()
     if number is not None:
         if number not in range(len(trials)):
@@ -89,10 +90,16 @@ def _choose(ledger: Known, number: int | None) -> Trial:
                 else "no trials yet"
             )
         return trials[number]
-    best = ledger.best()
+    best = ledger.best() or (_nearest(ledger.sweep.objective, trials) if forced else None)
     if best is None:
         raise WorkError(f"sweep '{ledger.sweep.name}' has no trial to promote: {_why_none(ledger, trials)}")
     return best
+
+
+def _nearest(objective: Objective, trials: list[Trial]) -> Trial | None:
+    """Of the finished ones the best by score, those that keep every constraint first."""
+    scored = [t for t in trials if t.state == "finished" and t.score is not None]
+    return min(scored, key=lambda t: (not t.feasible, cost(objective, t.score or 0.0)), default=None)
 
 
 def _why_none(ledger: Known, trials: list[Trial]) -> str:
@@ -107,14 +114,23 @@ def _why_none(ledger: Known, trials: list[Trial]) -> str:
     broken = sorted({name for t in finished for name, distance in t.violations.items() if distance > 0})
     ill = sorted({t.verdict for t in finished} - {"healthy"})
     faults = [f"violate {', '.join(broken)}"] if broken else []
-    faults += [f"ended {', '.join(ill)}"] if ill else []
+    faults += [f"ended {', '.join(ill)}{_example(finished)}"] if ill else []
     failed = sorted({c.trial for c in ledger.confirmations.all() if c.failed})
     faults += [f"did not survive re-training on a fresh seed ({', '.join(map(str, failed))})"] if failed else []
     faults += ["were never scored"] if any(t.score is None for t in finished) else []
+    more = ["relax objective.require"] if broken else []
+    more += ["train longer or evaluate more often, so that it can be judged"] if "unjudged" in ill else []
+    anyway = command("promote", ledger.sweep.name, "--force", "--reason", "TEXT")
     return (
-        f"all {len(finished)} finished trials {' or '.join(faults)}; relax objective.require, search further, "
-        "or promote one all the same with --trial N --force --reason TEXT"
+        f"{counted(len(finished), 'trial')} finished, and all {' or '.join(faults)}; "
+        f"{', '.join([*more, 'search further'])}, or take the best by score all the same: {anyway}"
     )
+
+
+def _example(finished: list[Trial]) -> str:
+    """Why the first that did not end healthy has not."""
+    first = next(t for t in finished if t.verdict != "healthy")
+    return f" (trial {first.id}: {'; '.join(first.reasons)})" if first.reasons else ""
 
 
 def _candidate(ledger: Known, trial: Trial, training: Training) -> Candidate:

@@ -14,13 +14,15 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.commands import command
-from orchestrator.estimate import Estimate, estimate, parameters, stages
+from orchestrator.estimate import Estimate, estimate, parameter_ranges, parameters, stages
 from orchestrator.search.effort import Confirming, confirming
 from orchestrator.secrets import without_secrets
 from orchestrator.spec import Sweep, counted
+from trainers.shown import duration
 
 if TYPE_CHECKING:
     from orchestrator.doctor import Finding
+    from orchestrator.earlier import Earlier
     from orchestrator.sweep import Outcome
     from trainers.data.pack import Packed
 
@@ -65,14 +67,17 @@ def sweeps(documents: Sequence[dict[str, Any]]) -> None:
             console.print(f"\n{d['error']}", markup=False)
 
 
-def plan_document(sweep: Sweep) -> dict[str, Any]:
+def plan_document(sweep: Sweep, earlier: Earlier | None) -> dict[str, Any]:
     resolved = json.loads(without_secrets(json.dumps(sweep.model_dump(mode="json", by_alias=True))))
-    document = {"sweep": resolved, "estimate": estimate(sweep).__dict__}
+    guess = estimate(sweep)
+    seconds = guess.images / earlier.images_per_second if earlier else None
+    document = {"sweep": resolved, "estimate": {**guess.__dict__, "seconds": seconds}}
     costs = [{"name": name, **stage._asdict()} for name, stage in stages(sweep)]
-    return {**document, "stages": costs, "parameters": parameters(sweep)}
+    sizes = {"parameters": parameters(sweep), "parameter_ranges": parameter_ranges(sweep)}
+    return {**document, "stages": costs, **sizes}
 
 
-def plan(sweep: Sweep) -> None:
+def plan(sweep: Sweep, earlier: Earlier | None) -> None:
     """What a sweep sets otherwise than the defaults, what it searches, for what, and how much training it asks for."""
     guess, objective = estimate(sweep), sweep.objective
     bounds = "".join(f", {metric} {bound}" for metric, bound in objective.require.items())
@@ -85,7 +90,8 @@ def plan(sweep: Sweep) -> None:
         told = {key: value for key, value in dimension.items() if value}
         line = yaml.safe_dump(told, default_flow_style=True, sort_keys=False, width=10_000)
         console.print(f"  {name}: {line.strip()}", markup=False, soft_wrap=True)
-    console.print(f"\n[bold]estimate[/bold]  {_plan_words(sweep, guess)}\n", soft_wrap=True)
+    console.print(f"\n[bold]estimate[/bold]  {_plan_words(sweep, guess)}", soft_wrap=True)
+    console.print(f"[bold]time[/bold]  {_time_words(guess, earlier)}\n", soft_wrap=True)
     console.print(_costs(sweep, guess.images))
 
 
@@ -93,7 +99,9 @@ def resolved(sweep: Sweep) -> None:
     """Every setting, and how large both networks are."""
     console.print(f"\n{without_secrets(sweep.to_yaml())}", end="", markup=False, soft_wrap=True)
     if counts := parameters(sweep):
-        words = ", ".join(f"{player} {count:,}" for player, count in counts.items())
+        ranges = parameter_ranges(sweep)
+        over = {player: f" ({low:,} to {high:,} over the space)" for player, (low, high) in ranges.items()}
+        words = ", ".join(f"{player} {count:,}{over.get(player, '')}" for player, count in counts.items())
         console.print(f"\n[bold]parameters[/bold]  {words}")
 
 
@@ -116,6 +124,8 @@ def ending(document: dict[str, Any], notes: Sequence[str], outcome: Outcome, gri
     console.print("next:")
     if document["best"]:
         console.print(f"  {command('promote', name)}   registers the best generator", soft_wrap=True, markup=False)
+    else:
+        console.print(f"  {command('promote', name)}   says why no trial can be", soft_wrap=True, markup=False)
     console.print(f"  {command('ui')}   shows the runs in MLflow", soft_wrap=True, markup=False)
     console.print(f"  {command('resume', name, '--trials', more)}   searches further", soft_wrap=True, markup=False)
 
@@ -217,6 +227,8 @@ def _remarks(document: dict[str, Any]) -> Iterator[str]:
         broken = sorted({name for t in document["trials"] if t["state"] == "finished" for name in t["violations"]})
         if broken:
             yield f"no finished trial keeps every constraint; violated: {', '.join(broken)}"
+        else:
+            yield "no finished trial is good enough to be promoted"
     for trial in document["trials"]:
         if trial["state"] == "crashed":
             yield f"trial {trial['id']} crashed: {trial['error']}"
@@ -234,6 +246,13 @@ def _plan_words(sweep: Sweep, guess: Estimate) -> str:
         f"about {guess.images:,} images in {guess.legs} legs ({guess.share_of_full:.0%} of training every trial to the "
         f"end); {per_trial} a trial"
     )
+
+
+def _time_words(guess: Estimate, earlier: Earlier | None) -> str:
+    if earlier is None:
+        return "not known until a sweep like it has run in this home: start with few trials and images"
+    pace = f"{earlier.images_per_second:,.0f} images/s over all trials"
+    return f"about {duration(guess.images / earlier.images_per_second)}, at the pace of sweep {earlier.name!r} ({pace})"
 
 
 def _costs(sweep: Sweep, images: int) -> Table:

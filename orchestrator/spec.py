@@ -17,18 +17,12 @@ from pydantic import AfterValidator, Field, model_validator
 
 from orchestrator.dimension import Dimension, Value, ancestors, extended
 from orchestrator.problems import problems
+from trainers.check import FEWEST_EVALUATIONS, LAGGING
 from trainers.check import warnings as untold
 from trainers.config import TORCHSCRIPT, Config, Settings
 from trainers.places import database, is_missing, place
 from trainers.schedule import first_weights
 from trainers.settings import Document, Problem, build, parse, read
-
-EARLIEST = 3
-"""Evaluations before trials are first compared, as many as a score is the median of."""
-
-
-LAGGING = 0.2
-"""Share of its first weights with which an averaged generator is not the one that was trained."""
 
 
 def _name(value: str) -> str:
@@ -68,7 +62,7 @@ class Search(Settings):
             return None
         found: Iterator[dict[str, Any]] = iter([{}])
         for name in sorted(self.space, key=lambda name: len(ancestors(self.space, name))):  # parents first
-            found = extended(found, name, self.space[name])
+            found = extended(found, name, self.space[name], self.space[name].values or ())
         return found
 
 
@@ -185,7 +179,7 @@ class Sweep(Config):
         """In images; a curve of less than three evaluations says little of where it leads."""
         every = self.evaluate.every_images
         if rungs.first_images == "auto":
-            return every * max(math.ceil(self.train.images / 3 / every), EARLIEST)
+            return every * max(math.ceil(self.train.images / 3 / every), FEWEST_EVALUATIONS)
         return rungs.first_images
 
     @property
@@ -219,10 +213,11 @@ def warnings(sweep: Sweep) -> list[tuple[str, str]]:
         message = f"the space has only {counted(sweep.most_trials, 'point')}: the search ends when each is tried"
         found.append(("search.space", message))
     first, every = sweep.rung_images()[0], sweep.evaluate.every_images
-    if sweep.rungs and first < min(EARLIEST * every, sweep.train.images):
+    enough = FEWEST_EVALUATIONS * every
+    if sweep.rungs and first < min(enough, sweep.train.images):
         message = (
             f"trials are first compared after {first:,} images and {counted(first // every, 'evaluation')}; curves "
-            f"are noisy and cross, so give them at least {EARLIEST} ({EARLIEST * every:,} images), or 'auto'"
+            f"are noisy and cross, so give them at least {FEWEST_EVALUATIONS} ({enough:,} images), or 'auto'"
         )
         found.append(("rungs.first_images", message))
     left = first_weights(first, sweep.train.ema_half_life, sweep.train.ema_ramp)

@@ -23,7 +23,9 @@ from urllib.parse import quote
 
 from orchestrator import surroundings
 from orchestrator.artifacts import Store, open_store
+from orchestrator.commands import command
 from orchestrator.conductor import Conductor, Progress
+from orchestrator.earlier import remember
 from orchestrator.errors import GansweepError
 from orchestrator.execution.environment import prepare
 from orchestrator.execution.order import GangSpec
@@ -161,6 +163,7 @@ def _run(ledger: Ledger, home: Home, paths: SweepPaths, progress: Progress, addr
                 _search(conductor, ledger, home, paths, store, progress, address)
         finally:
             state = conductor.close()
+            remember(paths.pace, ledger.sweep, conductor.stopwatch)
         shutil.rmtree(paths.ray, ignore_errors=True)
         if conductor.failure:
             raise conductor.failure
@@ -177,6 +180,7 @@ def _search(
     address: str | None,
 ) -> None:
     """Legs on warm gangs, until nothing is left to train or the sweep is told to stop."""
+    progress.stage("starting Ray" if address is None else f"joining the Ray cluster at {address}")
     prepare(address, home.root / "ray.token")
     from orchestrator.execution.cluster import cluster, slots  # Ray reads its environment when it is imported
     from orchestrator.execution.tuner import run_legs
@@ -218,8 +222,10 @@ def _recording(ledger: Ledger, home: Home, spool: Spool, store: Store, progress:
         except BaseException as error:
             recorder.close(timeout=2 if isinstance(error, KeyboardInterrupt) else 60)
             if recorder.unsent:
-                progress.note(f"some records wait for MLflow ({recorder.unsent}); resume sends them")
+                again = command("resume", ledger.sweep.name)
+                progress.note(f"some records wait for MLflow ({recorder.unsent}); send them with: {again}")
             raise
+        progress.stage("sending the last records to MLflow")
         recorder.close()
 
 

@@ -37,7 +37,8 @@ def train(sweep: Sweep, out: Path, as_json: bool) -> str:
 
 def _words(report: Report) -> str:
     metrics = "  ".join(f"{name} {value:.4g}" for name, value in report.metrics.items())
-    return f"{report.images:>10,} images  {report.seconds:7.1f} s  {report.health.verdict}  {metrics}"
+    line = f"{report.images:>10,} images  {report.seconds:7.1f} s  {report.health.verdict}  {metrics}"
+    return line + "".join(f"\n{'':10} {reason}" for reason in report.health.reasons)
 
 
 def _changed(sweep: Sweep, out: Path) -> str:

@@ -58,8 +58,9 @@ def problems(config: Config, ranks: int = 1, on_gpu: bool = False) -> Problems:
 
 
 FEWEST_EVALUATIONS = 3
+"""Before trials are compared or a collapse is called; as many as a score is the median of."""
 LAGGING = 0.1
-"""Share of first weights from which an average says more of its start than of the training."""
+"""Share of its first weights from which an averaged generator is not the one that was trained."""
 
 
 def warnings(config: Config) -> Problems:

@@ -43,7 +43,8 @@ def run(
 ) -> Iterator[Report]:
     """Trains with ``ranks`` local processes and yields rank 0's reports; appends them to ``out/reports.jsonl``.
 
-    ``watcher`` hears of the way to a report, in this process. ``backend`` is nccl where there is a GPU per rank, else gloo. Closing the iterator ends the processes.
+    ``watcher`` hears of the way to a report, in this process. ``backend`` is nccl where there is a GPU per rank, else
+    gloo. Closing the iterator ends the processes.
     Raises what ``train`` raises; TrainerError where a rank died.
     """
     resume = resume_point(out) if out is not None else None
@@ -136,8 +137,8 @@ class _Far(Watcher):
 
 
 def _received(readers: list[Connection], watcher: Watcher) -> Iterator[Report]:
-    """Rank 0's reports, and word to ``watcher``, until every rank has said None. Where one fails, the others do too, in words of their own: what
-    the user can mend comes first.
+    """Rank 0's reports, and word to ``watcher``, until every rank has said None. Where one fails, the others do too, in
+    words of their own: what the user can mend comes first.
     """
     while readers:
         ready = [reader for reader in wait(readers) if isinstance(reader, Connection)]

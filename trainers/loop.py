@@ -54,7 +54,7 @@ def train(
         if config.health.stops(verdict):
             return
     if watcher and world.rank == 0 and run.training.images < config.train.images:
-        watcher.began(run.told())
+        watcher.began(run.described())
     while run.training.images < config.train.images:
         report = run.to_next_report()
         if out is not None and world.rank == 0:
@@ -73,7 +73,7 @@ class Run:
     def __init__(
         self, config: Config, world: World, shelf: Shelf | None = None, watcher: Watcher | None = None
     ) -> None:
-        self.config, self.world, self._watcher, self._told = config, world, watcher, 0.0
+        self.config, self.world, self._watcher, self._heard = config, world, watcher, 0.0
         self.data: Dataset = load(config.data)
         self.training = GanTraining(config, self.data, world)
         self.evaluate = Evaluator(config, self.data, world, shelf)
@@ -142,7 +142,7 @@ class Run:
         lost = report.health.verdict in BAD
         return self._rewind(report) if lost and self.rewinds < self.config.health.rewind else report
 
-    def told(self) -> list[str]:
+    def described(self) -> list[str]:
         """What was loaded, what is trained on it, and where."""
         sizes = ", ".join(f"{player} of {count:,}" for player, count in self.training.sizes().items())
         kind = torch.cuda.get_device_name(self.world.device) if self.world.device.type == "cuda" else "CPU"
@@ -152,8 +152,8 @@ class Run:
 
     def _tell(self, begun: int, start: float) -> None:
         now = time.perf_counter()
-        if self._watcher and now - max(start, self._told) >= Watcher.TICK:
-            self._told = now
+        if self._watcher and now - max(start, self._heard) >= Watcher.TICK:
+            self._heard = now
             self._watcher.moved(self.training.images, (self.training.images - begun) / (now - start))
 
     def _rewind(self, report: Report) -> Report:
@@ -207,7 +207,7 @@ class Run:
             health = replace(health, signals={**health.signals, "rewinds": self.rewinds})
             if health.verdict == "healthy" and self.monitor.measured(self.training.images):
                 self.healthy = self._here(metrics)
-        health = replace(health, reasons=(*health.reasons, *failures))
+        health = replace(health, reasons=(*health.reasons, *failures, *self.data.found()))
         return Report(self.training.images, seconds, losses, metrics, health, provenance=self.evaluate.provenance)
 
 

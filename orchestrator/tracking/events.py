@@ -79,6 +79,11 @@ def ended(key: RunKey, status: str, tags: Mapping[str, Any], at: float | None = 
     return event if key is None else {"id": f"end/{key_word(key)}", **event}
 
 
+def paused(key: RunKey) -> Event:
+    """Nobody trains it now; it goes on when the sweep does."""
+    return {"kind": "pause", **_of(key)}
+
+
 def run_name(sweep: str, key: RunKey) -> str:
     """What MLflow shows first: ``digits-003``, or ``digits-003 seed 1001`` for a re-training of it."""
     if isinstance(key, tuple):

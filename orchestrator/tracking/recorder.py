@@ -192,6 +192,8 @@ class Recorder:
             self._log(key, _tags(event["tags"]))
         elif event["kind"] == "text":
             self._write(event, lambda: self._client.log_text(self._run(key), event["text"], event["file"]))
+        elif event["kind"] == "pause":
+            self._write(event, lambda: self._client.update_run(self._run(key), status="SCHEDULED"))
         else:
             self._log(key, _tags(event["tags"]))
             self._write(event, lambda: self._client.set_terminated(self._run(key), event["status"], event["time"]))

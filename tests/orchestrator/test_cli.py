@@ -314,7 +314,7 @@ def test_promote_where_all_that_finished_are_ill(gansweep: Terminal):
     stand(gansweep.home, lambda leg, images: {"verdict": "suspect"})
     answer = gansweep.type("promote", "small")
     assert answer.status == 1
-    assert "all 1 finished trials ended suspect; " in answer.message
+    assert "1 trial finished, and all ended suspect (trial " in answer.message
 
 
 def test_promote_a_trial_that_the_gate_refuses(gansweep: Terminal):

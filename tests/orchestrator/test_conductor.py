@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from orchestrator.artifacts import open_store
 from orchestrator.conductor import Conductor
 from orchestrator.errors import DataGoneError, StoreError, UntrainableError, WorkError
 from orchestrator.execution.order import LegOrder
+from orchestrator.paths import RunKey
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.trial import Leg, Trial
 from orchestrator.spec import Sweep
@@ -22,6 +24,8 @@ class Silent:
     """Shows nothing."""
 
     def note(self, text: str) -> None: ...
+    def stage(self, doing: str) -> None: ...
+    def moved(self, images: Mapping[RunKey, int]) -> None: ...
     def searching(self, ledger: Ledger, slots: int) -> None: ...
     def reported(self, leg: Leg, report: dict[str, Any]) -> None: ...
     def ended(self, leg: Leg, trial: Trial | None) -> None: ...
@@ -215,3 +219,13 @@ def test_the_ledgers_password_is_not_told(tmp_path: Path, monkeypatch: pytest.Mo
     Conductor(ledger, Spool(tmp_path / "spool.jsonl"), store, tmp_path / "stop", Silent()).open()
     told = (tmp_path / "spool.jsonl").read_text()
     assert "postgresql://me:***@db/ledger" in told and "hunter2" not in told
+
+
+def test_an_interrupted_sweep_leaves_no_run_that_seems_to_train(conductor: Conductor) -> None:
+    first, second = order(conductor), order(conductor)
+    conductor.heard(first, report(10))
+    conductor.interrupted = True
+    assert conductor.close() == "interrupted"
+    events = [event for event, _ in conductor._spool.pending()]
+    assert [e["trial"] for e in events if e["kind"] == "pause"] == [0, 1], "at a rung, or cut short"
+    assert second.prefix.endswith("/trials/1")

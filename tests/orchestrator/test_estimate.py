@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from orchestrator.estimate import Estimate, estimate, stages
+from orchestrator.earlier import Earlier, Stopwatch, like, remember
+from orchestrator.estimate import Estimate, estimate, parameter_ranges, parameters, stages
+from orchestrator.paths import Home
 from orchestrator.search.effort import confirming
 from orchestrator.search.rungs import Continue, Ladder, Rules
 from orchestrator.search.trial import Trial
@@ -62,3 +67,56 @@ def test_what_each_rung_costs():
         ("rung 3", 90, 1, 60),
         ("fresh seeds", 90, 3, 270),
     ]
+
+
+def test_the_sizes_of_networks_over_the_space():
+    space = {
+        "train.loss": {"choice": ["hinge", "wasserstein"]},
+        "model.width": {"int": [16, 32]},
+        "model.depth": {"choice": [1, 3], "when": {"train.loss": ["hinge"]}},
+    }
+    asked = sweep(search={"trials": 2, "space": space})
+    ranges = parameter_ranges(asked)
+    for player in ("generator", "discriminator"):
+        counts = [
+            parameters(sweep(model={**asked.model.model_dump(), "width": width, "depth": depth}))[player]
+            for width in (16, 32)
+            for depth in (1, 3)
+        ]
+        assert ranges[player] == (min(counts), max(counts))
+    assert parameter_ranges(sweep(search={"trials": 2, "space": {"train.loss": {"choice": ["hinge"]}}})) == {}
+
+
+def ran(home: Home, asked: Sweep, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of 40 images in 20 seconds after its first report."""
+    clock = [5.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    watch = Stopwatch()
+    for images in (1_000, 10, 30):
+        watch.report(images)
+        clock[0] += 10
+    (paths := home.sweep(name)).root.mkdir(parents=True)
+    paths.spec.write_text(asked.to_yaml())
+    remember(paths.pace, asked, watch)
+
+
+def test_the_time_of_a_sweep_follows_from_one_like_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    home, asked = Home(tmp_path), sweep()
+    assert like(asked, home) is None
+    ran(home, asked, "first", monkeypatch)
+    assert like(asked, home) == Earlier("first", 2.0)
+    assert like(sweep(train={"images": 900, "batch_size": 10}, search={"trials": 3}), home) == Earlier("first", 2.0)
+    assert like(sweep(model={"width": 77}), home) is None
+    assert like(sweep(resources={"workers_per_trial": 2}), home) is None
+    ran(home, asked, "second", monkeypatch)
+    os.utime(home.sweep("first").pace, (0, 0))
+    assert like(asked, home) == Earlier("second", 2.0)
+    home.sweep("second").pace.write_text("{")
+    assert like(asked, home) == Earlier("first", 2.0), "a cache that can't be read is not there"
+
+
+def test_one_report_says_nothing_of_the_pace(tmp_path: Path):
+    watch = Stopwatch()
+    watch.report(100)
+    remember(tmp_path / "pace.json", sweep(), watch)
+    assert not (tmp_path / "pace.json").exists()

@@ -109,6 +109,28 @@ def test_a_champion_of_noise_is_refused_and_can_be_forced(desk: Desk):
     assert "misfit 1.2" in desk.given["gansweep.forced.refused"]
 
 
+def test_of_a_sweep_too_short_to_be_judged_nothing_is_promoted_but_by_force_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    asked = sweep(rungs=None, search={"trials": 3}, objective={"require": {}})
+    desk = Desk(tmp_path, asked, monkeypatch)
+    for fid in (20.0, 10.0, 15.0):
+        leg = next_leg(desk.ledger)
+        key = checkpoint_key(trial_key(desk.ledger.key, leg.trial), 90)
+        desk.ledger.report(leg, report(90, fid, verdict="unjudged", stored=(key,), misfit=0.1))
+        desk.ledger.end_leg(leg)
+        desk.ledger.set_run(leg.run, f"run {leg.run}")
+    words = (
+        r"3 trials finished, and all ended unjudged \(trial 0: it looks unjudged\); train longer or evaluate more "
+        r"often, so that it can be judged, search further, or take the best by score all the same: "
+        r".*gansweep promote small --force --reason TEXT"
+    )
+    with pytest.raises(WorkError, match=words):
+        desk.promote()
+    assert desk.promote(forced_reason="a try")["trial"] == 1
+    assert desk.given["gansweep.forced.refused"].startswith("its last verdict is unjudged: it looks unjudged")
+
+
 def test_a_trial_that_failed_on_a_fresh_seed_is_not_promoted_and_the_reason_is_said(desk: Desk):
     desk.play(LUCKY, **{"seed 1001": {"verdict": "collapsed"}})
     with pytest.raises(WorkError, match=r"did not survive re-training on a fresh seed \(0\)"):

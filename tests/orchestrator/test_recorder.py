@@ -189,6 +189,19 @@ def test_a_run_lasts_from_its_first_leg_to_its_last_report(uri: str, tmp_path: P
     assert (run.start_time, run.end_time) == (1_700_000_000_000, 1_700_000_020_000)
 
 
+def test_a_run_that_nobody_trains_now_says_so_until_it_goes_on(uri: str, tmp_path: Path):
+    desk = Desk(tmp_path, "cut", uri)
+    desk.spool.append(events.started(0, {}, {}, DATASET))
+    desk.spool.append(events.paused(0))
+    assert desk.send().trouble is None
+    client = MlflowClient(uri)
+    info = client.get_run(desk.runs[0]).info
+    assert (info.status, info.end_time) == ("SCHEDULED", None)
+    desk.spool.append(events.started(0, {}, {}, DATASET))
+    assert desk.send().trouble is None
+    assert client.get_run(desk.runs[0]).info.status == "RUNNING"
+
+
 def test_verdicts_as_a_metric_keep_their_old_numbers_and_rise_with_what_is_wrong():
     assert list(events.VERDICTS) == list(get_args(Verdict))
     assert list(events.VERDICTS.values()) == sorted(events.VERDICTS.values())

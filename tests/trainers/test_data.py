@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from trainers.config import Data
-from trainers.data import Dataset, Examples, describe, load
+from trainers.data import Dataset, Examples, describe, load, told
 from trainers.data import shards as shards_module
 from trainers.data.pack import pack
 from trainers.data.picture import pixels
@@ -284,6 +284,24 @@ def test_a_broken_row_counts_once_and_never_lets_a_held_out_one_in(
         shown = data.train[order.rows(epoch, World.single())].values
         assert not {109, 119} & {int(v.max()) for v in shown}
     assert int(data.train[torch.tensor([89])].values.max()) == 110, "row 98 is broken, 99 is held out"
+
+
+def test_a_streamed_set_tells_of_its_first_rows_and_of_what_it_met(
+    shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    same, other = (encoded(Image.new("L", (4, 4), shade)) for shade in (7, 9))
+    pq.write_table(pa.table({"image": [same] * 60 + [other] * 20}), shards / "0.parquet")
+    broken = [encoded(Image.new("L", (4, 4), number)) for number in range(300)]
+    broken[290] = b"broken"
+    pq.write_table(pa.table({"image": broken}), shards / "1.parquet")
+    monkeypatch.setattr(shards_module, "IN_MEMORY", 0)
+    monkeypatch.setattr(told, "LOOK", 72)
+    data = load.__wrapped__(settings(shards))
+    assert describe(data)[1:] == ["only 2 of the first 72 pictures are different"]
+    everything(data.train)
+    (met,) = data.found()
+    assert met.startswith("1 of 380 images skipped: ") and "1.parquet, row group 0, row 290: " in met
+    assert describe(data)[2] == met
 
 
 def test_data_that_is_no_data_is_refused(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar, Protocol
@@ -98,7 +98,8 @@ class Dataset:
 
     ``blocks``, where given, are the numbers of consecutive training rows that are read together; ``digest`` tells such
     a set from another without reading it. ``notes`` are sentences for the user: what was skipped or left aside;
-    ``unlabelled`` says why there are no labels, where that is odd.
+    ``unlabelled`` says why there are no labels, where that is odd; ``found`` what reading has brought to light so far,
+    of a set that is read as it is needed.
     """
 
     WINDOW: ClassVar[int] = 8  # blocks that are shuffled into each other
@@ -111,6 +112,7 @@ class Dataset:
     digest: str | None = None
     notes: tuple[str, ...] = ()
     unlabelled: str = ""
+    found: Callable[[], Sequence[str]] = tuple
 
     def __len__(self) -> int:
         return len(self.train)

@@ -80,7 +80,7 @@ def images(settings: Data) -> Dataset:
         train, test = train[order[held:]], train[order[:held]]
     shape = settings.channels, settings.resolution, settings.resolution
     space = Space(shape, len(found.names), names=found.names)
-    notes = [*skipped.notes, *found.notes, *variety(train.values.numpy())]
+    notes = [*skipped.told(), *found.notes, *variety(train.values.numpy())]
     return Dataset("images", space, train, test, notes=tuple(notes))
 
 

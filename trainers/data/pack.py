@@ -70,7 +70,7 @@ def _pack(folder: Path, target: str, max_broken: float) -> Packed:
             pq.write_table(table, f"{root}/{name}", GROUP_ROWS, compression="none", filesystem=system)
             shards.append(f"{target.rstrip('/')}/{name}")
             images += len(rows)
-    notes = (*skipped.notes, *found.notes)
+    notes = (*skipped.told(), *found.notes)
     return Packed(tuple(shards), images, len(skipped.reasons), found.names, notes)
 
 

@@ -55,12 +55,17 @@ def shown(path: str | os.PathLike[str]) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
+def different(values: Pixels) -> int:
+    """How many of the pictures (n, C, H, W) there are when each counts once."""
+    return len({hash(picture.tobytes()) for picture in values})
+
+
 def variety(values: Pixels) -> list[str]:
     """What there is to say of pictures (n, C, H, W) that repeat each other. Raises DataError where all are the same."""
-    different = len({hash(picture.tobytes()) for picture in values})
-    if different == 1:
+    count = different(values)
+    if count == 1:
         raise DataError(f"data.path: all {len(values):,} pictures are the same; there is nothing to learn from one")
-    return [f"only {different:,} of {len(values):,} pictures are different"] if different < len(values) / 2 else []
+    return [f"only {count:,} of {len(values):,} pictures are different"] if count < len(values) / 2 else []
 
 
 def _square(picture: Image.Image, settings: Data) -> Pixels:
@@ -95,8 +100,7 @@ class Skipped:
             ) from error
         return True
 
-    @property
-    def notes(self) -> list[str]:
+    def told(self) -> list[str]:
         """The first few by name, and how many there are."""
         return [f"{len(self.reasons)} of {self.total:,} images skipped: {self._first()}"] if self.reasons else []
 

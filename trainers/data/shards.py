@@ -67,11 +67,12 @@ def parquet(settings: Data) -> Dataset:
     if (len(shards) + len(held_out or ())) * np.prod(shape) <= IN_MEMORY:
         skipped = Skipped(settings, len(shards) + len(held_out or ()))
         train, test = (_decoded(part, settings, skipped) for part in parts)
-        notes = [*skipped.notes, *notes, *variety(train.values.numpy())]
+        notes = [*skipped.told(), *notes, *variety(train.values.numpy())]
         return Dataset("parquet", space, train, test, notes=tuple(notes), unlabelled=why)
-    streamed, judged = (Streamed(part, settings) for part in parts)
+    skipped = Skipped(settings, len(shards) + len(held_out or ()))
+    streamed, judged = (Streamed(part, settings, skipped) for part in parts)
     digest = "".join(each.digest() for each in (shards, held_out) if each)
-    return Dataset("parquet", space, streamed, judged, streamed.blocks(), digest, tuple(notes), why)
+    return Dataset("parquet", space, streamed, judged, streamed.blocks(), digest, tuple(notes), why, skipped.told)
 
 
 class Shards:
@@ -177,10 +178,10 @@ class Streamed(Rows):
     row groups stay at hand, still encoded.
     """
 
-    def __init__(self, part: Part, settings: Data) -> None:
+    def __init__(self, part: Part, settings: Data, skipped: Skipped) -> None:
         self.part, self.shards, self.settings = part, part.shards, settings
         self.device = torch.device("cpu")
-        self._skipped = Skipped(settings, len(self.shards))
+        self._skipped = skipped
         self._groups: OrderedDict[int, list[Encoded]] = OrderedDict()
         self._reader, self._decoders = ThreadPoolExecutor(1), ThreadPoolExecutor(min(os.cpu_count() or 1, 8))
         self._expected: tuple[Tensor, Future[Examples]] | None = None
@@ -206,7 +207,7 @@ class Streamed(Rows):
 
     def to(self, device: torch.device) -> Streamed:
         """The same rows, arriving on ``device``."""
-        moved = Streamed(self.part, self.settings)
+        moved = Streamed(self.part, self.settings, self._skipped)
         moved.device = device
         return moved
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from trainers.data.dataset import Dataset
+import torch
 
+from trainers.data.dataset import Dataset
+from trainers.data.picture import different
+
+LOOK = 256
+"""Rows that are looked at of a set which is read as it is needed."""
 NAMED = 8  # classes that are named one by one; of more, the first
 
 
@@ -12,7 +17,16 @@ def describe(data: Dataset) -> list[str]:
     shape = "x".join(map(str, data.space.shape))
     what = "images" if data.space.is_image else "points"
     line = f"{data.name}: {len(data):,} {what} of shape {shape} to train on, {len(data.test):,} held out; "
-    return [line + _classes(data), *data.notes]
+    return [line + _classes(data), *data.notes, *_look(data), *data.found()]
+
+
+def _look(data: Dataset) -> list[str]:
+    """Of a set that nobody has read yet, whether its first pictures repeat each other."""
+    if data.digest is None:
+        return []
+    first = data.train[torch.arange(min(LOOK, len(data)))].values
+    count = different(first.cpu().numpy())
+    return [f"only {count:,} of the first {len(first):,} pictures are different"] if count < len(first) / 2 else []
 
 
 def _classes(data: Dataset) -> str:
