@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -35,7 +36,7 @@ def main() -> int:
     arguments = _arguments()
     try:
         config = _config(arguments.file, arguments.set, _ranks(arguments))
-        with shown(config.train.images, arguments.json or not _is_first()) as watcher:
+        with shown(config.train.images, arguments.json) if _is_first() else nullcontext(Watcher()) as watcher:
             for report in _reports(config, arguments, watcher):
                 sys.stdout.write(_line(report, arguments.json) + "\n")
                 sys.stdout.flush()

@@ -17,10 +17,10 @@ QUIET = 60.0
 
 
 @contextmanager
-def shown(images: int, quiet: bool = False) -> Iterator[Watcher]:
-    """Whoever tells the user of a training of so many images; ``quiet`` says nothing."""
-    if quiet:
-        yield Watcher()
+def shown(images: int, as_json: bool = False) -> Iterator[Watcher]:
+    """Whoever tells the user of a training of so many images; beside JSON, of what was loaded only."""
+    if as_json:
+        yield Start()
     elif sys.stderr.isatty():
         with Bar(images) as bar:
             yield bar
@@ -28,16 +28,23 @@ def shown(images: int, quiet: bool = False) -> Iterator[Watcher]:
         yield Lines(images)
 
 
-class Lines(Watcher):
+class Start(Watcher):
+    """Says what was loaded."""
+
+    def began(self, told: Sequence[str]) -> None:
+        sys.stderr.write("".join(f"{line}\n" for line in told))
+        sys.stderr.flush()
+
+
+class Lines(Start):
     """For a pipe."""
 
     def __init__(self, total: int) -> None:
         self._total, self._said = total, 0.0
 
     def began(self, told: Sequence[str]) -> None:
+        super().began(told)
         self._said = time.monotonic()
-        sys.stderr.write("".join(f"{line}\n" for line in told))
-        sys.stderr.flush()
 
     def moved(self, images: int, speed: float) -> None:
         if time.monotonic() - self._said >= QUIET:

@@ -88,6 +88,7 @@ def test_what_workers_say_between_reports_is_shown_and_counted(tmp_path: Path, m
     assert "40 of 180 images" in lines[-1]
     ledger.report(leg, report(50))
     pace.going.forget(leg.run)
+    clock[0] += 10
     assert pace.look().done == 50
 
 

@@ -133,7 +133,7 @@ def test_people_are_told_in_a_pipe_what_was_loaded_and_now_and_then_how_far_it_i
     first, second, *way = told.splitlines()
     assert first.startswith("digits: 1,437 images") and "parameters, on CPU" in second
     assert way[0].startswith("16 of 320 images  ") and " images/s  " in way[0] and way[0].endswith(" left")
-    assert command(file, "--set", "train.images=320", "--json")[2] == ""
+    assert command(file, "--set", "train.images=320", "--json")[2].splitlines() == [first, second]
 
 
 def test_json_is_a_line_per_report_and_nothing_else(file: Path, command: Command) -> None:
