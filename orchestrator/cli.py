@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeGuard
 
 import typer
 from typer.core import TyperGroup
@@ -23,7 +23,6 @@ from trainers.sealed import own_version
 
 if TYPE_CHECKING:
     from orchestrator.paths import Home
-    from orchestrator.spec import Sweep
 
 
 class _Group(TyperGroup):
@@ -60,6 +59,24 @@ Address = Annotated[
     str | None,
     typer.Option(help="A Ray cluster: HOST:PORT, ray://… or 'auto'; http://… submits a job.", show_default=False),
 ]
+Dashboard = Annotated[
+    str | None,
+    typer.Option("--address", help="Ask the Ray cluster with this dashboard: http(s)://HOST:8265.", show_default=False),
+]
+Detach = Annotated[bool, typer.Option("--detach", help="With --address http://…: return when the job is queued.")]
+Forward = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--env", help="With --address http://…: a variable that the job gets, by name. Can stand several times."
+    ),
+]
+DriverCpus = Annotated[
+    float | None,
+    typer.Option(
+        min=0, help="With --address http://…: CPUs that the driver reserves, on any node.", show_default=False
+    ),
+]
+DriverMemory = Annotated[float | None, typer.Option(min=0, help="Likewise: memory in GiB.", show_default=False)]
 
 
 def _version(asked: bool) -> None:
@@ -112,9 +129,10 @@ def submit(
     name: Annotated[str | None, typer.Option(help="Another name for the sweep.", show_default=False)] = None,
     trials: Trials = None,
     address: Address = None,
-    detach: Annotated[
-        bool, typer.Option("--detach", help="With --address http://…: return when the job is queued.")
-    ] = False,
+    detach: Detach = False,
+    env: Forward = None,
+    driver_cpus: DriverCpus = None,
+    driver_memory: DriverMemory = None,
     home: HomeDir = Path(HOME),
     as_json: Json = False,
 ) -> None:
@@ -124,31 +142,48 @@ def submit(
 
     given = [*(overrides or ()), *([f"name={name}"] if name else ()), *([f"search.trials={trials}"] if trials else ())]
     sweep = spec.load(file, given, here=address is None)
-    if address and address.startswith("http"):
-        _submit_job(sweep, address, detach)
+    if _is_dashboard(address):
+        from orchestrator import remote
+
+        way = remote.Way(address, env or (), driver_cpus, driver_memory, detach)
+        remote.submit(sweep, way, _say)
         return
-    if detach:
-        raise UserError(
-            "--detach needs --address http://…, a Ray cluster's dashboard: an embedded sweep ends with its terminal"
-        )
+    _refuse_job_options(detach=detach, env=env, driver_cpus=driver_cpus, driver_memory=driver_memory)
     _run(lambda at, progress: story.submit(sweep, at, progress, address), sweep.name, home, as_json)
 
 
 @app.command()
 def resume(
-    name: Name, trials: Trials = None, address: Address = None, home: HomeDir = Path(HOME), as_json: Json = False
+    name: Name,
+    trials: Trials = None,
+    address: Address = None,
+    detach: Detach = False,
+    env: Forward = None,
+    driver_cpus: DriverCpus = None,
+    driver_memory: DriverMemory = None,
+    home: HomeDir = Path(HOME),
+    as_json: Json = False,
 ) -> None:
     """Go on after any death, or add trials."""
     from orchestrator import sweep as story
 
+    if _is_dashboard(address):
+        from orchestrator import remote
+
+        remote.resume(name, trials, remote.Way(address, env or (), driver_cpus, driver_memory, detach), _say)
+        return
+    _refuse_job_options(detach=detach, env=env, driver_cpus=driver_cpus, driver_memory=driver_memory)
     _run(lambda at, progress: story.resume(name, at, progress, trials, address), name, home, as_json)
 
 
 @app.command()
-def stop(name: Name, home: HomeDir = Path(HOME)) -> None:
+def stop(name: Name, address: Dashboard = None, home: HomeDir = Path(HOME)) -> None:
     """Ask a running sweep to finish its current reports and end; everything is kept."""
     from orchestrator import status as standing
 
+    if address:
+        _ask(name, ["stop", name], address)
+        return
     running = standing.stop(name, _home(home))
     print(
         f"sweep '{name}' ends after its current reports; go on with: {command('resume', name)}"
@@ -171,6 +206,7 @@ def list_sweeps(home: HomeDir = Path(HOME), as_json: Json = False) -> None:
 def status(
     name: Name,
     watch: Annotated[bool, typer.Option("--watch", help="Keep showing until the sweep ends.")] = False,
+    address: Dashboard = None,
     home: HomeDir = Path(HOME),
     as_json: Json = False,
 ) -> None:
@@ -178,12 +214,29 @@ def status(
     from orchestrator import live, show
     from orchestrator import status as standing
 
+    if address:
+        _ask(name, ["status", name, *(["--json"] if as_json else [])], address)
+        return
     ledger, paths = standing.ledger_of(name, _home(home))
     if watch and not as_json:
         live.watch(ledger, paths)
     else:
         document = standing.describe(ledger, paths)
         _print_json(document) if as_json else show.status(document, ledger.notes)
+
+
+@app.command()
+def logs(
+    name: Name,
+    address: Annotated[
+        str, typer.Option("--address", help="The cluster's dashboard: http(s)://HOST:8265.", show_default=False)
+    ],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Until the job ends, or Ctrl-C.")] = False,
+) -> None:
+    """What the driver of a sweep that runs as a Ray job prints."""
+    from orchestrator import remote
+
+    remote.logs(name, address, follow, _say)
 
 
 @app.command()
@@ -253,12 +306,16 @@ def sample(
     raw: Annotated[
         bool, typer.Option("--raw", help="The plain generator of a checkpoint, not the averaged one.")
     ] = False,
+    code_sha256: Annotated[
+        list[str] | None,
+        typer.Option(help="Of code of its own that a checkpoint may run here. Can stand several times."),
+    ] = None,
     home: HomeDir = Path(HOME),
 ) -> None:
     """Draw samples from a promoted generator or a checkpoint."""
     from orchestrator import sweep as story
 
-    shape = story.sample(model, number, output, seed, label, raw, _home(home))
+    shape = story.sample(model, number, output, seed, label, raw, _home(home), code_sha256 or ())
     print(f"{output}: {number} samples of shape {'x'.join(map(str, shape))}")
 
 
@@ -368,10 +425,28 @@ def _run(work: Callable[[Home, Any], Any], name: str, home: Path, as_json: bool)
         raise WorkError(f"sweep '{name}' is over and no trial finished:{why}")
 
 
-def _submit_job(sweep: Sweep, address: str, detach: bool) -> None:
-    from orchestrator.execution.jobs import submit_job
+def _is_dashboard(address: str | None) -> TypeGuard[str]:
+    return address is not None and address.startswith(("http://", "https://"))
 
-    submit_job(sweep.name, sweep.to_yaml(), address, detach, lambda text: print(text, flush=True))
+
+def _refuse_job_options(**given: Any) -> None:
+    """Raises UserError where an option of Ray jobs stands beside a sweep that is none."""
+    if names := [name for name, value in given.items() if value]:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in names)
+        raise UserError(
+            f"{options} needs --address http://…, a Ray cluster's dashboard: this sweep's driver runs here, and ends "
+            "with its terminal"
+        )
+
+
+def _ask(name: str, words: list[str], address: str) -> None:
+    from orchestrator import remote
+
+    _say(remote.ask(name, words, address))
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
 
 
 def _home(root: Path) -> Home:

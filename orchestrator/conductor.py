@@ -136,18 +136,35 @@ class Conductor:
     def stopping(self) -> bool:
         return self.interrupted or self.failure is not None or self._stop_request.exists()
 
+    @property
+    def progress(self) -> Progress:
+        """Who watches."""
+        return self._progress
+
+    @progress.setter
+    def progress(self, progress: Progress) -> None:
+        self._progress = progress
+
+    @property
+    def legs_out(self) -> int:
+        """Legs handed out that have not ended."""
+        return len(self._legs)
+
     # -- what the sweep calls --------------------------------------------------------------------------------------
 
     def open(self) -> None:
         sweep = self._ledger.sweep
         self._ledger.set_state("running")
         settings = _flat(
-            sweep.model_dump(mode="json", by_alias=True, exclude={"tracking", "artifacts"}, exclude_none=True)
+            sweep.model_dump(mode="json", by_alias=True, exclude={"tracking", "artifacts", "code"}, exclude_none=True)
         )
         settings["search.storage"] = without_secrets(sweep.search.storage)
         tags = {"gansweep.state": "running", "seed": sweep.train.seed, **events.provenance()}
         self._spool.append(events.started(None, settings, tags, self._dataset))
         self._spool.append(events.text(None, "sweep.yaml", without_secrets(sweep.to_yaml())))
+        for sha, bundle in sweep.code.items():
+            for path, source in bundle.items():
+                self._spool.append(events.text(None, f"code/{sha[:12]}/{path}", source))
         for trial in self._ledger.trials():
             if trial.ended:  # who died between writing and telling has not told; the spool knows what was told
                 self._tell_trial(trial)
@@ -220,7 +237,9 @@ class Conductor:
         self._known.add(leg.run)
         config = self._ledger.sweep.trial_config(leg.params | _seed(leg))
         tags = {"gansweep.state": "running"}
-        self._spool.append(events.started(leg.run, _flat(config.model_dump(mode="json")), tags, self._dataset))
+        self._spool.append(
+            events.started(leg.run, _flat(config.model_dump(mode="json", exclude={"code"})), tags, self._dataset)
+        )
 
     def _tell_provenance(self, run: RunKey, provenance: dict[str, Any]) -> None:
         """How the metrics were measured, once per run: values measured differently are never compared."""

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from orchestrator.dimension import Dimension, ancestors
 from orchestrator.sharing import SHARED, unshared
+from trainers.owncode import plain
 from trainers.settings import Document, Problem, did_you_mean
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def _context(space: dict[str, Dimension], name: str) -> dict[str, Any]:
 
 
 def _measure_problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
-    measured, objective = sweep.evaluate.metrics, sweep.objective
+    measured, objective = [plain(name) for name in sweep.evaluate.metrics], sweep.objective
     wanted = {f"objective.{objective.direction}": objective.metric}
     wanted |= {f"objective.require.{metric}": metric for metric in objective.require}
     for where, metric in wanted.items():

@@ -68,7 +68,7 @@ def sweeps(documents: Sequence[dict[str, Any]]) -> None:
 
 
 def plan_document(sweep: Sweep, earlier: Earlier | None) -> dict[str, Any]:
-    resolved = json.loads(without_secrets(json.dumps(sweep.model_dump(mode="json", by_alias=True))))
+    resolved = json.loads(without_secrets(json.dumps(sweep.model_dump(mode="json", by_alias=True, exclude={"code"}))))
     guess = estimate(sweep)
     seconds = guess.images / earlier.images_per_second if earlier else None
     document = {"sweep": resolved, "estimate": {**guess.__dict__, "seconds": seconds}}
@@ -96,8 +96,9 @@ def plan(sweep: Sweep, earlier: Earlier | None) -> None:
 
 
 def resolved(sweep: Sweep) -> None:
-    """Every setting, and how large both networks are."""
-    console.print(f"\n{without_secrets(sweep.to_yaml())}", end="", markup=False, soft_wrap=True)
+    """Every setting, and how large both networks are; of own code no source."""
+    told = sweep.model_copy(update={"code": {}})
+    console.print(f"\n{without_secrets(told.to_yaml())}", end="", markup=False, soft_wrap=True)
     if counts := parameters(sweep):
         ranges = parameter_ranges(sweep)
         over = {player: f" ({low:,} to {high:,} over the space)" for player, (low, high) in ranges.items()}

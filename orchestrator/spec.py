@@ -17,6 +17,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from orchestrator.dimension import Dimension, Value, ancestors, extended
 from orchestrator.problems import problems
+from trainers import owncode, ownimports
 from trainers.check import FEWEST_EVALUATIONS, LAGGING
 from trainers.check import warnings as untold
 from trainers.config import TORCHSCRIPT, Config, Settings
@@ -145,6 +146,10 @@ class Artifacts(Settings):
     url: Place = Field(default="auto", description="auto = a folder in the home; or a folder, or s3://bucket/prefix")
 
 
+COMPARED = Config.model_fields.keys() - {"code"}
+"""The groups of settings in which trials may not differ but by the space; names of own code tell its content."""
+
+
 class Sweep(Config):
     """A whole sweep: the settings of one training (``Config``), and what to vary, judge, run on and keep."""
 
@@ -190,7 +195,7 @@ class Sweep(Config):
 
     def comparable(self) -> dict[str, Any]:
         """What must stay the same for two trials to be ranked in one sweep."""
-        values = self.model_dump(mode="json", by_alias=True, include={*Config.model_fields, "objective", "rungs"})
+        values = self.model_dump(mode="json", by_alias=True, include={*COMPARED, "objective", "rungs"})
         values["space"] = {name: d.model_dump(mode="json", by_alias=True) for name, d in self.search.space.items()}
         return values
 
@@ -198,6 +203,8 @@ class Sweep(Config):
         """The resolved sweep, readable by ``load``."""
         values = self.model_dump(mode="json", by_alias=True, exclude_none=True)
         values["search"]["start_with"] = self.search.model_dump(mode="json")["start_with"]  # null is a value there
+        if code := values.pop("code"):
+            values["code"] = code  # last: it is long
         return yaml.safe_dump(values, sort_keys=False)
 
 
@@ -237,6 +244,7 @@ def load(file: Path, overrides: Sequence[str] = (), here: bool = False) -> Sweep
     Raises SettingsError listing every problem.
     """
     document = read(file, overrides)
+    owncode.gather(document, file.parent)
     return _checked(document, lambda sweep: _missing_files(sweep, document) if here else ())
 
 
@@ -246,7 +254,9 @@ def loads(text: str, source: str) -> Sweep:
 
 
 def _checked(document: Document, more: Callable[[Sweep], Iterable[Problem]] = lambda _: ()) -> Sweep:
-    return build(Sweep, document, lambda sweep: [*problems(sweep, document), *more(sweep)], {"name": "unnamed"})
+    sweep = build(Sweep, document, lambda sweep: [*problems(sweep, document), *more(sweep)], {"name": "unnamed"})
+    ownimports.provide(sweep.code)
+    return sweep
 
 
 def _missing_files(sweep: Sweep, document: Document) -> Iterator[Problem]:

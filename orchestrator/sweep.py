@@ -14,7 +14,7 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from orchestrator.earlier import remember
 from orchestrator.errors import GansweepError
 from orchestrator.execution.environment import prepare
 from orchestrator.execution.order import GangSpec
+from orchestrator.exporter import exported
 from orchestrator.paths import Home, SweepPaths, samples_key, trial_key
 from orchestrator.search.known import Known, SweepState
 from orchestrator.search.ledger import Ledger
@@ -37,6 +38,7 @@ from orchestrator.status import driving, find, ledger_of
 from orchestrator.tracking.recorder import Recorder, Target, check, runs_page
 from orchestrator.tracking.server import embedded
 from orchestrator.tracking.spool import Spool
+from trainers import ownimports
 from trainers.settings import SettingsError
 
 
@@ -99,15 +101,15 @@ def rollback(name: str, model: str, alias: str, home: Home) -> dict[str, Any]:
 
 
 def sample(
-    source: str, number: int, output: Path, seed: int, label: str | None, raw: bool, home: Home
+    source: str, number: int, output: Path, seed: int, label: str | None, raw: bool, home: Home, trusted: Sequence[str]
 ) -> tuple[int, ...]:
     """Draw ``number`` samples from a registered model or a checkpoint folder into a picture or an array; returns the
-    shape of one.
+    shape of one. ``trusted``: sha256 of code that a checkpoint may bring.
     """
     from orchestrator.sampling import sample as run
 
     uri = os.environ.get("MLFLOW_TRACKING_URI") or home.mlflow_database
-    return run(source, number, output, seed, label, raw, uri)
+    return run(source, number, output, seed, label, raw, uri, trusted)
 
 
 def serve_ui(home: Home, port: int, announce: Callable[[str], None]) -> None:
@@ -149,6 +151,7 @@ def tracking_uri(sweep: Sweep, home: Home) -> str:
 
 def _run(ledger: Ledger, home: Home, paths: SweepPaths, progress: Progress, address: str | None) -> Outcome:
     surroundings.mend()
+    ownimports.try_all(ledger.sweep.model_dump(mode="json"))
     store = store_of(ledger.sweep, home)
     store.check()
     paths.stop_request.unlink(missing_ok=True)
@@ -160,7 +163,8 @@ def _run(ledger: Ledger, home: Home, paths: SweepPaths, progress: Progress, addr
         conductor.open()
         try:
             if not ledger.is_over():
-                _search(conductor, ledger, home, paths, store, progress, address)
+                with exported(conductor, ledger.sweep.name, spool):
+                    _search(conductor, ledger, home, paths, store, conductor.progress, address)
         finally:
             state = conductor.close()
             remember(paths.pace, ledger.sweep, conductor.stopwatch)

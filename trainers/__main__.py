@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from trainers import launch
+from trainers import launch, owncode
 from trainers.check import problems
 from trainers.config import Config
 from trainers.errors import DataError, TrainerError, UnusableSettingError
@@ -77,6 +77,7 @@ def _config(file: Path, overrides: list[str], ranks: int) -> Config:
 def read_training(file: Path, overrides: list[str]) -> Document:
     """What a file, which may be a sweep's, says of one training."""
     document = read(file, overrides)
+    owncode.gather(document, file.parent)
     for name in OF_A_SWEEP:
         document.values.pop(name, None)
     return document

@@ -126,7 +126,12 @@ def _names(config: Config) -> Problems:
                 continue
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
-            found.append((where, f"unknown name {name!r}{hint} (known: {', '.join(known)}, or package.module:Name)"))
+            found.append(
+                (
+                    where,
+                    f"unknown name {name!r}{hint} (known: {', '.join(known)}, package.module:Name or ./file.py:Name)",
+                )
+            )
     return found
 
 

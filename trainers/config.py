@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from trainers.owncode import digest
 from trainers.places import place
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -189,6 +190,17 @@ class Config(Settings):
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     health: Health = Health()
+    code: dict[str, dict[str, str]] = Field(
+        default={}, description="the user's own code by its sha256, filled in from the files that settings name"
+    )
+
+    @field_validator("code")
+    @classmethod
+    def _unchanged(cls, code: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+        for sha, bundle in code.items():
+            if digest(bundle) != sha:
+                raise ValueError(f"{', '.join(bundle)}: the sources have changed since they got the sha256 {sha[:12]}…")
+        return code
 
     @property
     def penalised(self) -> bool:

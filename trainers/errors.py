@@ -2,6 +2,7 @@
 
 TrainerError
 ├── UnusableSettingError   a setting, or a combination, that cannot be trained
+│   └── OwnCodeError       code of the user's own that is missing or can't be imported: no other setting will do
 ├── DataError              data that is missing, broken or too small
 └── CheckpointError        a checkpoint that is incomplete, damaged or of another shape
 """
@@ -17,6 +18,10 @@ class TrainerError(Exception):
 
 class UnusableSettingError(TrainerError):
     """A setting, or a combination of settings, that cannot be trained."""
+
+
+class OwnCodeError(UnusableSettingError):
+    """Code of the user's own that is missing, or that can't be imported here: it fails the same way in every trial."""
 
 
 class DataError(TrainerError):

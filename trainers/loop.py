@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from trainers import state
+from trainers import ownimports, state
 from trainers.config import BAD, Config
 from trainers.data import Dataset, describe, load
 from trainers.errors import CheckpointError, TrainerError
@@ -47,6 +47,7 @@ def train(
     ``shelf`` is where features of real data are shared with other machines; ``watcher`` hears of the way to a report.
     Raises DataError, UnusableSettingError, CheckpointError; TrainerError where the ranks have drifted apart.
     """
+    ownimports.provide(config.code)
     run = Run(config, world, shelf, watcher if world.rank == 0 else None)
     if resume is not None:
         with state.explained(resume):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from safetensors.torch import load as read_tensors
 from safetensors.torch import save as tensor_bytes
 from torch import Tensor, nn
 
+from trainers import owncode, ownimports
 from trainers.config import Config
 from trainers.data import Space
 from trainers.errors import CheckpointError
@@ -71,14 +72,18 @@ def explained(folder: Path) -> Iterator[None]:
         raise foreign(folder, odd) from error
 
 
-def load_generator(folder: Path, ema: bool = True) -> tuple[Config, nn.Module]:
+def load_generator(folder: Path, ema: bool = True, trusted: Collection[str] | None = ()) -> tuple[Config, nn.Module]:
     """The generator of a checkpoint, in eval mode on the CPU, and the settings it was trained with.
 
-    ``ema`` chooses the averaged weights; ``load_space`` says what it makes. A network of one's own is imported
-    by the dotted path that the checkpoint names: one from a stranger is code. Raises CheckpointError.
+    ``ema`` chooses the averaged weights; ``load_space`` says what it makes. Code that the checkpoint brings is run only
+    where its sha256 is among ``trusted`` (None: whatever it is); a network of an installed package is imported by the
+    dotted path that the checkpoint names. Raises CheckpointError, OwnCodeError.
     """
     name = "generator_ema" if ema else "generator"
     checkpoint = load(folder, only=name)
+    code = checkpoint.config.code
+    owncode.require_trusted(code, code if trusted is None else trusted, folder)
+    ownimports.provide(code)
     generator = build_generator(checkpoint.config.model, checkpoint.space)
     generator.load_state_dict(checkpoint.tensors[name])
     return checkpoint.config, generator.requires_grad_(False).eval()

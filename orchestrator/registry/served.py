@@ -23,7 +23,8 @@ class Generator(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         folder = Path(context.artifacts["generator"])
-        self.config, self.generator = load_generator(folder)
+        # Who loads the model runs this file, which came with it; so may the code of its networks.
+        self.config, self.generator = load_generator(folder, trusted=None)
         self.space = load_space(folder)
 
     def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: Any = None) -> np.ndarray:

@@ -72,6 +72,10 @@ class Spool:
             with self.aside.open("a", encoding="utf-8") as file:
                 file.write(line)
 
+    def backlog(self) -> int:
+        """Bytes not yet sent."""
+        return max(self._path.stat().st_size - self.sent, 0)
+
     @property
     def empty(self) -> bool:
-        return self._path.stat().st_size <= self.sent
+        return self.backlog() == 0
