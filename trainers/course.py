@@ -13,17 +13,16 @@ from typing import NamedTuple
 
 
 class Scale(NamedTuple):
-    """How a measure is read: its better direction, the factor that is a gain, the one that is asked for far from the
-    data once a training is no longer young, and the value under which differences no longer count as changes.
+    """How a measure is read: its better direction, the factor that is a gain, and the value under which differences no
+    longer count as changes.
     """
 
     sign: int
-    young: float
-    old: float
+    gain: float
     least: float
 
 
-MISFIT, MODES, COVERAGE = Scale(-1, 1 / 1.1, 1 / 1.25, 0.5), Scale(1, 1.15, 1.3, 0.5), Scale(1, 1.15, 1.3, 0.2)
+MISFIT, MODES, COVERAGE = Scale(-1, 1 / 1.1, 0.5), Scale(1, 1.15, 0.5), Scale(1, 1.15, 0.2)
 SCALES = {
     "misfit": MISFIT,
     "raw_misfit": MISFIT,
@@ -40,6 +39,10 @@ AVERAGE_PICTURE = 1.0
 """Distance of one average picture, which is no achievement."""
 FAR = 0.5
 """Distance at which it means nothing that a little more of the data is covered."""
+ASTRAY = 0.75
+"""Distance at which nothing but coming nearer is a gain: a mode more or less is chance there, and nearly every healthy
+run that was known when this was set came nearer first.
+"""
 SEVERAL = 5
 """Evaluations of a quarter whose order is no accident: all of five over all of five once in 252 times."""
 KEPT = 128
@@ -88,12 +91,15 @@ class Course:
 
     def gains(self) -> list[Gain]:
         """What has gained over the last half of the way, from its third quarter to its last."""
-        far = self.points[-1][1].get("misfit", 0.0) > FAR
-        old, found = far and self.ways.get("generator", 0.0) >= LONG, []
+        misfit, found = self.points[-1][1].get("misfit", 0.0), []
+        old = self.ways.get("generator", 0.0) >= LONG
         for name, before, now in self._quarters():
             scale, gain = SCALES[name], Gain(name, median(before), median(now))
-            too_far = (scale is COVERAGE and far) or (scale is MISFIT and old and gain.now > AVERAGE_PICTURE)
-            if not too_far and _gained(scale, before, now, scale.old if old else scale.young):
+            if scale is MISFIT:
+                idle = old and gain.now > AVERAGE_PICTURE
+            else:
+                idle = misfit > (FAR if scale is COVERAGE else ASTRAY)
+            if not idle and _gained(scale, before, now):
                 found.append(gain)
         return found
 
@@ -120,12 +126,12 @@ class Course:
         return found
 
 
-def _gained(scale: Scale, before: list[float], now: list[float], factor: float) -> bool:
-    """Whether the median is better by ``factor``, and better than nearly all before; so neither one lucky evaluation
-    nor an oscillation is a gain. Where every one of several evaluations is better than all before, any gain counts.
+def _gained(scale: Scale, before: list[float], now: list[float]) -> bool:
+    """Whether the median is better by a factor, and better than nearly all before; so neither one lucky evaluation nor an
+    oscillation is a gain. Where every one of several evaluations is better than all before, any gain counts.
     """
     was, has = (sorted(scale.sign * value for value in values) for values in (before, now))
     if min(len(was), len(has)) >= SEVERAL and has[0] > was[-1]:
         return True
-    better = scale.sign * median(now) > scale.sign * median(before) * factor
+    better = scale.sign * median(now) > scale.sign * median(before) * scale.gain
     return better and scale.sign * median(now) > was[-1 - len(was) // 5]

@@ -24,7 +24,7 @@ from typing import Any
 
 from trainers import config
 from trainers.config import BAD
-from trainers.course import FAR, LONG, Course
+from trainers.course import ASTRAY, FAR, Course
 from trainers.report import Health, Verdict
 from trainers.schedule import first_weights
 
@@ -44,15 +44,19 @@ THRESHOLDS = {
     # and covers so much of the data has lost nothing.
     "close": 0.1,
     "covers": 0.2,
-    # Never learned: no measure gains over the last half of the way, once the weights have moved so many times their own
-    # norm and so much of the budget is spent. Healthy trainings of the development group leave their starting point
-    # before 10; slow ones move so little that half of their budget comes first.
-    "effort": LONG,
+    # Never learned: far off, and nothing gains over the last half of the way, once so much of the budget is spent and
+    # share of the budget times effort comes to so much: all of it for the slow, who move little more than once by their
+    # own norm in it; an eighth for the quick, who have moved ten times by then.
     "share": 0.12,
-    "least effort": 2.0,
-    "patient share": 0.5,
+    "share of effort": 1.25,
+    # Nearer than this, or as varied as half of the data and nearer than that, nobody can be sure: bins that stay empty
+    # may be no modes, and features that see contrast before shape put a good generator far off.
+    "astray": ASTRAY,
+    "varied": 0.5,
+    "wrecked": 2.0,
     # Lost: it was good, and is so much worse than its best.
     "modes fall": 0.75,
+    "bins": 0.2,  # distance under which fewer bins are no loss
     "misfit rise": 2.0,
     "coverage fall": 0.25,  # swings by half are ordinary between evaluations
     "learned": 0.3,  # only coverage that was once this good can fall: it stays near 0 until pictures are sharp
@@ -154,11 +158,14 @@ class HealthMonitor:
             self._is_open("slow", lags)
         elif gains := course.gains():
             self._is_open("slow", [f"{', '.join(wrong)}; still learning: {', '.join(map(_gain, gains))}"])
-        elif self._is_late():
-            reason = f"{', '.join(wrong)}, and nothing has gained over the last half of the way"
-            self._is_bad([reason], symptoms, lost=False)
+        elif early := self._early():
+            self._is_open("unjudged", [*wrong, early])
         else:
-            self._is_open("unjudged", [*wrong, *self._early()])
+            reason = f"{', '.join(wrong)}, and nothing has gained over the last half of the way"
+            if doubt := _doubt(seen):
+                self._is_open("suspect", [reason, doubt])
+            else:
+                self._is_bad([reason], symptoms, lost=False)
         memory.was_good = memory.was_good or not wrong
 
     def _is_good(self) -> None:
@@ -181,7 +188,8 @@ class HealthMonitor:
         if self._course.moved() < THRESHOLDS["still"]:
             symptoms = [*symptoms, "what it makes has not moved over the last half of the way"]
         spanned = now >= memory.bad_since * (1 + THRESHOLDS["span"])
-        if memory.bad_in_a_row >= THRESHOLDS["confirm"] and spanned:
+        confirmed = memory.bad_in_a_row >= THRESHOLDS["confirm"] and spanned
+        if confirmed or (not lost and now >= self.train.images):  # after the last evaluation no other can confirm it
             memory.verdict = "stuck" if symptoms and not lost else "collapsed"
         else:
             memory.verdict = "suspect"
@@ -196,8 +204,8 @@ class HealthMonitor:
         if not self._memory.was_good or not _wrong(seen):
             return reasons
         name = MODES if MODES in seen else "diversity"
-        now, peak = seen.get(name, math.inf), best.get(name, 0.0)
-        if now < min(THRESHOLDS["modes"], THRESHOLDS["modes fall"] * peak):
+        now, peak, misfit = seen.get(name, math.inf), best.get(name, 0.0), seen.get("misfit", math.inf)
+        if now < min(THRESHOLDS["modes"], THRESHOLDS["modes fall"] * peak) and misfit > THRESHOLDS["bins"]:
             reasons.append(f"{_WORDS[name]} fell from {peak:.2g} to {now:.2g} of the real data's")
         now, low = seen.get("misfit", 0.0), best.get("misfit", math.inf)
         if now > max(THRESHOLDS["near"], THRESHOLDS["misfit rise"] * low):
@@ -219,28 +227,20 @@ class HealthMonitor:
         words = f"the averaged generator lags behind the plain one, which keeps {kept}"
         return [words + (f": it still holds {left:.0%} of its first weights" if left >= 0.01 else "")]
 
-    def _is_late(self) -> bool:
-        """Whether a training that has not learned by now is not going to."""
+    def _early(self) -> str:
+        """What is missing for saying that a training which has not learned by now is not going to; or nothing."""
         course, share = self._course, self._course.images / self.train.images
-        if not course.comparable() or self._first_weights > THRESHOLDS["first weights"]:
-            return False
-        if share >= THRESHOLDS["share"] and (
-            course.effort >= THRESHOLDS["effort"] or course.moved() < THRESHOLDS["still"]
-        ):
-            return True
-        return share >= THRESHOLDS["patient share"] and course.effort >= THRESHOLDS["least effort"]
-
-    def _early(self) -> list[str]:
-        """What is missing for a verdict."""
-        course = self._course
         if not course.comparable():
-            return [f"{len(course.points)} evaluation{'s are' if len(course.points) > 1 else ' is'} too few to compare"]
+            return f"{len(course.points)} evaluation{'s are' if len(course.points) > 1 else ' is'} too few to compare"
         if self._first_weights > THRESHOLDS["first weights"]:
-            return [f"the average still holds {self._first_weights:.0%} of its first weights"]
-        return [
-            f"too little to judge by: in {course.images / self.train.images:.0%} of the budget the weights have moved "
-            f"{course.effort:.2g} times their own norm"
-        ]
+            return f"the average still holds {self._first_weights:.0%} of its first weights"
+        rests, tried = course.moved() < THRESHOLDS["still"], share * course.effort >= THRESHOLDS["share of effort"]
+        if share >= THRESHOLDS["share"] and (tried or rests):
+            return ""
+        return (
+            f"too little to judge by: in {share:.0%} of the budget the weights have moved {course.effort:.2g} times "
+            "their own norm"
+        )
 
     # -- what explains it ------------------------------------------------------------------------------------------
 
@@ -299,6 +299,16 @@ def _wrong(seen: Mapping[str, float]) -> list[str]:
     if (misfit := seen.get("misfit", 0.0)) > THRESHOLDS["near"]:
         found.append(f"the distance to the data is {misfit:.2g} of what one average picture has")
     return found
+
+
+def _doubt(seen: Mapping[str, float]) -> str:
+    """Why few modes and no gain are no proof; or nothing."""
+    misfit, diversity = seen.get("misfit", math.inf), seen.get("diversity", 0.0)
+    if misfit < THRESHOLDS["astray"]:
+        return "it lies too near to the data for a certain verdict"
+    if diversity >= THRESHOLDS["varied"] and misfit < THRESHOLDS["wrecked"]:
+        return f"it varies too much for a certain verdict: {diversity:.2g} of the real data's diversity"
+    return ""
 
 
 def _gain(gain: tuple[str, float, float]) -> str:
