@@ -127,8 +127,8 @@ class Course:
 
 
 def _gained(scale: Scale, before: list[float], now: list[float]) -> bool:
-    """Whether the median is better by a factor, and better than nearly all before; so neither one lucky evaluation nor an
-    oscillation is a gain. Where every one of several evaluations is better than all before, any gain counts.
+    """Whether the median is better by a factor, and better than nearly all before; so neither one lucky evaluation nor
+    an oscillation is a gain. Where every one of several evaluations is better than all before, any gain counts.
     """
     was, has = (sorted(scale.sign * value for value in values) for values in (before, now))
     if min(len(was), len(has)) >= SEVERAL and has[0] > was[-1]:
