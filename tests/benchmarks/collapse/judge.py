@@ -43,12 +43,21 @@ Written by `python -m tests.benchmarks.collapse.judge`. A run is *healthy* where
 the modes or classes, *diverged* where what it makes is no longer finite, *collapsed* where they keep half or fewer,
 and *unclear* in between. One that keeps too few and whose distance to the data still falls by a tenth over the last
 part of its budget is *learning*. Unclear and learning runs count on no side; how many of them were ended is shown.
-Rules and thresholds were chosen on the development half. The held-out half was written by somebody else, with other
-settings, causes and pictures, who saw neither rules nor verdicts; families were added by what became of runs, until
-enough ended healthy. It was first judged after the thresholds were committed, and they were not changed since.
 "Failing part": from the cause (the start, or the moment of a late one) to the end; only calls within it count as found.
 Runs named "learns" were not made to fail: those that fail had rates, sizes or lengths that did not do. Brackets: 95 %
-intervals (Clopper and Pearson 1934)."""
+intervals (Clopper and Pearson 1934). What any caller could reach: collapse-limit.md.
+
+**None of these figures is held out.** The first held-out half was written by somebody who saw neither rules nor
+verdicts, with other settings, causes and pictures, and judged once, by rules that were fixed before. Then its errors
+were looked at, and the rules of today were made on it too, as on the two other sets. What it said of the rules that
+they replace:
+
+| held out, rules of commit 170c621 | found | recall | healthy runs ended | rate | median spent |
+| --- | --- | --- | --- | --- | --- |
+| as recorded | 70/102 | 0.686 [0.587, 0.775] | 1/184 | 0.005 [0.000, 0.030] | 0.50 |
+| data taken for unknown, added later | 30/45 | 0.667 [0.510, 0.800] | 4/104 | 0.038 [0.011, 0.096] | 0.55 |
+
+A held-out figure of today's rules needs a new half (HELD_OUT.md)."""
 
 
 class Run(NamedTuple):
@@ -80,7 +89,8 @@ def main() -> None:
     held_out = load_runs(RESULTS / "held_out.parquet")
     development, old = load_runs(RESULTS / "development.parquet"), load_runs(RESULTS / "collapse.parquet")
     unknown = load_runs(RESULTS / "unknown.parquet")
-    parts = [HEADER, "## Held-out half", summary(held_out), confusion(held_out), compare(held_out, DETECTORS)]
+    parts = [HEADER, "## The first held-out half, now development data", summary(held_out), confusion(held_out)]
+    parts += [compare(held_out, DETECTORS), UNKNOWN, compare(blind(held_out), BLIND)]
     parts += [
         lead(held_out),
         slow(held_out),
@@ -90,12 +100,9 @@ def main() -> None:
         missed(held_out),
     ]
     parts += ["## Development half", summary(development), confusion(development), compare(development, DETECTORS)]
-    parts += [slow(development)]
+    parts += [UNKNOWN, compare(blind(development), BLIND), slow(development)]
     parts += ["## The earlier set", "Only the averaged generator was measured.", summary(old), confusion(old)]
-    parts += [compare(old, DETECTORS), "Its pictures, taken for data of which nothing is known:"]
-    parts += [
-        compare(unknown, {"trainers.health": partial(verdict, seen="blind"), "before": partial(before, seen="blind")})
-    ]
+    parts += [compare(old, DETECTORS), UNKNOWN, compare(unknown, BLIND)]
     text = "\n\n".join(parts)
     (RESULTS / "collapse.md").write_text(text + "\n")
     print(text)
@@ -181,6 +188,19 @@ DETECTORS: dict[str, Detector] = {
     "FID doubles": fid_jump,
     "NaN only": only_nan,
 }
+
+
+BLIND: dict[str, Detector] = {
+    "trainers.health": partial(verdict, seen="blind"),
+    "the verdict before": partial(before, seen="blind"),
+}
+UNKNOWN = """Those of built-in data, taken for data of which nothing is known (no centres, no classifier, features of
+random convolutions):"""
+
+
+def blind(runs: list[Run]) -> list[Run]:
+    """Those that were measured so too."""
+    return [run for run in runs if run.rows[0].get("blind.misfit") is not None]
 
 
 def alarm(run: Run, detector: Detector = verdict) -> int | None:
