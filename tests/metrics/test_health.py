@@ -144,7 +144,7 @@ def test_contrast_that_is_too_strong_looks_far_off_and_is_never_ended():
 
 
 def test_a_mode_more_by_chance_is_no_gain_far_from_the_data():
-    course = [of(0.044 + 0.002 * i, 1.3 + 0.02 * i, diversity=0.1 + 0.01 * i) for i in range(10)]
+    course = [of(0.044 * 1.15**i, 1.3 + 0.02 * i, diversity=0.1 + 0.01 * i) for i in range(10)]
     assert "collapsed" in words(judge(course))
     assert "collapsed" not in words(judge([of(0.044 + 0.002 * i, 1.3 * 0.93**i) for i in range(10)])), "it comes nearer"
 
