@@ -68,7 +68,7 @@ class ServerError(RuntimeError):
 
 
 class Server:
-    """The server in ``folder``. It takes free ports, or those of S3_PORT and S3_MON_PORT, and keeps them."""
+    """The server in ``folder``. It takes free ports on loopback, or S3_PORT on S3_HOST and S3_MON_PORT, and keeps them."""
 
     def __init__(self, folder: Path | str, size: int = 4 << 30) -> None:
         self.folder = Path(folder).resolve()
@@ -139,8 +139,9 @@ class Server:
             (self.folder / name).mkdir(parents=True)
         self.folder.chmod(0o700)  # there are keys inside, also in the log of commands
         port, mon_port = (int(os.environ.get(name) or _free_port()) for name in ("S3_PORT", "S3_MON_PORT"))
-        names = {"folder": self.folder, "fsid": uuid.uuid4(), "port": port, "mon_port": mon_port, "size": self.size}
-        self._config.write_text(TEMPLATE.read_text().format(**names))
+        host = os.environ.get("S3_HOST", "127.0.0.1")
+        names = {"folder": self.folder, "fsid": uuid.uuid4(), "mon_port": mon_port, "size": self.size}
+        self._config.write_text(TEMPLATE.read_text().format(**names, gateway=f"{host}:{port}"))
         keyring = self.folder / "keyring"
         keyring.write_text(KEYRING.format(mon_key=_key(), admin_key=_key(), gateway_key=_key(), osd_key=_key()))
         disk = str(uuid.uuid4())
@@ -149,7 +150,7 @@ class Server:
         self._run("ceph", "osd", "new", disk)
         self._run("ceph-osd", "--id", "0", "--mkfs", "--osd-uuid", disk)
         self._boot("ceph-osd")
-        endpoint = f"http://127.0.0.1:{port}"
+        endpoint = f"http://{host}:{port}"
         self._open_gateway(endpoint)
         access, secret = secrets.token_hex(10), secrets.token_hex(20)
         user = ["--uid", "gansweep", "--display-name", "gansweep", "--access-key", access, "--secret-key", secret]
