@@ -1,12 +1,12 @@
 """A cluster of namespaces on this machine; needs root.
 
-    python -m infra.cluster up DIR [--nodes 3]     start it
-    python -m infra.cluster on DIR NAME COMMAND…   run a command on a machine: laptop, driver, head, services, node1, …
-    python -m infra.cluster kill DIR NAME          a power cut
-    python -m infra.cluster add DIR NAME           a node joins
-    python -m infra.cluster drain DIR NAME         Ray is told that the node will go
-    python -m infra.cluster cut DIR NAME SECONDS   no network for a while
-    python -m infra.cluster down DIR               end all that was started
+python -m infra.cluster up DIR [--nodes 3]     start it
+python -m infra.cluster on DIR NAME COMMAND…   run a command on a machine: laptop, driver, head, services, node1, …
+python -m infra.cluster kill DIR NAME          a power cut
+python -m infra.cluster add DIR NAME           a node joins
+python -m infra.cluster drain DIR NAME         Ray is told that the node will go
+python -m infra.cluster cut DIR NAME SECONDS   no network for a while
+python -m infra.cluster down DIR               end all that was started
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ def main() -> None:
             cluster.up(given.nodes)
             for name, value in cluster.environment.items():
                 print(f"export {name}={value}")
-            print(f"# Ray: {cluster.address}, jobs: {cluster.dashboard}; python -m infra.cluster on {given.folder} laptop bash")
+            print(
+                f"# Ray at {cluster.address}, jobs at {cluster.dashboard}; "
+                f"a shell: python -m infra.cluster on {given.folder} laptop bash"
+            )
         case "down", []:
             cluster.down()
         case "on", [name, *command] if command:

@@ -1,8 +1,8 @@
 """A whole cluster on one Linux machine: services, a laptop, a Ray head without work, and nodes that come and go.
 
-    with Cluster(folder) as cluster:
-        cluster["laptop"].run("gansweep", "doctor")
-        cluster.kill("node1")
+with Cluster(folder) as cluster:
+    cluster["laptop"].run("gansweep", "doctor")
+    cluster.kill("node1")
 """
 
 from __future__ import annotations
@@ -140,6 +140,10 @@ class Cluster:
         if not open_port(self["head"], 6379):
             return {}
         return dict(json.loads(self["services"].run(sys.executable, "-c", LIST_NODES, self.address)))
+
+    def running(self) -> list[str]:
+        """Names of the machines that are switched on."""
+        return [name for name, machine in self._machines.items() if machine.is_on()]
 
     def down(self) -> None:
         """End everything that was started; the folders stay."""

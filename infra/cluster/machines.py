@@ -70,6 +70,9 @@ class Switch:
         _ip("-n", namespace, "address", "add", f"{address}/24", "dev", "eth0")
         _ip("-n", namespace, "link", "set", "eth0", "up")
 
+    def unplug(self, port: str) -> None:
+        _ip("-n", self.namespace, "link", "delete", port)
+
     def set(self, port: str, state: str) -> None:
         _ip("-n", self.namespace, "link", "set", port, state)
 
@@ -141,15 +144,18 @@ class Machine:
                 start_new_session=True,
             )
 
+    def is_on(self) -> bool:
+        return self._namespace in _ip("netns", "list").split()
+
     def processes(self) -> list[int]:
         """Process ids, as the host counts them, of all that runs inside."""
         return [pid for pid in self._pids() if len(_pids_inside(pid)) > 1 and _pids_inside(pid)[-1] != 1]
 
     def kill(self) -> None:
         """As a power cut: the network is silent first, so that no connection is closed in good order."""
-        if self._namespace not in _ip("netns", "list").split():
+        if not self.is_on():
             return
-        self._switch.set(self.name, "down")
+        self._switch.unplug(self.name)
         for pid in self._pids():
             if _pids_inside(pid)[-1:] == [1]:
                 os.kill(pid, signal.SIGKILL)

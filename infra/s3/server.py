@@ -68,7 +68,7 @@ class ServerError(RuntimeError):
 
 
 class Server:
-    """The server in ``folder``. It takes free ports on loopback, or S3_PORT on S3_HOST and S3_MON_PORT, and keeps them."""
+    """The server in ``folder``. It keeps its ports: free ones, or S3_PORT (on S3_HOST) and S3_MON_PORT."""
 
     def __init__(self, folder: Path | str, size: int = 4 << 30) -> None:
         self.folder = Path(folder).resolve()

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# A sweep under Slurm: one Ray per allocation, started on every node by ray symmetric-run.
+#
+#   sbatch infra/clouds/slurm.sh sweep.yaml
+#   squeue --me; gansweep --profile lab status NAME               from the login node, or any machine with the profile
+#   scancel JOB                                                    end it; sbatch again goes on where it stands
+#
+# cost   what your site counts: --nodes x --gpus-per-node x hours, also while slots are idle.
+# ends   with the sweep or at --time. 120 s before that, the current reports are finished, and the job goes back into
+#        the queue.
+#SBATCH --job-name=gansweep
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=1
+#SBATCH --exclusive
+#SBATCH --gpus-per-node=1
+#SBATCH --time=08:00:00
+#SBATCH --signal=B:TERM@120
+#SBATCH --requeue
+#SBATCH --output=gansweep-%j.log
+set -euo pipefail
+
+sweep=${1:?usage: sbatch slurm.sh SWEEP.yaml}
+head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n1)
+address=$(srun --nodes=1 --ntasks=1 --nodelist="$head" hostname --ip-address | awk '{print $1}')
+port=$((20000 + SLURM_JOB_ID % 10000))    # nodes may be shared
+
+export GANSWEEP_PROFILE=${GANSWEEP_PROFILE:-lab}
+export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=300    # by itself 30 s, too short for a large allocation
+export RAY_USAGE_STATS_ENABLED=0 RAY_AUTH_MODE=token
+RAY_AUTH_TOKEN=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
+export RAY_AUTH_TOKEN
+
+name=$(sed -n 's/^name: *\([^ #]*\).*/\1/p' "$sweep")
+trap 'gansweep stop "$name"; scontrol requeue "$SLURM_JOB_ID"' TERM
+srun --kill-on-bad-exit=1 ray symmetric-run --address "$address:$port" --min-nodes "$SLURM_NNODES" -- \
+    gansweep submit "$sweep" --address "$address:$port" &
+wait $!    # in the background, so that the shell hears the signal

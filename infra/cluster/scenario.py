@@ -1,0 +1,219 @@
+"""The scenario: a cluster of namespaces, sweeps on it, and what may happen to machines while they run.
+
+    python -m infra.cluster.scenario DIR [--only ACT …] [--write infra/results/cluster.md]
+
+Each act drives a sweep, disturbs it, and verifies it against the sweep of the first act, which nothing disturbs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from infra.cluster import machines, services
+from infra.cluster.cluster import Cluster
+from infra.cluster.play import Play, left_behind, training_on
+from infra.cluster.services import wait_for
+
+
+@dataclass
+class Outcome:
+    """What was seen in an act. ``figures`` are seconds, by what they measure."""
+
+    faults: list[str] = field(default_factory=list)
+    figures: dict[str, float] = field(default_factory=dict)
+    note: str = ""
+
+
+class Scenario:
+    """The acts, in the order in which they are played, on one cluster."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.calm: dict[str, Any] | None = None
+        self._mark = secrets.token_hex(2)  # names of an earlier play on the same cluster are taken
+
+    def undisturbed(self) -> Outcome:
+        """One sweep, two ranks a trial, each on a node of its own."""
+        play = self._play("calm")
+        play.submit()
+        play.wait_for_report(4_096)
+        nodes = training_on(self.cluster)
+        outcome = self._end(play)
+        outcome.note = f"a trial's ranks on {' and '.join(nodes)}"
+        if len(nodes) < 2:
+            outcome.faults.append(f"both ranks on {nodes}")
+        self.calm = play.verify()
+        return outcome
+
+    def node_killed(self) -> Outcome:
+        """A power cut on a node that trains; a new node joins."""
+        play = self._under_way("killed")
+        lost = training_on(self.cluster)[-1]
+        began = time.monotonic()
+        self.cluster.kill(lost)
+        address = self.cluster[lost].address
+        wait_for("Ray to miss the node", lambda: address not in self.cluster.nodes())
+        found = time.monotonic() - began
+        self.cluster.add("node4")
+        outcome = self._end(
+            play, figures={"until Ray knew": found, "until the next report": self._next_report(play, began)}
+        )
+        self.cluster.add(lost)
+        return outcome
+
+    def node_drained(self) -> Outcome:
+        """A node's capacity is taken back: a notice, 40 s later the power cut."""
+        play = self._under_way("drained")
+        leaving = training_on(self.cluster)[-1]
+        began = time.monotonic()
+        self.cluster.drain(leaving, 40)
+        time.sleep(40)
+        still = leaving in training_on(self.cluster)
+        self.cluster.kill(leaving)
+        outcome = self._end(play)
+        if still:
+            outcome.faults.append(f"a rank still trained on {leaving} at the end of its notice")
+        outcome.figures["until the end"] = time.monotonic() - began
+        self.cluster.add(leaving)
+        return outcome
+
+    def network_cut(self) -> Outcome:
+        """A node that trains has no network for 30 s, and comes back as a zombie."""
+        play = self._under_way("cut")
+        cut = training_on(self.cluster)[-1]
+        began = time.monotonic()
+        self.cluster[cut].cut()
+        time.sleep(30)
+        self.cluster[cut].join()
+        outcome = self._end(play, figures={"until the next report": self._next_report(play, began)})
+        self.cluster.kill(cut)  # its Ray has ended; the machine starts afresh
+        self.cluster.add(cut)
+        return outcome
+
+    def driver_killed(self) -> Outcome:
+        """The machine that drives is lost; another takes over by the sweep's name."""
+        self.cluster.add("driver2", cpus=0)
+        play = self._under_way("taken")
+        self.cluster.kill("driver")
+        began = time.monotonic()
+        play.resume(at="driver2")
+        outcome = self._end(play, figures={"until the next report": self._next_report(play, began)})
+        self.cluster.add("driver", cpus=0)
+        return outcome
+
+    def head_killed(self) -> Outcome:
+        """Ray's head is lost, and with it all of Ray; a new head, the nodes join it, the sweep goes on."""
+        play = self._under_way("headless")
+        self.cluster.kill("head")
+        play.finish()
+        for name in self.cluster.running():
+            if name.startswith(("node", "driver")):
+                self.cluster.kill(name)
+        began = time.monotonic()
+        self.cluster.start_head()
+        for name in ("driver", "node1", "node2", "node3"):
+            self.cluster.add(name, cpus=0 if name == "driver" else 1)
+        back = time.monotonic() - began
+        play.resume(at="driver")
+        return self._end(play, figures={"until the new cluster stood": back})
+
+    def two_at_once(self) -> Outcome:
+        """Two sweeps on one cluster."""
+        first, second = self._play("one"), self._play("other")
+        first.submit()
+        second.submit()
+        outcome, other = self._end(first), self._end(second)
+        outcome.faults += other.faults
+        return outcome
+
+    def _play(self, name: str) -> Play:
+        return Play(self.cluster, f"{name}-{self._mark}")
+
+    def _under_way(self, name: str) -> Play:
+        play = self._play(name)
+        play.submit()
+        play.wait_for_report(8_192)
+        return play
+
+    def _next_report(self, play: Play, began: float) -> float:
+        """Seconds from ``began`` until the sweep tells of progress again."""
+        told = play.output().count(" images ")
+        wait_for("the next report", lambda: play.output().count(" images ") > told, 180)
+        return time.monotonic() - began
+
+    def _end(self, play: Play, figures: dict[str, float] | None = None) -> Outcome:
+        """Wait for the sweep's end and compare it with the undisturbed one."""
+        status = play.finish()
+        outcome = Outcome(figures=figures or {})
+        if status:
+            outcome.faults.append(f"exit status {status}: {play.output()[-600:]}")
+        seen = play.verify()
+        outcome.faults += seen["faults"]
+        if seen["state"] != "finished":
+            outcome.faults.append(f"the sweep is {seen['state']}")
+        if self.calm:
+            if seen["best"] != self.calm["best"]:
+                outcome.faults.append(f"best {seen['best']}, undisturbed {self.calm['best']}")
+            other = [trial for trial, curve in self.calm["curves"].items() if seen["curves"].get(trial) != curve]
+            if other:
+                outcome.faults.append(f"curves of trials {', '.join(other)} differ from the undisturbed ones")
+        deadline = time.monotonic() + 20
+        while (left := left_behind(self.cluster)) and time.monotonic() < deadline:
+            time.sleep(0.5)
+        outcome.faults += left
+        return outcome
+
+
+ACTS: tuple[Callable[[Scenario], Outcome], ...] = (
+    Scenario.undisturbed,
+    Scenario.node_killed,
+    Scenario.node_drained,
+    Scenario.network_cut,
+    Scenario.driver_killed,
+    Scenario.two_at_once,
+    Scenario.head_killed,
+)
+
+
+def play(cluster: Cluster, acts: list[str], say: Callable[[str], None] = print) -> dict[str, Outcome]:
+    """Play the named acts, all where none is named, and the undisturbed one before them."""
+    scenario = Scenario(cluster)
+    seen: dict[str, Outcome] = {}
+    for act in ACTS:
+        name = act.__name__
+        if acts and name not in (*acts, "undisturbed"):
+            continue
+        began = time.monotonic()
+        try:
+            seen[name] = act(scenario)
+        except (AssertionError, TimeoutError, RuntimeError, OSError, IndexError) as error:
+            seen[name] = Outcome([f"{type(error).__name__}: {error}"])
+        seen[name].figures["in all"] = time.monotonic() - began
+        figures = ", ".join(f"{what} {seconds:.0f} s" for what, seconds in seen[name].figures.items())
+        say(f"{name}: {'; '.join(seen[name].faults) or 'as it must be'} ({figures})")
+    return seen
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", metavar="DIR", type=Path)
+    parser.add_argument("--only", nargs="+", default=[], choices=[act.__name__ for act in ACTS])
+    given = parser.parse_args()
+    if reason := machines.missing() or services.missing():
+        sys.exit(f"infra.cluster: {reason}")
+    with Cluster(given.folder) as cluster:
+        if not cluster.running():
+            cluster.up()
+        seen = play(cluster, given.only, lambda line: print(line, flush=True))
+    sys.exit(any(outcome.faults for outcome in seen.values()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Images, compose, cloud and Slurm files: each against the schema or linter that its own tool goes by."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import ray
+import yaml
+
+INFRA = Path(__file__).parents[2] / "infra"
+TOOLS = Path(sys.executable).parent
+DOCKERFILES = sorted((INFRA / "images").glob("*.Dockerfile"))
+COMPOSE = INFRA / "compose/compose.yaml"
+LAUNCHERS = [INFRA / "clouds/aws.yaml", INFRA / "clouds/gcp.yaml"]
+SCRIPTS = [
+    INFRA / name for name in ("cluster/up", "cluster/down", "compose/secrets", "kubernetes/secrets", "clouds/slurm.sh")
+]
+
+
+def finds_nothing(*command: str | Path) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def loaded(file: Path) -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load(file.read_text())
+    return document
+
+
+@pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.stem)
+def test_images_are_clean_and_locked_and_do_not_run_as_root(file: Path) -> None:
+    finds_nothing(TOOLS / "hadolint", file)
+    text = file.read_text()
+    installs = re.findall(r"pip install .*", text)
+    assert installs
+    assert all("-c constraints.txt" in line for line in installs)
+    assert re.findall(r"^USER (.*)", text, re.M) == ["1000"]
+
+
+@pytest.mark.parametrize("file", SCRIPTS, ids=lambda file: f"{file.parent.name}-{file.name}")
+def test_scripts_are_clean(file: Path) -> None:
+    finds_nothing(TOOLS / "shellcheck", file)
+
+
+def test_compose_fits_its_schema() -> None:
+    finds_nothing(TOOLS / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", COMPOSE)
+
+
+def test_compose_has_no_default_password_and_opens_nothing_to_the_network() -> None:
+    services = loaded(COMPOSE)["services"]
+    ports = [port for service in services.values() for port in service.get("ports", [])]
+    assert ports
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+    asked = set(re.findall(r"\$\{([A-Z0-9_]+)", COMPOSE.read_text())) - {"TORCH_INDEX"}
+    made = subprocess.run([INFRA / "compose/secrets"], capture_output=True, text=True, check=True).stdout
+    assert asked == {line.split("=")[0] for line in made.splitlines()}
+    assert all(len(line.split("=")[1]) == 48 for line in made.splitlines())
+
+
+def test_images_of_others_are_pinned_and_the_s3_server_has_one_winner() -> None:
+    images = {service["image"] for service in loaded(COMPOSE)["services"].values()}
+    others = {image for image in images if not image.startswith("gansweep:")}
+    assert all(re.search(r":v?\d+\.\d+", image) for image in others)
+    (seaweed,) = (image for image in others if "seaweedfs" in image)
+    assert tuple(map(int, seaweed.rsplit(":", 1)[1].split("."))) >= (4, 18)
+
+
+@pytest.mark.parametrize("file", LAUNCHERS, ids=lambda file: file.stem)
+def test_launcher_files_fit_rays_schema(file: Path) -> None:
+    schema = json.loads((Path(ray.__file__).parent / "autoscaler/ray-schema.json").read_text())
+    document = loaded(file)
+    jsonschema.validate(document, schema)
+    assert document["head_node_type"] in document["available_node_types"]
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**document, "max_worker": 4}, schema)
+
+
+@pytest.mark.parametrize("file", [*LAUNCHERS, INFRA / "clouds/gansweep.sky.yaml", INFRA / "clouds/slurm.sh"], ids=str)
+def test_headers_say_how_to_start_what_it_costs_and_how_to_end(file: Path) -> None:
+    header = "".join(line for line in file.read_text().splitlines(True) if line.startswith("#"))
+    assert str(file.relative_to(INFRA.parent)) in header
+    assert "# cost " in header
+    assert "# ends " in header
+
+
+def test_one_way_to_find_a_lost_node() -> None:
+    """Every place that starts a head has the detection of the cluster that was measured."""
+    from infra.cluster.cluster import DETECTION
+
+    for file in (
+        COMPOSE,
+        *LAUNCHERS,
+        INFRA / "kubernetes/cluster/raycluster.yaml",
+        INFRA / "kubernetes/sweep/rayjob.yaml",
+    ):
+        text = file.read_text()
+        for name, value in DETECTION.items():
+            assert re.search(rf'{name}(=|: "|, value: "){value}\b', text), f"{name} in {file.name}"
