@@ -51,10 +51,10 @@ class Play:
         (self.cluster[self.at].folder / "home" / f"{self.name}.yaml").write_text(self._text)
         self._drive("submit", f"{self.name}.yaml")
 
-    def resume(self, at: str) -> None:
-        """Go on from another machine."""
+    def take_over(self, at: str) -> None:
+        """Go on from another machine, whose home is empty: all it needs is the sweep file."""
         self.at = at
-        self._drive("resume", self.name)
+        self.submit()
 
     def wait_for_report(self, images: int, seconds: float = 240) -> None:
         """Until some trial has told of so many images."""
@@ -90,12 +90,12 @@ def training_on(cluster: Cluster) -> list[str]:
     return [name for name in cluster.running() if any(map(_is_rank, cluster[name].processes()))]
 
 
-def left_behind(cluster: Cluster) -> list[str]:
-    """Ranks that still live, and temporary folders of trainings and Ray sessions of ours, on machines that are up."""
-    left = [f"{name}: a rank lives" for name in training_on(cluster)]
+def left_behind(cluster: Cluster) -> set[str]:
+    """Ranks that still live, and temporary folders of trainings and of embedded Rays, on machines that are up."""
+    left = {f"{name}: a rank lives" for name in training_on(cluster)}
     for name in cluster.running():
         temporary = cluster[name].folder / "tmp"
-        left += [f"{name}: {path.name}" for pattern in ("gansweep-*", "gs-*") for path in temporary.glob(pattern)]
+        left |= {f"{name}: {path.name}" for pattern in ("gansweep-*", "gs-*") for path in temporary.glob(pattern)}
     return left
 
 

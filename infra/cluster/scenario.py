@@ -37,6 +37,7 @@ class Scenario:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.calm: dict[str, Any] | None = None
+        self._left: set[str] = set()
         self._mark = secrets.token_hex(2)  # names of an earlier play on the same cluster are taken
 
     def undisturbed(self) -> Outcome:
@@ -98,12 +99,12 @@ class Scenario:
         return outcome
 
     def driver_killed(self) -> Outcome:
-        """The machine that drives is lost; another takes over by the sweep's name."""
+        """The machine that drives is lost; another takes over."""
         self.cluster.add("driver2", cpus=0)
         play = self._under_way("taken")
         self.cluster.kill("driver")
         began = time.monotonic()
-        play.resume(at="driver2")
+        play.take_over(at="driver2")
         outcome = self._end(play, figures={"until the next report": self._next_report(play, began)})
         self.cluster.add("driver", cpus=0)
         return outcome
@@ -121,7 +122,7 @@ class Scenario:
         for name in ("driver", "node1", "node2", "node3"):
             self.cluster.add(name, cpus=0 if name == "driver" else 1)
         back = time.monotonic() - began
-        play.resume(at="driver")
+        play.take_over(at="driver")
         return self._end(play, figures={"until the new cluster stood": back})
 
     def two_at_once(self) -> Outcome:
@@ -165,9 +166,10 @@ class Scenario:
             if other:
                 outcome.faults.append(f"curves of trials {', '.join(other)} differ from the undisturbed ones")
         deadline = time.monotonic() + 20
-        while (left := left_behind(self.cluster)) and time.monotonic() < deadline:
+        while (left := left_behind(self.cluster) - self._left) and time.monotonic() < deadline:
             time.sleep(0.5)
-        outcome.faults += left
+        self._left |= left  # each fault is told once
+        outcome.faults += sorted(left)
         return outcome
 
 
