@@ -146,7 +146,7 @@ class Scenario:
     def _next_report(self, play: Play, began: float) -> float:
         """Seconds from ``began`` until the sweep tells of progress again."""
         told = play.output().count(" images ")
-        wait_for("the next report", lambda: play.output().count(" images ") > told, 180)
+        wait_for("the next report", lambda: play.output().count(" images ") > told, 400)
         return time.monotonic() - began
 
     def _end(self, play: Play, figures: dict[str, float] | None = None) -> Outcome:
