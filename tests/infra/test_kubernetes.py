@@ -18,6 +18,8 @@ import pytest
 import ray
 import yaml
 
+from orchestrator.spec import load
+
 FOLDER = Path(__file__).parents[2] / "infra/kubernetes"
 OVERLAYS = ("base", "cluster", "sweep", "queue")
 SCHEMA = json.loads(Path(__file__).with_name("ray.schema.json").read_text())
@@ -139,3 +141,11 @@ def test_one_image_with_its_ray_and_grace_that_outlasts_the_drain(overlay: str) 
     assert all(pod["spec"]["terminationGracePeriodSeconds"] > drain for pod in _pods(cluster)[1:])
     images = {container["image"] for pod in _pods(cluster) for container in pod["spec"]["containers"]}
     assert len(images) == 1, "Ray needs the same Python on all nodes"
+
+
+def test_the_sweep_leaves_nothing_on_a_pod(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BUCKET", "pictures")
+    sweep = load(FOLDER / "sweep/sweep.yaml")
+    assert sweep.search.storage.startswith("postgresql://")
+    assert sweep.tracking.uri == "http://mlflow:5000"
+    assert sweep.artifacts.url == "s3://pictures/artifacts"
