@@ -222,7 +222,7 @@ def status(
         live.watch(ledger, paths)
     else:
         document = standing.describe(ledger, paths)
-        _print_json(document) if as_json else show.status(document, ledger.notes)
+        _print_json(document) if as_json else show.status(document, ledger.notes, ledger.sweep.objective.direction)
 
 
 @app.command()
@@ -418,7 +418,7 @@ def _run(work: Callable[[Home, Any], Any], name: str, home: Path, as_json: bool)
     if as_json:
         _print_json(document)
     else:
-        show.ending(document, ledger.notes, outcome, grid_of(ledger, at))
+        show.ending(document, ledger.notes, ledger.sweep.objective.direction, outcome, grid_of(ledger, at))
     if outcome.state == "interrupted":
         raise typer.Exit(130)
     if outcome.state == "finished" and (why := standing.fruitless(document)):

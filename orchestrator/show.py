@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -40,16 +42,46 @@ _COLOURS = {
 }
 
 
-def status(document: dict[str, Any], notes: Sequence[str]) -> None:
+_BAD = ("stuck", "collapsed", "diverged", "crashed")
+
+ROWS = 40
+"""Trials that ``status`` shows."""
+
+
+def status(document: dict[str, Any], notes: Sequence[str], direction: str) -> None:
+    document = _shortened(document, direction)
     trials = sorted(document["trials"], key=lambda t: (t["state"] == "crashed", t["id"]))
-    title = f"{document['name']}: {document['state']}, {len(trials)} trials"
-    drawn, hidden = table(title, trials, (document["best"] or {}).get("id"), console)
+    drawn, hidden = table(document["title"], trials, (document["best"] or {}).get("id"), console)
     console.print(drawn)
     if hidden:
         as_json = command("status", document["name"], "--json")
         console.print(f"{counted(hidden, 'more setting')} in: {as_json}", style="dim", markup=False, soft_wrap=True)
     for line in (*notes, *_remarks(document)):
         console.print(line, markup=False)
+
+
+def _shortened(document: dict[str, Any], direction: str) -> dict[str, Any]:
+    """With a title, and of more than ``ROWS`` trials the ones that run and the best: their number stands in the
+    title, and drawing a thousand rows takes seconds.
+    """
+    trials = document["trials"]
+    title = f"{document['name']}: {document['state']}, {len(trials)} trials"
+    if len(trials) <= ROWS:
+        return {**document, "title": title}
+    counts = ", ".join(f"{number} {state}" for state, number in Counter(t["state"] for t in trials).most_common())
+    sign = 1 if direction == "minimize" else -1
+    best = document["best"] or {}
+
+    def rank(trial: dict[str, Any]) -> tuple[Any, ...]:
+        score = math.inf if trial["score"] is None else sign * trial["score"]
+        worse = bool(trial["violations"]) or trial["state"] in _BAD
+        return (trial["id"] != best.get("id"), trial["state"] != "running", worse, score)
+
+    return {
+        **document,
+        "title": f"{title} ({counts}); {ROWS} of them, the others with --json",
+        "trials": sorted(trials, key=rank)[:ROWS],
+    }
 
 
 def sweeps(documents: Sequence[dict[str, Any]]) -> None:
@@ -106,9 +138,9 @@ def resolved(sweep: Sweep) -> None:
         console.print(f"\n[bold]parameters[/bold]  {words}")
 
 
-def ending(document: dict[str, Any], notes: Sequence[str], outcome: Outcome, grid: str | None) -> None:
+def ending(document: dict[str, Any], notes: Sequence[str], direction: str, outcome: Outcome, grid: str | None) -> None:
     """How a run of a sweep ended, and what to do next."""
-    status(document, notes)
+    status(document, notes, direction)
     name, state = document["name"], document["state"]
     if grid:
         console.print(f"sample grid of the best trial: {grid}", soft_wrap=True, markup=False)

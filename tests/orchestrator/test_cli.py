@@ -518,6 +518,14 @@ def test_stop_where_nothing_runs(gansweep: Terminal):
     assert (answer.status, answer.out) == (0, "sweep 'small' is not running\n")
 
 
+def test_a_sweep_of_many_trials_shows_its_best(gansweep: Terminal):
+    stand(gansweep.home, lambda leg, images: {"fid": 100.0 - leg.trial}, rungs=None, search={"trials": 60})
+    shown = gansweep.type("status", "small").out
+    assert "60 trials (60 finished); 40 of them" in shown
+    rows = [line.split()[0] for line in shown.splitlines() if " finished " in line and "(" not in line]
+    assert len(rows) == 40 and "*59" in rows and "20" in rows and "19" not in rows
+
+
 # -- as a process ------------------------------------------------------------------------------------------------------
 
 
@@ -528,7 +536,7 @@ def test_the_installed_command_does_the_same(tmp_path: Path):
     assert done.stderr.startswith("gansweep: ") and len(done.stderr.splitlines()) == 1
 
 
-HEAVY = {"torch", "sklearn", "mlflow", "ray", "pandas", "scipy", "pyarrow", "boto3", "sqlalchemy"}
+HEAVY = {"optuna", "numpy", "torch", "sklearn", "mlflow", "ray", "pandas", "scipy", "pyarrow", "boto3", "sqlalchemy"}
 
 
 @pytest.mark.parametrize(
