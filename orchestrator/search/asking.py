@@ -101,7 +101,7 @@ def propose(sweep: Sweep, number: int, view: View, trials: Sequence[FrozenTrial]
 
     Seeded by the number, so that a resumed sweep proposes what an undisturbed one would have.
     """
-    seed = sweep.search.seed + 1_000_003 * number
+    seed = (sweep.search.seed + 1_000_003 * number) % 2**32  # as far as a sampler takes seeds
     sampler, shown, first = sampler_of(sweep, seed), view.of(trials, seed), sweep.search.start_with[number:]
     params: dict[str, Any] = {}
     for attempt in range(ASKS):

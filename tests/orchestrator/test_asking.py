@@ -7,13 +7,23 @@ from typing import Any
 
 import pytest
 
+from orchestrator.search.asking import View, propose
 from orchestrator.search.ledger import Ledger
+from orchestrator.search.points import Points
 from orchestrator.search.trial import Leg
 from orchestrator.spec import Search, Sweep, warnings
 from tests.orchestrator.small import BASE, next_leg, run, sweep, train
 
 LOSS = {"train.loss": {"choice": ("non_saturating", "hinge")}}
 WHEN_HINGE = {"train.n_dis": {"int": (1, 3), "when": {"train.loss": ("hinge",)}}}
+
+
+def test_the_sampler_has_a_seed_for_any_number_of_trials():
+    """From trial 4,295 on it was beyond what NumPy takes, and the sweep ended there."""
+    asked = sweep(search={"seed": 7})
+    assert propose(asked, 4_295, View(asked), [], Points(asked, [])) != propose(
+        asked, 4_296, View(asked), [], Points(asked, [])
+    )
 
 
 def same(leg: Leg, images: int) -> dict[str, Any]:
