@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from orchestrator import surroundings
-from orchestrator.commands import HOME, command
+from orchestrator.commands import HOME, PROFILE, command
 from orchestrator.errors import GansweepError, StoppedAtOnceError, UserError, WorkError
 from trainers.sealed import own_version
 
@@ -53,11 +53,18 @@ File = Annotated[Path, typer.Argument(help="The sweep file.", show_default=False
 Name = Annotated[str, typer.Argument(help="The name of a sweep.", show_default=False)]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: a.b=value. Can stand several times.")]
 HomeDir = Annotated[Path, typer.Option("--home", envvar="GANSWEEP_HOME", help="Holds everything embedded.")]
+Profile = Annotated[
+    str,
+    typer.Option("--profile", envvar="GANSWEEP_PROFILE", help="Where sweeps live, as the user's config.toml names it."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Trials = Annotated[int | None, typer.Option(min=1, help="Trials in all.", show_default=False)]
 Address = Annotated[
     str | None,
-    typer.Option(help="A Ray cluster: HOST:PORT, ray://… or 'auto'; http://… submits a job.", show_default=False),
+    typer.Option(
+        help="A Ray cluster: HOST:PORT, ray://… or 'auto'; http://… submits a job; 'local' is this machine.",
+        show_default=False,
+    ),
 ]
 Dashboard = Annotated[
     str | None,
@@ -107,13 +114,14 @@ def plan(
         bool, typer.Option("--resolved", help="Also every setting, and the networks' sizes, which loads torch.")
     ] = False,
     home: HomeDir = Path(HOME),
+    profile: Profile = PROFILE,
     as_json: Json = False,
 ) -> None:
     """Check a sweep file; say what it asks for. Runs nothing."""
-    from orchestrator import earlier, show, spec
+    from orchestrator import earlier, profiles, show, spec
     from orchestrator.paths import Home
 
-    sweep = spec.load(file, overrides or (), here=True)
+    sweep = spec.load(file, overrides or (), here=True, resources=profiles.load(profile).default_resources)
     before = earlier.like(sweep, Home(home))
     _print_json(show.plan_document(sweep, before)) if as_json else show.plan(sweep, before)
     for name, message in spec.warnings(sweep):
@@ -134,14 +142,17 @@ def submit(
     driver_cpus: DriverCpus = None,
     driver_memory: DriverMemory = None,
     home: HomeDir = Path(HOME),
+    profile: Profile = PROFILE,
     as_json: Json = False,
 ) -> None:
     """Run a sweep; submitted again, it goes on where it stands."""
-    from orchestrator import spec
+    from orchestrator import profiles, spec
     from orchestrator import sweep as story
 
+    known = profiles.load(profile)
+    address = known.cluster(address)
     given = [*(overrides or ()), *([f"name={name}"] if name else ()), *([f"search.trials={trials}"] if trials else ())]
-    sweep = spec.load(file, given, here=address is None)
+    sweep = spec.load(file, given, here=address is None, resources=known.default_resources)
     if _is_dashboard(address):
         from orchestrator import remote
 
@@ -149,7 +160,7 @@ def submit(
         remote.submit(sweep, way, _say)
         return
     _refuse_job_options(detach=detach, env=env, driver_cpus=driver_cpus, driver_memory=driver_memory)
-    _run(lambda at, progress: story.submit(sweep, at, progress, address), sweep.name, home, as_json)
+    _run(lambda at, progress: story.submit(sweep, at, progress, address), sweep.name, _home(home, profile), as_json)
 
 
 @app.command()
@@ -162,29 +173,32 @@ def resume(
     driver_cpus: DriverCpus = None,
     driver_memory: DriverMemory = None,
     home: HomeDir = Path(HOME),
+    profile: Profile = PROFILE,
     as_json: Json = False,
 ) -> None:
     """Go on after any death, or add trials."""
     from orchestrator import sweep as story
 
+    at = _home(home, profile)
+    address = at.profile.cluster(address)
     if _is_dashboard(address):
         from orchestrator import remote
 
         remote.resume(name, trials, remote.Way(address, env or (), driver_cpus, driver_memory, detach), _say)
         return
     _refuse_job_options(detach=detach, env=env, driver_cpus=driver_cpus, driver_memory=driver_memory)
-    _run(lambda at, progress: story.resume(name, at, progress, trials, address), name, home, as_json)
+    _run(lambda at, progress: story.resume(name, at, progress, trials, address), name, at, as_json)
 
 
 @app.command()
-def stop(name: Name, address: Dashboard = None, home: HomeDir = Path(HOME)) -> None:
+def stop(name: Name, address: Dashboard = None, home: HomeDir = Path(HOME), profile: Profile = PROFILE) -> None:
     """Ask a running sweep to finish its current reports and end; everything is kept."""
     from orchestrator import status as standing
 
     if address:
         _ask(name, ["stop", name], address)
         return
-    running = standing.stop(name, _home(home))
+    running = standing.stop(name, _home(home, profile))
     print(
         f"sweep '{name}' ends after its current reports; go on with: {command('resume', name)}"
         if running
@@ -192,13 +206,26 @@ def stop(name: Name, address: Dashboard = None, home: HomeDir = Path(HOME)) -> N
     )
 
 
+@app.command()
+def sync(name: Name, home: HomeDir = Path(HOME), profile: Profile = PROFILE) -> None:
+    """Send MLflow what the ledger knows and it does not: after a lost machine, or into a new MLflow."""
+    from orchestrator import live
+    from orchestrator import sweep as story
+
+    with live.progress(quiet=False) as progress:
+        unsent = story.sync(name, _home(home, profile), progress)
+    if unsent:
+        raise WorkError(f"some records wait for MLflow ({unsent}); send them with: {command('sync', name)}")
+    print(f"MLflow has all that the ledger of sweep '{name}' knows")
+
+
 @app.command("list")
-def list_sweeps(home: HomeDir = Path(HOME), as_json: Json = False) -> None:
-    """The sweeps of this home."""
+def list_sweeps(home: HomeDir = Path(HOME), profile: Profile = PROFILE, as_json: Json = False) -> None:
+    """The sweeps that live here."""
     from orchestrator import show
     from orchestrator import status as standing
 
-    documents = standing.overview(_home(home))
+    documents = standing.overview(_home(home, profile))
     _print_json(documents) if as_json else show.sweeps(documents)
 
 
@@ -208,6 +235,7 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Keep showing until the sweep ends.")] = False,
     address: Dashboard = None,
     home: HomeDir = Path(HOME),
+    profile: Profile = PROFILE,
     as_json: Json = False,
 ) -> None:
     """Trials with state, rung, verdict, score and images/s."""
@@ -217,7 +245,7 @@ def status(
     if address:
         _ask(name, ["status", name, *(["--json"] if as_json else [])], address)
         return
-    ledger, paths = standing.ledger_of(name, _home(home))
+    ledger, paths = standing.ledger_of(name, _home(home, profile))
     if watch and not as_json:
         live.watch(ledger, paths)
     else:
@@ -248,15 +276,16 @@ def train(
         typer.Option(help="Checkpoints, grids and reports; the same command again goes on.", show_default=False),
     ] = None,
     home: HomeDir = Path(HOME),
+    profile: Profile = PROFILE,
     as_json: Json = False,
 ) -> None:
     """One training with no search: a line per report."""
-    from orchestrator import spec
+    from orchestrator import profiles, spec
     from orchestrator import sweep as story
     from trainers.config import BAD
 
-    sweep = spec.load(file, overrides or (), here=True)
-    folder = out or _home(home).root / "train" / sweep.name
+    sweep = spec.load(file, overrides or (), here=True, resources=profiles.load(profile).default_resources)
+    folder = out or _home(home, PROFILE).root / "train" / sweep.name
     verdict = story.train(sweep, folder, as_json)
     if verdict in BAD:
         raise typer.Exit(1)
@@ -276,6 +305,7 @@ def promote(
     reason: Annotated[str | None, typer.Option(help="Why it is promoted all the same.", show_default=False)] = None,
     rollback: Annotated[bool, typer.Option("--rollback", help="Give the alias back to the version before.")] = False,
     home: HomeDir = Path(HOME),
+    profile: Profile = PROFILE,
     as_json: Json = False,
 ) -> None:
     """The gate, then the registry: the best finished, healthy trial becomes the champion."""
@@ -286,9 +316,9 @@ def promote(
         raise UserError("--force needs --reason TEXT: it is recorded beside the model")
     model = model or name
     if rollback:
-        promoted = story.rollback(name, model, alias, _home(home))
+        promoted = story.rollback(name, model, alias, _home(home, profile))
     else:
-        promoted = story.promote(name, model, alias, trial, reason if force else None, _home(home))
+        promoted = story.promote(name, model, alias, trial, reason if force else None, _home(home, profile))
     _print_json(promoted) if as_json else show.promoted(promoted)
 
 
@@ -311,11 +341,12 @@ def sample(
         typer.Option(help="Of code of its own that a checkpoint may run here. Can stand several times."),
     ] = None,
     home: HomeDir = Path(HOME),
+    profile: Profile = PROFILE,
 ) -> None:
     """Draw samples from a promoted generator or a checkpoint."""
     from orchestrator import sweep as story
 
-    shape = story.sample(model, number, output, seed, label, raw, _home(home), code_sha256 or ())
+    shape = story.sample(model, number, output, seed, label, raw, _home(home, profile), code_sha256 or ())
     print(f"{output}: {number} samples of shape {'x'.join(map(str, shape))}")
 
 
@@ -341,25 +372,28 @@ def import_(
 def ui(
     port: Annotated[int, typer.Option(help="0 takes a free one.")] = 5000,
     home: HomeDir = Path(HOME),
+    profile: Profile = PROFILE,
 ) -> None:
-    """The MLflow UI on this home's runs and models, until Ctrl-C."""
+    """The MLflow UI on runs and models; a home's own until Ctrl-C."""
     from orchestrator import sweep as story
 
-    print("starting the MLflow UI; Ctrl-C ends it", flush=True)
-    story.serve_ui(_home(home), port, lambda line: print(line, flush=True))
+    story.serve_ui(_home(home, profile), port, lambda line: print(line, flush=True))
 
 
 @app.command()
 def doctor(
     file: Annotated[Path | None, typer.Argument(help="Also check what this sweep needs.", show_default=False)] = None,
     home: HomeDir = Path(HOME),
+    profile: Profile = PROFILE,
     as_json: Json = False,
 ) -> None:
     """Check Ray, MLflow, ledger, storage, GPU and disk; say what to mend."""
     from orchestrator import doctor as doctor_
     from orchestrator import show, spec
 
-    findings = doctor_.examine(_home(home), spec.load(file) if file else None)
+    at = _home(home, profile)
+    sweep = spec.load(file, resources=at.profile.default_resources) if file else None
+    findings = doctor_.examine(at, sweep)
     _print_json([finding.__dict__ for finding in findings]) if as_json else show.findings(findings)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
@@ -404,13 +438,12 @@ def _fail(message: str, exit_status: int, error: BaseException) -> NoReturn:
     sys.exit(exit_status)
 
 
-def _run(work: Callable[[Home, Any], Any], name: str, home: Path, as_json: bool) -> None:
+def _run(work: Callable[[Home, Any], Any], name: str, at: Home, as_json: bool) -> None:
     """Run or go on with a sweep under a display that fits where the output goes; end with its table."""
     from orchestrator import live, show
     from orchestrator import status as standing
     from orchestrator.sweep import grid_of
 
-    at = _home(home)
     with live.progress(quiet=as_json) as progress:
         outcome = work(at, progress)
     ledger, paths = standing.ledger_of(name, at)
@@ -449,10 +482,11 @@ def _say(text: str) -> None:
     print(text, flush=True)
 
 
-def _home(root: Path) -> Home:
+def _home(root: Path, profile: str) -> Home:
     from orchestrator.paths import Home
 
-    return Home.open(root)
+    given = root != Path(HOME) or profile == PROFILE
+    return Home.open(root if given else None, profile)
 
 
 def _print_json(document: Any) -> None:

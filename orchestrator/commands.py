@@ -11,11 +11,13 @@ from pathlib import Path
 
 HOME = "gansweep-home"
 """Where neither ``--home`` nor GANSWEEP_HOME says otherwise."""
+PROFILE = "local"
+"""Where neither ``--profile`` nor GANSWEEP_PROFILE says otherwise: everything in the home."""
 
 
 def command(*words: object) -> str:
-    """``gansweep WORDS``, quoted for a shell, in the way and with the home of the command that runs now."""
-    return shlex.join([_program(), *map(str, words), *_home()])
+    """``gansweep WORDS``, quoted for a shell, in the way and with the profile and home of the command that runs now."""
+    return shlex.join([_program(), *map(str, words), *_profile(), *_home()])
 
 
 def _program() -> str:
@@ -24,9 +26,20 @@ def _program() -> str:
     return os.path.relpath(called) if called.name == "gansweep" and not shutil.which("gansweep") else "gansweep"
 
 
+def _profile() -> list[str]:
+    """Nothing where the next command takes this profile by itself."""
+    given = _given("--profile")
+    return ["--profile", given] if given and given != (os.environ.get("GANSWEEP_PROFILE") or PROFILE) else []
+
+
 def _home() -> list[str]:
     """Nothing where the next command finds this home by itself."""
-    after = [word for before, word in pairwise(sys.argv) if before == "--home"]
-    given = [*after, *(word.removeprefix("--home=") for word in sys.argv if word.startswith("--home="))][-1:]
-    found = Path(os.environ.get("GANSWEEP_HOME") or HOME).absolute()
-    return ["--home", *given] if given and Path(given[0]).absolute() != found else []
+    given, found = _given("--home"), Path(os.environ.get("GANSWEEP_HOME") or HOME).absolute()
+    return ["--home", given] if given and Path(given).absolute() != found else []
+
+
+def _given(option: str) -> str | None:
+    """Its value on the command line that runs now."""
+    after = [word for before, word in pairwise(sys.argv) if before == option]
+    after += [word.removeprefix(f"{option}=") for word in sys.argv if word.startswith(f"{option}=")]
+    return after[-1] if after else None

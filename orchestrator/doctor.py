@@ -47,6 +47,7 @@ def _finding(what: str, check: Callable[[], str]) -> Finding:
 
 
 def _disk(home: Home) -> str:
+    home.make()
     free = shutil.disk_usage(home.root).free
     if free < LOW_DISK:
         raise GansweepError(f"only {free / 2**30:.1f} GiB free under {home.root}; checkpoints need room")
@@ -61,17 +62,18 @@ def _torch() -> str:
 
 
 def _ledger(home: Home) -> str:
-    from orchestrator.status import ledger_of
+    from orchestrator.status import ledger_of, sweeps
 
-    for name in home.sweeps():
+    names = sweeps(home)
+    for name in names:
         ledger_of(name, home)
-    return f"{len(home.sweeps())} sweeps, all readable"
+    return f"{len(names)} sweeps, all readable"
 
 
 def _tracking(home: Home, sweep: Sweep | None) -> str:
     from orchestrator.tracking.recorder import check, without_secrets
 
-    uri = sweep.tracking.uri if sweep else "auto"
+    uri = home.tracking(sweep)
     if uri == "auto":
         return f"embedded MLflow on loopback, store {home.mlflow}"
     check(uri)
@@ -81,7 +83,7 @@ def _tracking(home: Home, sweep: Sweep | None) -> str:
 def _artifacts(home: Home, sweep: Sweep | None) -> str:
     from orchestrator.artifacts import open_store
 
-    store = open_store(sweep.artifacts.url if sweep else "auto", home.artifacts)
+    store = open_store(home.store_url(sweep), home.artifacts)
     store.check()
     return f"{store.url} can be written and read"
 

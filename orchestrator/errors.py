@@ -5,6 +5,8 @@
     ├── UserError            2   the input is wrong: a file, a name, a path
     └── WorkError            1   the work failed
         ├── UntrainableError 1   a trial's settings can't be trained: it would fail the same way each time
+        ├── LedgerError      1   the ledger's database can't be written
+        │   └── LeaseLostError   another driver has taken the sweep over
         ├── DataGoneError    1   the data can't be read where a leg ran: not the fault of any trial
         └── StoreError       1   artifacts can't be read or written: not the fault of any trial
             └── DamagedArtifactError  what was stored is changed, incomplete or gone
@@ -39,6 +41,14 @@ class WorkError(GansweepError):
 
 class UntrainableError(WorkError):
     """Settings that fail the same way each time; the message is what the trainers said of them."""
+
+
+class LedgerError(WorkError):
+    """The ledger's database does not answer, or refuses; what it took stays."""
+
+
+class LeaseLostError(LedgerError):
+    """This driver slept or was cut off for so long that another has taken its sweep over: it may write no more."""
 
 
 class DataGoneError(WorkError):

@@ -1,12 +1,16 @@
-"""Every local path and every object key, in one place."""
+"""Every local path, every object key and every address, in one place."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from orchestrator.commands import PROFILE
 from orchestrator.errors import UserError
+from orchestrator.profiles import Profile, load
+from orchestrator.spec import Sweep
+from trainers.cache import cache_folder
 
 RunKey = int | tuple[int, int] | None
 """What has an MLflow run of its own: a trial, its re-training on a seed (trial, seed), or the sweep itself (None)."""
@@ -19,26 +23,54 @@ def key_word(key: RunKey) -> str:
 
 @dataclass(frozen=True)
 class Home:
-    """The folder that holds everything embedded: ledgers, the MLflow store, artifacts."""
+    """Where sweeps live: the places that a profile names, and a folder for what is embedded. Under the profile
+    ``local`` the folder holds all, under a shared one nothing that can't be made again.
+    """
 
     root: Path
+    profile: Profile = field(default_factory=lambda: load(PROFILE))
 
     @classmethod
-    def open(cls, root: Path) -> Home:
-        """Make sure ``root`` exists and can be written; raises UserError otherwise."""
+    def open(cls, root: Path | None, profile: str = PROFILE) -> Home:
+        """The home in ``root``; where none is given and the profile is shared, a cache of the user's. One that holds
+        sweeps is made. Raises UserError where it can't be written, SettingsError for a profile that is no use.
+        """
+        known = load(profile)
+        home = cls((root or cache_folder() / "profiles" / profile).resolve(), known)
+        if not known.is_shared:
+            home.make()
+        return home
+
+    def make(self) -> None:
+        """Make sure that the folder exists and can be written; raises UserError otherwise."""
         try:
-            root.mkdir(parents=True, exist_ok=True)
-            probe = root / f".write-probe-{os.getpid()}"
+            self.root.mkdir(parents=True, exist_ok=True)
+            probe = self.root / f".write-probe-{os.getpid()}"
             probe.touch()
             probe.unlink()
         except OSError as error:
             raise UserError(
-                f"home {root} can't be written: {error.strerror}. Choose another with --home DIR or GANSWEEP_HOME"
+                f"home {self.root} can't be written: {error.strerror}. Choose another with --home DIR or GANSWEEP_HOME"
             ) from None
-        return cls(root.resolve())
+
+    def tracking(self, sweep: Sweep | None) -> str:
+        """Where runs are recorded, those of ``sweep`` or any; ``auto`` is the home's MLflow."""
+        own = sweep.tracking.uri if sweep else "auto"
+        if ":***@" in own:
+            raise UserError(
+                "tracking.uri was given with a password, which no ledger keeps: name it in a profile and leave the "
+                "sweep file's 'auto', or submit the file again"
+            )
+        return self.profile.tracking if own == "auto" else own
+
+    def store_url(self, sweep: Sweep | None) -> str:
+        """Where artifacts are kept, those of ``sweep`` or any; ``auto`` is the home's folder."""
+        own = sweep.artifacts.url if sweep else "auto"
+        return self.profile.artifacts if own == "auto" else own
 
     def sweep(self, name: str) -> SweepPaths:
-        return SweepPaths(name, self.root / "sweeps" / name)
+        ledger = self.profile.ledger if self.profile.is_shared else None
+        return SweepPaths(name, self.root / "sweeps" / name, ledger)
 
     def sweeps(self) -> list[str]:
         return sorted(p.parent.name for p in self.root.glob("sweeps/*/sweep.yaml"))
@@ -71,10 +103,11 @@ class Home:
 
 @dataclass(frozen=True)
 class SweepPaths:
-    """The files of one sweep in the home."""
+    """The files of one sweep in the home, and where its ledger is: the profile's ``database``, or a file here."""
 
     name: str
     root: Path
+    database: str | None = None
 
     @property
     def spec(self) -> Path:
@@ -82,8 +115,9 @@ class SweepPaths:
         return self.root / "sweep.yaml"
 
     @property
-    def ledger(self) -> Path:
-        return self.root / "ledger.journal"
+    def ledger(self) -> Path | str:
+        """A journal file, or a database's URL."""
+        return self.database or self.root / "ledger.journal"
 
     @property
     def lock(self) -> Path:

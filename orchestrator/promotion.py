@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from orchestrator.artifacts import Store
 from orchestrator.commands import command
 from orchestrator.errors import StoreError, UserError, WorkError
-from orchestrator.paths import SweepPaths, samples_key, trial_key
+from orchestrator.paths import samples_key, trial_key
 from orchestrator.registry.gate import Candidate, impossible, refusals
 from orchestrator.registry.models import Evidence, RunGoneError
 from orchestrator.registry.models import promote as publish
@@ -19,9 +19,8 @@ from orchestrator.search.effort import confirming
 from orchestrator.search.known import Known
 from orchestrator.search.objective import cost
 from orchestrator.search.trial import Training, Trial
-from orchestrator.spec import Objective, counted
+from orchestrator.spec import Objective, Sweep, counted
 from orchestrator.tracking.recorder import without_secrets
-from orchestrator.tracking.spool import Spool
 from trainers.data import load
 
 WEIGHTS = ("manifest.json", "state.json", "generator_ema.safetensors")
@@ -30,14 +29,15 @@ WEIGHTS = ("manifest.json", "state.json", "generator_ema.safetensors")
 
 def promote(
     ledger: Known,
-    paths: SweepPaths,
     store: Store,
     uri: str,
     model: str,
     alias: str,
     number: int | None,
     forced_reason: str | None,
+    assure: Callable[[], None],
 ) -> dict[str, Any]:
+    """``assure`` raises where somebody else promotes this model by now."""
     trial = _choose(ledger, number, forced=forced_reason is not None)
     trainings = ledger.trainings(trial)
     candidates = [_candidate(ledger, trial, training) for training in trainings]
@@ -54,18 +54,17 @@ def promote(
     if training.mlflow_run_id is None:
         raise WorkError(
             f"trial {trial.id} is not recorded in MLflow yet; send what waits with: "
-            + command("resume", ledger.sweep.name)
+            + command("sync", ledger.sweep.name)
         )
     tags = _tags(ledger, candidate, refused, forced_reason) | _choice(candidate, candidates)
     prefix = trial_key(ledger.key, trial.id, training.confirm_seed)
     with tempfile.TemporaryDirectory() as folder:
-        evidence = _gather(Path(folder), training, prefix, paths, store, tags)
+        evidence = _gather(Path(folder), training, prefix, ledger.sweep, store, tags)
         try:
-            document = publish(uri, model, alias, training.mlflow_run_id, evidence)
+            document = publish(uri, model, alias, training.mlflow_run_id, evidence, assure)
         except RunGoneError as error:
-            Spool(paths.spool).mark(0)
             raise WorkError(
-                f"{error}; record the sweep again, then promote: {command('resume', ledger.sweep.name)}"
+                f"{error}; record the sweep again, then promote: {command('sync', ledger.sweep.name)}"
             ) from None
     return {**document, "trial": trial.id, "seed": training.seed}
 
@@ -193,7 +192,7 @@ def _tags(ledger: Known, candidate: Candidate, refused: list[str], forced_reason
 
 
 def _gather(
-    folder: Path, training: Training, prefix: str, paths: SweepPaths, store: Store, tags: dict[str, str]
+    folder: Path, training: Training, prefix: str, sweep: Sweep, store: Store, tags: dict[str, str]
 ) -> Evidence:
     assert training.checkpoint is not None
     checkpoint = store.get(training.checkpoint, folder / "checkpoint")
@@ -207,5 +206,5 @@ def _gather(
     except StoreError:
         samples = None  # a lost picture is no reason to refuse a generator
     sweep_file = folder / "sweep.yaml"
-    sweep_file.write_text(without_secrets(paths.spec.read_text()))
+    sweep_file.write_text(without_secrets(sweep.to_yaml()))
     return Evidence(generator, sweep_file, samples, tags)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -48,7 +48,8 @@ class Search(Settings):
     sampler: Literal["tpe", "random"] = "tpe"
     seed: int = Field(default=0, ge=0)
     storage: Database = Field(
-        default="auto", description="the ledger: auto = a journal file in the home, or an Optuna RDB URL"
+        default="auto",
+        description="the ledger: auto = the profile's, or a journal in the home; or postgresql://…, sqlite:///…",
     )
     space: dict[str, Dimension] = Field(default={})
     start_with: tuple[dict[str, Value], ...] = Field(
@@ -138,12 +139,15 @@ class Resources(Settings):
 
 class Tracking(Settings):
     uri: Database = Field(
-        default="auto", description="auto = an MLflow server in the home; or http://…, postgresql://…, sqlite:///…"
+        default="auto",
+        description="auto = the profile's, or an MLflow server in the home; or http://…, postgresql://…, sqlite:///…",
     )
 
 
 class Artifacts(Settings):
-    url: Place = Field(default="auto", description="auto = a folder in the home; or a folder, or s3://bucket/prefix")
+    url: Place = Field(
+        default="auto", description="auto = the profile's, or one in the home; or a folder, or s3://bucket/prefix"
+    )
 
 
 COMPARED = Config.model_fields.keys() - {"code"}
@@ -238,12 +242,18 @@ def warnings(sweep: Sweep) -> list[tuple[str, str]]:
     return found + [(name, message) for name, message in untold(sweep.trial_config({})) if name not in named]
 
 
-def load(file: Path, overrides: Sequence[str] = (), here: bool = False) -> Sweep:
-    """Read and check a sweep file; ``here``: also that the files which it names lie on this machine.
+def load(
+    file: Path, overrides: Sequence[str] = (), here: bool = False, resources: Mapping[str, Any] | None = None
+) -> Sweep:
+    """Read and check a sweep file; ``here``: also that the files which it names lie on this machine. ``resources`` are
+    those of its group that hold where the file says nothing.
 
     Raises SettingsError listing every problem.
     """
     document = read(file, overrides)
+    own = document.values.get("resources") or {}
+    if resources and isinstance(own, dict):
+        document.values["resources"] = {**resources, **own}
     owncode.gather(document, file.parent)
     return _checked(document, lambda sweep: _missing_files(sweep, document) if here else ())
 

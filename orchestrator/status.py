@@ -5,43 +5,66 @@ Who only looks imports no more than this: neither torch nor Ray nor MLflow.
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from orchestrator.commands import command
 from orchestrator.errors import GansweepError, UserError
 from orchestrator.paths import Home, SweepPaths
-from orchestrator.search.known import Known, Reading, SweepState
+from orchestrator.search.known import FILE, Known, Reading, SweepState
+from orchestrator.search.lease import lease_of
 from orchestrator.search.trial import Trial
 from orchestrator.spec import Sweep, loads
 from trainers.document import SettingsError
 
+if TYPE_CHECKING:
+    from orchestrator.search.database import Database
+
+
+def sweeps(home: Home) -> list[str]:
+    """The names of those that live here."""
+    return _studies(home).names() if home.profile.is_shared else home.sweeps()
+
 
 def find(name: str, home: Home) -> tuple[Sweep, SweepPaths]:
-    """A sweep of this home, by name. Raises UserError where there is none."""
+    """A sweep by name: in a shared ledger, or by its file in the home. Raises UserError where there is none."""
     paths = home.sweep(name)
-    if not paths.spec.is_file():
-        known = ", ".join(home.sweeps()) or "none yet"
-        raise UserError(f"no sweep '{name}' in {home.root}; sweeps there: {known}")
-    return loads(paths.spec.read_text(), str(paths.spec)), paths
+    if not home.profile.is_shared:
+        if not paths.spec.is_file():
+            raise _unknown(name, home, str(home.root))
+        return loads(paths.spec.read_text(), str(paths.spec)), paths
+    attrs = _studies(home).attrs(name)
+    if attrs is None:
+        raise _unknown(name, home, "the profile's ledger")
+    if FILE not in attrs:
+        raise UserError(
+            f"sweep '{name}' was made by an older version, which kept its file in a home: open it there once with: "
+            "gansweep resume, and with its database as search.storage"
+        )
+    return loads(attrs[FILE], f"sweep '{name}' in the ledger"), paths
+
+
+def _studies(home: Home) -> Database:
+    from orchestrator.search.database import Database  # brings Optuna and SQLAlchemy
+
+    return Database(home.profile.ledger)
+
+
+def _unknown(name: str, home: Home, where: str) -> UserError:
+    return UserError(f"no sweep '{name}' in {where}; sweeps there: {', '.join(sweeps(home)) or 'none yet'}")
 
 
 def ledger_of(name: str, home: Home) -> tuple[Reading, SweepPaths]:
-    """The ledger of a sweep of this home, for reading."""
+    """The ledger of a sweep, for reading."""
     sweep, paths = find(name, home)
     return Reading(sweep, paths.ledger), paths
 
 
 def stop(name: str, home: Home) -> bool:
     """Ask a running sweep to end after its current reports; False where none runs."""
-    _, paths = find(name, home)
-    running = is_driven(paths)
+    lease = lease_of(*find(name, home))
+    running = lease.holder() is not None
     if running:
-        paths.stop_request.touch()
+        lease.ask_to_stop()
     return running
 
 
@@ -51,8 +74,8 @@ def status(name: str, home: Home) -> dict[str, Any]:
 
 
 def overview(home: Home) -> list[dict[str, Any]]:
-    """The status of every sweep of this home; one that can't be read says why under ``error``."""
-    return [_status_or_error(name, home) for name in home.sweeps()]
+    """The status of every sweep that lives here; one that can't be read says why under ``error``."""
+    return [_status_or_error(name, home) for name in sweeps(home)]
 
 
 def _status_or_error(name: str, home: Home) -> dict[str, Any]:
@@ -97,36 +120,8 @@ def rows(ledger: Known) -> list[dict[str, Any]]:
 def state(ledger: Known, paths: SweepPaths) -> SweepState:
     """A sweep that says it runs, but whose driver is dead, is interrupted."""
     written = ledger.state()
-    return "interrupted" if written == "running" and not is_driven(paths) else written
-
-
-@contextmanager
-def driving(paths: SweepPaths) -> Iterator[None]:
-    """Hold the sweep's lock: one driver at a time, and the kernel drops it with the process. Raises UserError where it
-    is held.
-    """
-    with paths.lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(
-                f"sweep '{paths.name}' is being run by another process; watch it with: "
-                f"{command('status', paths.name, '--watch')}; or end it with: {command('stop', paths.name)}"
-            ) from None
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
-
-
-def is_driven(paths: SweepPaths) -> bool:
-    try:
-        with paths.lock.open("r") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
+    driven = written != "running" or lease_of(ledger.sweep, paths).holder()
+    return written if driven else "interrupted"
 
 
 def _trial(trial: Trial) -> dict[str, Any]:

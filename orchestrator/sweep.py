@@ -6,6 +6,8 @@ submit / resume -> run
     recorder    shows them in MLflow                   (tracking/)
     store       keeps checkpoints and sample grids     (artifacts/)
 promote                                                (registry/)
+
+One process drives a sweep at a time, by a lease in the ledger's own store; MLflow is a picture of the ledger.
 """
 
 from __future__ import annotations
@@ -24,17 +26,19 @@ from urllib.parse import quote
 from orchestrator import surroundings
 from orchestrator.artifacts import Store, open_store
 from orchestrator.commands import command
-from orchestrator.conductor import Conductor, Progress
+from orchestrator.conductor import Conductor, Progress, dataset
 from orchestrator.earlier import remember
-from orchestrator.errors import GansweepError
+from orchestrator.errors import GansweepError, LedgerError, UserError
 from orchestrator.execution.environment import prepare
 from orchestrator.execution.order import GangSpec
 from orchestrator.exporter import exported
-from orchestrator.paths import Home, SweepPaths, samples_key, trial_key
+from orchestrator.paths import Home, RunKey, SweepPaths, samples_key, trial_key
+from orchestrator.picture import Picture
 from orchestrator.search.known import Known, SweepState
+from orchestrator.search.lease import Lease, lease_of, promoting
 from orchestrator.search.ledger import Ledger
 from orchestrator.spec import Sweep, warnings
-from orchestrator.status import driving, find, ledger_of
+from orchestrator.status import find, ledger_of, sweeps
 from orchestrator.tracking.recorder import Recorder, Target, check, runs_page
 from orchestrator.tracking.server import embedded
 from orchestrator.tracking.spool import Spool
@@ -52,17 +56,10 @@ class Outcome:
 
 def submit(sweep: Sweep, home: Home, progress: Progress, address: str | None = None) -> Outcome:
     """Start a sweep, or go on with the one of this name where it is the same sweep."""
-    paths = home.sweep(sweep.name)
-    paths.root.mkdir(parents=True, exist_ok=True)
-    with driving(paths):
-        ledger = Ledger.open(sweep, paths.ledger)  # refuses another search space, before the old file is replaced
-        beside = paths.spec.with_suffix(".new")
-        beside.touch(mode=0o600)  # a URL in it may carry a password
-        beside.write_text(sweep.to_yaml())
-        beside.replace(paths.spec)
+    with _driven(sweep, home) as (ledger, lease, paths):
         for name, message in warnings(sweep):
             progress.note(f"warning: {name}: {message}")
-        return _run(ledger, home, paths, progress, address)
+        return _run(ledger, home, paths, lease, progress, address)
 
 
 def resume(name: str, home: Home, progress: Progress, trials: int | None = None, address: str | None = None) -> Outcome:
@@ -71,6 +68,44 @@ def resume(name: str, home: Home, progress: Progress, trials: int | None = None,
     if trials is not None:
         sweep = sweep.model_copy(update={"search": sweep.search.model_copy(update={"trials": trials})})
     return submit(sweep, home, progress, address)
+
+
+def sync(name: str, home: Home, progress: Progress) -> str | None:
+    """Bring MLflow to what the ledger knows, each point once; returns why some of it could not be sent, or None."""
+    with _driven(find(name, home)[0], home) as (ledger, _, paths):
+        store, spool, state = store_of(ledger.sweep, home), Spool(paths.spool), ledger.state()
+        spool.mark(0)
+        picture = Picture(ledger, spool, store, dataset(ledger, progress))
+        with _recording(ledger, home, spool, store, progress, {}) as recorder:
+            picture.began(state)
+            picture.ended(state)
+        return recorder.unsent
+
+
+@contextmanager
+def _driven(sweep: Sweep, home: Home) -> Iterator[tuple[Ledger, Lease, SweepPaths]]:
+    """The ledger of a sweep that nobody else drives meanwhile, its lease, and where its files are in the home."""
+    if home.profile.is_shared and sweep.search.storage != "auto":
+        raise UserError(
+            "search.storage names a ledger of its own, and so does the profile: leave it out of the sweep file, or use "
+            "--profile local"
+        )
+    home.make()
+    paths = home.sweep(sweep.name)
+    paths.root.mkdir(parents=True, exist_ok=True)
+    lease = lease_of(sweep, paths)
+    with lease.held():
+        ledger = Ledger.open(sweep, paths.ledger, lease)  # refuses another space, before the old file is replaced
+        ledger.keep_file()
+        if home.profile.is_shared:
+            paths = home.sweep(ledger.key)  # of this sweep, and not of another that had its name
+            paths.root.mkdir(parents=True, exist_ok=True)
+        else:
+            beside = paths.spec.with_suffix(".new")
+            beside.touch(mode=0o600)  # a URL in it may carry a password
+            beside.write_text(sweep.to_yaml())
+            beside.replace(paths.spec)
+        yield ledger, lease, paths
 
 
 def train(sweep: Sweep, out: Path, as_json: bool) -> str:
@@ -88,16 +123,25 @@ def promote(
     """
     from orchestrator.promotion import promote as run
 
-    ledger, paths = ledger_of(name, home)
-    store = store_of(ledger.sweep, home)
-    return run(ledger, paths, store, tracking_uri(ledger.sweep, home), model, alias, trial, forced_reason)
+    ledger, _ = ledger_of(name, home)
+    store, uri = store_of(ledger.sweep, home), tracking_uri(ledger.sweep, home)
+    with _promoting(model, home) as lease:
+        return run(ledger, store, uri, model, alias, trial, forced_reason, lease.assure)
 
 
 def rollback(name: str, model: str, alias: str, home: Home) -> dict[str, Any]:
     """Give the alias back to the version that held it before."""
     from orchestrator.registry.models import rollback as run
 
-    return run(tracking_uri(find(name, home)[0], home), model, alias)
+    with _promoting(model, home) as lease:
+        return run(tracking_uri(find(name, home)[0], home), model, alias, lease.assure)
+
+
+@contextmanager
+def _promoting(model: str, home: Home) -> Iterator[Lease]:
+    lease = promoting(model, home)
+    with lease.held():
+        yield lease
 
 
 def sample(
@@ -108,28 +152,44 @@ def sample(
     """
     from orchestrator.sampling import sample as run
 
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or home.mlflow_database
+    own = home.profile.tracking
+    uri = own if own != "auto" else os.environ.get("MLFLOW_TRACKING_URI") or home.mlflow_database
     return run(source, number, output, seed, label, raw, uri, trusted)
 
 
 def serve_ui(home: Home, port: int, announce: Callable[[str], None]) -> None:
-    """The MLflow UI on this home, until Ctrl-C; ``announce`` is told the page of each sweep's runs once it answers."""
+    """The MLflow UI, until Ctrl-C where it is the home's; ``announce`` is told the page of each sweep's runs."""
+    shared = home.profile.tracking
+    if shared.startswith("http"):
+        check(shared)
+        _announce_pages(home, shared, announce)
+        return
+    if shared != "auto":
+        raise UserError(
+            "this profile tracks in a database, which has no pages: start a server on it (mlflow server "
+            "--backend-store-uri …), and name that as the profile's tracking"
+        )
+    announce("starting the MLflow UI; Ctrl-C ends it")
     with embedded(home, port or None) as server:
         server.wait()
-        announce(server.url)
-        for name in home.sweeps():
-            try:
-                ledger, _ = ledger_of(name, home)
-            except (GansweepError, SettingsError) as error:
-                announce(str(error))
-                continue
-            metric, embeds = ledger.sweep.objective.metric, ledger.sweep.tracking.uri == "auto"
-            if embeds and (page := runs_page(server.url, name, ledger.id, metric)):
-                announce(f"{name}: {page}")
+        _announce_pages(home, server.url, announce)
         ended = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: ended.set())
         ended.wait()
+
+
+def _announce_pages(home: Home, server: str, announce: Callable[[str], None]) -> None:
+    announce(server)
+    for name in sweeps(home):
+        try:
+            ledger, _ = ledger_of(name, home)
+        except (GansweepError, SettingsError) as error:
+            announce(str(error))
+            continue
+        metric, shown = ledger.sweep.objective.metric, ledger.sweep.tracking.uri == "auto"
+        if shown and (page := runs_page(server, name, ledger.id, metric)):
+            announce(f"{name}: {page}")
 
 
 def grid_of(ledger: Known, home: Home) -> str | None:
@@ -141,30 +201,33 @@ def grid_of(ledger: Known, home: Home) -> str | None:
 
 
 def store_of(sweep: Sweep, home: Home) -> Store:
-    return open_store(sweep.artifacts.url, home.artifacts)
+    return open_store(home.store_url(sweep), home.artifacts)
 
 
 def tracking_uri(sweep: Sweep, home: Home) -> str:
     """Where the sweep's runs can be read without a server of ours running."""
-    return home.mlflow_database if sweep.tracking.uri == "auto" else sweep.tracking.uri
+    uri = home.tracking(sweep)
+    return home.mlflow_database if uri == "auto" else uri
 
 
-def _run(ledger: Ledger, home: Home, paths: SweepPaths, progress: Progress, address: str | None) -> Outcome:
+def _run(
+    ledger: Ledger, home: Home, paths: SweepPaths, lease: Lease, progress: Progress, address: str | None
+) -> Outcome:
     surroundings.mend()
     ownimports.try_all(ledger.sweep.model_dump(mode="json"))
     store = store_of(ledger.sweep, home)
     store.check()
-    paths.stop_request.unlink(missing_ok=True)
     spool = Spool(paths.spool)
-    conductor = Conductor(ledger, spool, store, paths.stop_request, progress)
-    if ledger.is_over() and spool.empty and ledger.state() == "finished":
+    conductor = Conductor(ledger, spool, store, lease, progress)
+    untold = home.profile.is_shared and conductor.untold  # by who drove it elsewhere
+    if ledger.is_over() and spool.empty and ledger.state() == "finished" and not untold:
         return Outcome("finished")
-    with _recording(ledger, home, spool, store, progress) as recorder:
+    with _recording(ledger, home, spool, store, progress, ledger.runs()) as recorder:
         conductor.open()
         try:
             if not ledger.is_over():
                 with exported(conductor, ledger.sweep.name, spool):
-                    _search(conductor, ledger, home, paths, store, conductor.progress, address)
+                    _search(conductor, ledger, home, paths, store, lease, conductor.progress, address)
         finally:
             state = conductor.close()
             remember(paths.pace, ledger.sweep, conductor.stopwatch)
@@ -180,6 +243,7 @@ def _search(
     home: Home,
     paths: SweepPaths,
     store: Store,
+    lease: Lease,
     progress: Progress,
     address: str | None,
 ) -> None:
@@ -196,18 +260,20 @@ def _search(
     tune_storage = (
         f"{quote(store.url, safe=':/')}/{ledger.key}/ray" if store.url.startswith("s3://") else str(paths.ray)
     )
-    with _interruptible(conductor, progress), cluster(address):
+    with _interruptible(conductor, lease, progress), cluster(address):
         free = slots(resources)
         progress.searching(ledger, free)
         run_legs(conductor, gang, free, tune_storage, "legs")
 
 
 @contextmanager
-def _recording(ledger: Ledger, home: Home, spool: Spool, store: Store, progress: Progress) -> Iterator[Recorder]:
+def _recording(
+    ledger: Ledger, home: Home, spool: Spool, store: Store, progress: Progress, runs: dict[RunKey, str]
+) -> Iterator[Recorder]:
     """MLflow, fed from the spool while the ``with`` lasts; embedded for ``auto``, where the server starts beside the
-    first trials.
+    first trials. ``runs`` are those that it certainly has.
     """
-    uri = ledger.sweep.tracking.uri
+    uri = home.tracking(ledger.sweep)
     with ExitStack() as stack:
         if uri == "auto":
             server = stack.enter_context(embedded(home))
@@ -217,14 +283,12 @@ def _recording(ledger: Ledger, home: Home, spool: Spool, store: Store, progress:
         else:
             check(uri)
             target = Target(uri, lambda: None)
-        recorder = Recorder(
-            spool, target, store, ledger.sweep.name, ledger.id, ledger.runs(), ledger.set_run, progress.note
-        )
+        recorder = Recorder(spool, target, store, ledger.sweep.name, ledger.id, runs, ledger.set_run, progress.note)
         recorder.start()
         try:
             yield recorder
         except BaseException as error:
-            recorder.close(timeout=2 if isinstance(error, KeyboardInterrupt) else 60)
+            recorder.close(timeout=2 if isinstance(error, KeyboardInterrupt | LedgerError) else 60)
             if recorder.unsent:
                 again = command("resume", ledger.sweep.name)
                 progress.note(f"some records wait for MLflow ({recorder.unsent}); send them with: {again}")
@@ -234,19 +298,28 @@ def _recording(ledger: Ledger, home: Home, spool: Spool, store: Store, progress:
 
 
 @contextmanager
-def _interruptible(conductor: Conductor, progress: Progress) -> Iterator[None]:
-    """Ctrl-C (or SIGTERM) once: every leg ends after its next report. Twice: KeyboardInterrupt, now."""
+def _interruptible(conductor: Conductor, lease: Lease, progress: Progress) -> Iterator[None]:
+    """Ctrl-C (or SIGTERM) once: every leg ends after its next report. Twice: KeyboardInterrupt, now. A lost lease ends
+    all at once.
+    """
 
     def on_signal(number: int, frame: object) -> None:
-        if conductor.interrupted:
+        if conductor.interrupted or lease.lost:
             raise KeyboardInterrupt
         conductor.interrupted = True
         with suppress(RuntimeError):  # the signal may come in the middle of a line that is being printed
             progress.note("interrupted: finishing the current reports (again to stop at once)")
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    main = threading.get_ident()
+    lease.when_lost = lambda: signal.pthread_kill(main, signal.SIGTERM)
     try:
         yield
+    except KeyboardInterrupt:
+        if not lease.lost:
+            raise
+        conductor.failure = lease.lost
     finally:
+        lease.when_lost = lambda: None
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -12,6 +12,7 @@ import boto3
 import pytest
 
 from infra.s3.server import Server
+from tests import postgres as postgresql
 
 # Libraries leave these to themselves when they are first imported or started.
 LIBRARIES_OWN = (
@@ -77,3 +78,19 @@ def s3(s3_server: Server, monkeypatch: pytest.MonkeyPatch) -> S3:
     bucket = f"test-{uuid.uuid4().hex[:12]}"
     boto3.Session().client("s3").create_bucket(Bucket=bucket)
     return S3(f"s3://{bucket}", s3_server.env()["AWS_ENDPOINT_URL"], bucket, s3_server)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgresql.Server]:
+    """A real PostgreSQL server, shared by all tests that ask for one."""
+    if why := postgresql.missing():
+        pytest.skip(why)
+    server = postgresql.Server()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def postgres(postgres_server: postgresql.Server) -> str:
+    """The URL of an empty PostgreSQL database, of this test alone."""
+    return postgres_server.create(f"test_{uuid.uuid4().hex[:12]}")

@@ -181,16 +181,27 @@ def _templates(text: str) -> Iterator[tuple[int, str]]:
             yield number, found[1]
 
 
+def fill(text: str, path: Path_, document: Document) -> str:
+    """``${VAR}`` and ``${VAR:-default}`` in ``text``, which stands at ``path``, filled from the environment; what is
+    not set is kept as a problem of the document.
+    """
+    return _fill(_marked(text), path, document.line_of(path), document)
+
+
+def _fill(marked: str, path: Path_, line: int | None, document: Document) -> str:
+    return _MARKED.sub(lambda found: _filled(found[1], path, line, document), marked)
+
+
 def _scalar(node: yaml.ScalarNode, path: Path_, document: Document) -> Any:
     if _OPEN in node.value:
         document.written[path] = _MARKED.sub(r"${\1}", node.value)
-        value = _MARKED.sub(lambda found: _filled(found[1], path, node.start_mark.line + 1, document), node.value)
+        value = _fill(node.value, path, node.start_mark.line + 1, document)
         tag = node.tag if node.style else _Loader("").resolve(yaml.ScalarNode, value, (True, False))  # type: ignore[no-untyped-call]  # may be a number
         node = yaml.ScalarNode(tag, value, node.start_mark, node.end_mark)
     return _Loader("").construct_object(node)
 
 
-def _filled(inner: str, path: Path_, line: int, document: Document) -> str:
+def _filled(inner: str, path: Path_, line: int | None, document: Document) -> str:
     where, found = ".".join(map(str, path)), _VARIABLE.fullmatch(inner)
     if found is None:
         message = f"${{{inner}}} can't be filled: variables of the environment stand as ${{NAME}} or ${{NAME:-default}}"

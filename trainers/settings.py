@@ -114,7 +114,7 @@ def _explain(model: type[BaseModel], document: Document, loc: Loc, errors: list[
         case "value_error":
             message = str(first["ctx"]["error"])
         case "string_type" if isinstance(given, bool | int | float | date):
-            message = f"should be text, and YAML takes this for {given!r}: put it in quotes"
+            message = f"should be text, and this is read as {given!r}: put it in quotes"
         case _:
             words = " or ".join(dict.fromkeys(error["msg"][0].lower() + error["msg"][1:] for error in errors))
             message = f"{words}, got {given!r}"

@@ -7,7 +7,7 @@ import io
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 import trainers
 from orchestrator.errors import UserError, WorkError
+from orchestrator.secrets import without_secrets
 from trainers.data import Space
 from trainers.sample import class_numbers
 
@@ -57,12 +58,14 @@ class RunGoneError(WorkError):
     """The run that the version would belong to is not in MLflow any more, not even in its bin."""
 
 
-def promote(uri: str, model: str, alias: str, run_id: str, evidence: Evidence) -> dict[str, Any]:
+def promote(
+    uri: str, model: str, alias: str, run_id: str, evidence: Evidence, assure: Callable[[], None]
+) -> dict[str, Any]:
     """Register the generator as a new version of ``model``, linked to the trial's run, and give it ``alias``.
 
     The version that stands for the same checkpoint of the same run already is taken, with the new evidence. The run
     stays as it ended, and is restored where somebody deleted it. Returns what ``gansweep promote --json`` prints.
-    Raises RunGoneError.
+    ``assure`` raises, right before the alias is given, where somebody else promotes by now. Raises RunGoneError.
     """
     with _registry(uri) as client:
         restored = _restored(client, run_id)
@@ -73,13 +76,14 @@ def promote(uri: str, model: str, alias: str, run_id: str, evidence: Evidence) -
         previous = _holder(client, model, alias)
         number = str(found.version)
         if previous != number:
+            assure()
             client.set_model_version_tag(model, number, f"gansweep.before.{alias}", previous or "none")
             client.set_registered_model_alias(model, alias, number)
         document = _document(uri, model, alias, number, evidence.tags, new=previous != number)
         return {**document, "restored_run": restored}
 
 
-def rollback(uri: str, model: str, alias: str) -> dict[str, Any]:
+def rollback(uri: str, model: str, alias: str, assure: Callable[[], None]) -> dict[str, Any]:
     """Give ``alias`` back to the version that held it before. Raises UserError where there is none."""
     with _registry(uri) as client:
         now = _holder(client, model, alias)
@@ -88,6 +92,7 @@ def rollback(uri: str, model: str, alias: str) -> dict[str, Any]:
         before = client.get_model_version(model, now).tags.get(f"gansweep.before.{alias}")
         if before in (None, "none"):
             raise UserError(f"version {now} of model '{model}' is the first '{alias}': there is none to go back to")
+        assure()
         client.set_registered_model_alias(model, alias, before)
         return _document(uri, model, alias, before, client.get_model_version(model, before).tags, new=True)
 
@@ -191,7 +196,7 @@ def _holder(client: MlflowClient, model: str, alias: str) -> str | None:
 
 def _document(uri: str, model: str, alias: str, number: str, tags: Mapping[str, str], new: bool) -> dict[str, Any]:
     return {
-        "tracking_uri": uri,
+        "tracking_uri": without_secrets(uri),
         "model": model,
         "version": int(number),
         "alias": alias,

@@ -12,6 +12,7 @@ from optuna.trial import TrialState, create_trial
 
 from orchestrator.search.ends import End
 from orchestrator.search.journal import Study
+from orchestrator.search.record import told_of
 
 
 class Book:
@@ -30,23 +31,24 @@ class Book:
 
     def set_attr(self, name: str, value: Any) -> None:
         """An attribute of the study."""
-        self._storage.set_study_user_attr(self._study, name, value)
+        with self._together():
+            self._storage.set_study_user_attr(self._study, name, value)
         self.attrs[name] = value
 
     def add(self, params: dict[str, Any], space: dict[str, BaseDistribution], record: dict[str, Any]) -> None:
         """A new trial, which has the next number."""
         trial = create_trial(state=TrialState.RUNNING, params=params, distributions=space, user_attrs={"trial": record})
-        trial._trial_id = self._storage.create_new_trial(self._study, trial)
+        with self._together():
+            trial._trial_id = self._storage.create_new_trial(self._study, trial)
         trial.number, trial.user_attrs = len(self.trials), {}
         self.trials.append(trial)
 
-    def report(
-        self, number: int, images: int, metrics: Mapping[str, float], value: float | None, record: dict[str, Any]
-    ) -> None:
+    def report(self, number: int, report: Mapping[str, Any], value: float | None, record: dict[str, Any]) -> None:
         """One report of a trial, where it leaves our record of it; ``value`` is the objective's."""
-        trial = self.trials[number]
+        trial, images = self.trials[number], report["images"]
         with self._together():
-            self._storage.set_trial_user_attr(trial._trial_id, f"report:{images}", metrics)
+            self._storage.set_trial_user_attr(trial._trial_id, f"told:{images}", told_of(report))
+            self._storage.set_trial_user_attr(trial._trial_id, f"report:{images}", report["metrics"])
             if value is not None:
                 self._storage.set_trial_intermediate_value(trial._trial_id, images, value)
             self._storage.set_trial_user_attr(trial._trial_id, "trial", record)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from orchestrator.search import objective
 from orchestrator.search.effort import confirming
+from orchestrator.search.record import told_of
 from orchestrator.search.trial import FATAL, RETRIES, Leg, State, Trial, with_newest
 from orchestrator.spec import Sweep
 
@@ -116,6 +117,7 @@ class Confirmations:
     def report(self, leg: Leg, report: Mapping[str, Any]) -> None:
         """Write down one report of a leg."""
         run, health = self.of_leg(leg), report["health"]
+        self._set_attr(f"told:{run.trial}:{run.seed}:{report['images']}", told_of(report))
         self._write(
             replace(
                 run,

@@ -13,13 +13,13 @@ from typing import Any, Protocol
 
 import optuna
 from optuna.distributions import BaseDistribution, json_to_distribution
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from orchestrator.errors import UserError
 from orchestrator.lines import cut_torn_line
+from orchestrator.search.lease import Lease
 from orchestrator.search.replay import Page, Replay
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -51,39 +51,16 @@ class Place(Protocol):
         """Gone, with its trials."""
 
 
-def place(url: str, journal: Path) -> Place:
-    """``auto`` is the file ``journal``; else an Optuna RDB URL, in which ``$NAME`` is taken from the environment.
+def place(where: Path | str, lease: Lease | None = None) -> Place:
+    """A journal file, or a database by URL, in which what is written is fenced by the ``lease``.
 
     Raises UserError where a database can't be used.
     """
-    if url == "auto":
-        return Journal(journal)
-    try:
-        return Database(RDBStorage(os.path.expandvars(url)))
-    except Exception as error:  # SQLAlchemy, the driver and the server each have errors of their own
-        kind = type(error).__name__
-        raise UserError(
-            f"search.storage: the ledger's database can't be used ({kind}); check the URL, its driver, and that it runs"
-        ) from None
+    if isinstance(where, Path):
+        return Journal(where)
+    from orchestrator.search.database import Database
 
-
-class Database:
-    def __init__(self, storage: RDBStorage) -> None:
-        self._storage = storage
-
-    def find(self, name: str) -> Study | None:
-        try:
-            study = self._storage.get_study_id_from_name(name)
-        except KeyError:
-            return None
-        trials = self._storage.get_all_trials(study, deepcopy=False)
-        return Study(self._storage, study, dict(self._storage.get_study_user_attrs(study)), trials)
-
-    def create(self, name: str, direction: StudyDirection) -> Study:
-        return Study(self._storage, self._storage.create_new_study([direction], name), {}, [])
-
-    def delete(self, study: Study) -> None:
-        self._storage.delete_study(study.id)
+    return Database(where, lease)
 
 
 class Journal:
@@ -92,7 +69,7 @@ class Journal:
         self._backend = JournalFileBackend(str(file), lock_obj=_FileLock(file))
 
     def find(self, name: str) -> Study | None:
-        replay = Replay(self._file)
+        replay = Replay(self._file, told=True)
         pages = replay.study(name)
         if pages is None:
             return None

@@ -11,11 +11,15 @@ from orchestrator.errors import UserError
 from orchestrator.paths import RunKey
 from orchestrator.search import objective
 from orchestrator.search.confirmation import Confirmations, Write
+from orchestrator.search.lease import place_of
 from orchestrator.search.points import Points
 from orchestrator.search.record import Stored, run_key, trial_of
 from orchestrator.search.replay import Replay
 from orchestrator.search.trial import Training, Trial
 from orchestrator.spec import Sweep, counted
+
+FILE, MADE = "gansweep.sweep", "gansweep.made"
+"""Attributes of a study: the sweep file; when it began, by whom and on what."""
 
 SweepState = Literal["running", "finished", "stopped", "interrupted", "failed"]
 
@@ -113,9 +117,10 @@ class Known:
 class Reading(Known):
     """The ledger of a sweep that exists, to look at: nothing is written. Raises UserError where there is none."""
 
-    def __init__(self, sweep: Sweep, journal: Path) -> None:
+    def __init__(self, sweep: Sweep, default: Path | str) -> None:
         super().__init__(sweep)
-        self._pages = _journal(sweep, journal) if sweep.search.storage == "auto" else _database(sweep)
+        where = place_of(sweep, default)
+        self._pages = _journal(sweep, where) if isinstance(where, Path) else _database(sweep, where)
         self.refresh()
 
     def refresh(self) -> None:
@@ -142,10 +147,10 @@ def _journal(sweep: Sweep, journal: Path) -> Pages:
     return pages
 
 
-def _database(sweep: Sweep) -> Pages:
+def _database(sweep: Sweep, url: str) -> Pages:
     from orchestrator.search.journal import place  # brings Optuna and SQLAlchemy
 
-    studies = place(sweep.search.storage, Path())
+    studies = place(url)
 
     def pages() -> tuple[dict[str, Any], Sequence[Stored]] | None:
         study = studies.find(sweep.name)

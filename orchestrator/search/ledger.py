@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -25,13 +25,15 @@ from orchestrator.search.book import Book
 from orchestrator.search.effort import confirming
 from orchestrator.search.ends import end_of
 from orchestrator.search.identity import makes_way, refuse_other_settings
-from orchestrator.search.journal import Study, place
+from orchestrator.search.journal import Place, Study, place
 from orchestrator.search.kept import kept
-from orchestrator.search.known import Known, SweepState
+from orchestrator.search.known import FILE, MADE, Known, SweepState
+from orchestrator.search.lease import Lease, place_of
 from orchestrator.search.points import Points
-from orchestrator.search.record import ended, record_of
+from orchestrator.search.record import ended, history_of, record_of
 from orchestrator.search.space import distribution
 from orchestrator.search.trial import RETRIES, Leg, Trial, with_newest
+from orchestrator.secrets import without_secrets
 from orchestrator.spec import Sweep
 from trainers.provenance import require_comparable
 
@@ -39,8 +41,9 @@ from trainers.provenance import require_comparable
 class Ledger(Known):
     """What its driver asks and writes. Safe to use from several threads of one process."""
 
-    def __init__(self, sweep: Sweep, study: Study) -> None:
+    def __init__(self, sweep: Sweep, study: Study, studies: Place) -> None:
         super().__init__(sweep)
+        self._studies = studies
         self._lock = threading.RLock()
         self._in_flight: set[int] = set()
         self._book = Book(study)
@@ -53,9 +56,11 @@ class Ledger(Known):
             self._view.put(trial, self._book.trials[trial.id])
 
     @classmethod
-    def open(cls, sweep: Sweep, journal: Path) -> Ledger:
-        """The ledger of ``sweep``, made where there is none. Raises UserError where it holds another search space."""
-        studies = place(sweep.search.storage, journal)
+    def open(cls, sweep: Sweep, default: Path | str, lease: Lease | None = None) -> Ledger:
+        """The ledger of ``sweep``, made where there is none, written while the ``lease`` lasts; ``default`` is where it
+        is for ``auto``. Raises UserError where it holds another search space.
+        """
+        studies = place(place_of(sweep, default), lease)
         study = studies.find(sweep.name)
         if study and makes_way(study, sweep):
             studies.delete(study)
@@ -67,7 +72,7 @@ class Ledger(Known):
             book.set_attr("gansweep.comparable", sweep.comparable())
             book.set_attr("gansweep.id", uuid.uuid4().hex)
         refuse_other_settings(sweep, study.attrs)
-        ledger = cls(sweep, study)
+        ledger = cls(sweep, study, studies)
         ledger._mend()
         return ledger
 
@@ -154,7 +159,7 @@ class Ledger(Known):
                 reported_at=report["timestamp"],
             )
             value = objective.score(self.sweep.objective, {images: metrics})
-            self._book.report(trial.id, images, metrics, value, record_of(trial))
+            self._book.report(trial.id, report, value, record_of(trial))
             self._know(trial)
 
     def require_comparable(self, leg: Leg, provenance: dict[str, Any]) -> None:
@@ -162,7 +167,7 @@ class Ledger(Known):
         if known := self.provenance:
             require_comparable({"this sweep so far": known, f"trial {leg.trial} now": provenance})
         else:
-            self._book.set_attr("gansweep.provenance", provenance)
+            self._set("gansweep.provenance", provenance)
 
     def stored_late(self, leg: Leg, checkpoint: str) -> None:
         """A checkpoint whose upload ended after the leg's last report."""
@@ -219,9 +224,32 @@ class Ledger(Known):
                 self._know(replace(self._trials[key], mlflow_run_id=run_id))
 
     def set_state(self, state: SweepState) -> None:
-        self._book.set_attr("gansweep.state", state)
+        self._set("gansweep.state", state)
+
+    def keep_file(self) -> None:
+        """The sweep file as it now is, without passwords, so that the sweep can be opened from anywhere."""
+        text = without_secrets(self.sweep.to_yaml())
+        if self._attrs.get(FILE) != text:
+            self._set(FILE, text)
+
+    def made(self, by: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """When the sweep began, by whom and on what, as ``by`` said at its first start."""
+        if MADE not in self._attrs:
+            self._set(MADE, by())
+        found: dict[str, Any] = self._attrs[MADE]
+        return found
+
+    def history(self) -> dict[RunKey, dict[int, dict[str, Any]]]:
+        """Every report of every training, by images: read anew, since it is much."""
+        study = self._studies.find(self.sweep.name)
+        assert study is not None
+        return history_of(study.attrs, study.trials)
 
     # -- below -----------------------------------------------------------------------------------------------------
+
+    def _set(self, name: str, value: Any) -> None:
+        with self._lock:
+            self._book.set_attr(name, value)
 
     def _settle(self, trial: Trial) -> Trial:
         """A trial after its leg: ended, waiting at a rung, or the same where it was cut short between two reports and

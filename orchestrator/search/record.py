@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -64,3 +64,35 @@ def run_key(name: str) -> RunKey:
 def record_of(trial: Trial) -> dict[str, Any]:
     """What of a trial its user attribute holds."""
     return {key: getattr(trial, key) for key in _RECORD}
+
+
+_TOLD = ("seconds", "losses", "health", "rewind", "images_per_second", "timestamp", "samples")
+
+
+def told_of(report: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a report is kept beside its metrics, so that it can be told again as it was."""
+    return {key: report[key] for key in _TOLD}
+
+
+def history_of(attrs: Mapping[str, Any], trials: Iterable[Stored]) -> dict[RunKey, dict[int, dict[str, Any]]]:
+    """Every report of every training, by images, as ``told_of`` took it. Those that an older version wrote lack all but
+    their metrics, and are left out.
+    """
+    found: dict[RunKey, dict[int, dict[str, Any]]] = {trial.number: _history(trial.user_attrs) for trial in trials}
+    for name, run in attrs.items():
+        if name.startswith("confirm:"):
+            key = run_key(name[8:])
+            own = {part: value for part, value in attrs.items() if part.startswith(f"told:{name[8:]}:")}
+            metrics = {f"report:{images}": value for images, value in run["reports"].items()}
+            found[key] = _history(metrics | {f"told:{part.rsplit(':', 1)[1]}": value for part, value in own.items()})
+    return found
+
+
+def _history(attrs: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
+    told = {int(name[5:]): value for name, value in attrs.items() if name.startswith("told:")}
+    reports = {images: attrs.get(f"report:{images}") for images in sorted(told)}
+    return {
+        images: {"images": images, "metrics": metrics, **told[images]}
+        for images, metrics in reports.items()
+        if metrics is not None
+    }

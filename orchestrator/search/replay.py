@@ -48,11 +48,12 @@ class Pages:
 
 class Replay:
     """The studies of one journal; ``read`` goes on where it stopped the last time. A last line without its end is
-    being written, or was left by a killed writer, and does not count.
+    being written, or was left by a killed writer, and does not count. What is kept of a report beside its metrics is
+    much, and passed over unless ``told``.
     """
 
-    def __init__(self, journal: Path) -> None:
-        self._journal, self._offset = journal, 0
+    def __init__(self, journal: Path, told: bool = False) -> None:
+        self._journal, self._offset, self._told = journal, 0, told
         self._studies: dict[int, Pages] = {}
         self._made = 0
         self.pages: list[Page] = []
@@ -80,6 +81,8 @@ class Replay:
     def _apply(self, line: dict[str, Any]) -> None:
         """In the order of how many there are."""
         code = line["op_code"]
+        if not self._told and code in (2, 8) and next(iter(line["user_attr"])).startswith("told:"):
+            return
         if code >= 5:
             page = self.pages[line["trial_id"]]
             if page.state not in _FINISHED:

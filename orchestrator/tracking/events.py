@@ -27,16 +27,29 @@ VERDICTS = {
 PACKAGES = ("gansweep", "torch", "ray", "optuna", "mlflow", "pyarrow", "boto3")
 
 
-def started(key: RunKey, params: Mapping[str, Any], tags: Mapping[str, Any], dataset: Mapping[str, str]) -> Event:
-    """A run begins. ``dataset`` has name, digest, source (JSON) and profile (JSON)."""
+def started(
+    key: RunKey,
+    params: Mapping[str, Any],
+    tags: Mapping[str, Any],
+    dataset: Mapping[str, str],
+    at: float | None = None,
+) -> Event:
+    """A run begins, or began ``at`` seconds since the epoch. ``dataset`` has name, digest, source (JSON) and profile
+    (JSON).
+    """
     return {
         "kind": "start",
         **_of(key),
         "params": dict(params),
         "tags": dict(tags),
         "dataset": dict(dataset),
-        "time": _now(),
+        "time": _milliseconds(at),
     }
+
+
+def report_id(key: RunKey, images: int) -> str:
+    """By which the spool knows a report."""
+    return f"report/{key_word(key)}/{images}"
 
 
 def reported(key: RunKey, report: Mapping[str, Any]) -> Event:
@@ -48,7 +61,7 @@ def reported(key: RunKey, report: Mapping[str, Any]) -> Event:
     metrics["images_per_second"] = report["images_per_second"]
     return {
         "kind": "report",
-        "id": f"report/{key_word(key)}/{report['images']}",
+        "id": report_id(key, report["images"]),
         **_of(key),
         "images": report["images"],
         "metrics": metrics,
@@ -57,11 +70,11 @@ def reported(key: RunKey, report: Mapping[str, Any]) -> Event:
     }
 
 
-def confirmed(trial: int, number: int, metric: str, score: float) -> Event:
+def confirmed(trial: int, number: int, metric: str, score: float, at: float | None) -> Event:
     """The score of a trial re-trained on its ``number``-th fresh seed (step = number)."""
     metrics = {f"confirm/{metric}": score}
-    event = {"kind": "report", "trial": trial, "images": number, "metrics": metrics, "samples": None, "time": _now()}
-    return {"id": f"confirm/{trial}/{number}", **event}
+    event = {"kind": "report", "trial": trial, "images": number, "metrics": metrics, "samples": None}
+    return {"id": f"confirm/{trial}/{number}", **event, "time": _milliseconds(at)}
 
 
 def tagged(key: RunKey, tags: Mapping[str, Any]) -> Event:
@@ -74,8 +87,7 @@ def text(trial: int | None, file: str, content: str) -> Event:
 
 def ended(key: RunKey, status: str, tags: Mapping[str, Any], at: float | None = None) -> Event:
     """``status`` is MLflow's: FINISHED, FAILED or KILLED; ``at`` in seconds since the epoch, None for now."""
-    time = _now() if at is None else round(at * 1000)
-    event = {"kind": "end", **_of(key), "status": status, "tags": dict(tags), "time": time}
+    event = {"kind": "end", **_of(key), "status": status, "tags": dict(tags), "time": _milliseconds(at)}
     return event if key is None else {"id": f"end/{key_word(key)}", **event}
 
 
@@ -95,6 +107,11 @@ def run_key(event: Event) -> RunKey:
     """The run that an event is about."""
     trial, seed = event["trial"], event.get("seed")
     return trial if seed is None else (trial, seed)
+
+
+def made() -> dict[str, Any]:
+    """When a sweep begins, and on what."""
+    return {"time": time.time(), "tags": provenance()}
 
 
 def provenance() -> dict[str, str]:
@@ -132,6 +149,6 @@ def _git(folder: Path, *command: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def _now() -> int:
-    """Milliseconds since the epoch, as MLflow counts."""
-    return round(time.time() * 1000)
+def _milliseconds(at: float | None) -> int:
+    """Since the epoch, as MLflow counts; None is now."""
+    return round((time.time() if at is None else at) * 1000)

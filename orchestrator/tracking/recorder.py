@@ -105,6 +105,7 @@ class Recorder:
         self._runs, self._on_run, self._say = dict(runs), on_run, say
         self._closing = threading.Event()
         self._resent = True  # the first event may have been sent before we died
+        self._points: dict[tuple[str, str], set[int]] = {}  # of a run and a metric, the steps that MLflow has
         self._said_refused = False
         self.trouble: str | None = None
         """Why the last sending failed, in words; None while all is well."""
@@ -164,9 +165,10 @@ class Recorder:
         position = self._spool.sent
         for event, behind in self._spool.pending():
             if event["kind"] == "report":
-                metrics.setdefault(run_key(event), []).extend(_metrics(event))
+                if not self._stands(event):
+                    metrics.setdefault(run_key(event), []).extend(_metrics(event))
                 self._samples(event)
-                if len(metrics[run_key(event)]) > 500:
+                if len(metrics.get(run_key(event), ())) > 500:
                     self._flush(metrics, behind)
             else:
                 self._flush(metrics, position)
@@ -175,6 +177,24 @@ class Recorder:
             position = behind
         self._flush(metrics, position)
         self._resent = False
+        self._points.clear()
+
+    def _stands(self, event: Event) -> bool:
+        """Whether MLflow has all points of a report that may have been sent before: they were sent in order, so it has
+        them all where it has the last.
+        """
+        if not self._resent or not event["metrics"]:
+            return False
+        run, last = self._run(run_key(event), event["time"]), _metrics(event)[-1].key
+        if (run, last) not in self._points:
+            try:
+                history = self._client.get_metric_history(run, last)
+            except MlflowException as error:
+                if error.error_code != MISSING:
+                    raise
+                history = []  # the run is gone, which sending will find
+            self._points[run, last] = {point.step for point in history}
+        return event["images"] in self._points[run, last]
 
     def _flush(self, metrics: dict[RunKey, list[Metric]], position: int) -> None:
         """Sends what is gathered of the events before ``position``, which are done then."""

@@ -40,6 +40,10 @@ class Spool:
                 file.write(line)
             self._ids |= {event["id"]} if "id" in event else set()
 
+    def knows(self, identity: str) -> bool:
+        """Whether an event with this ``id`` was appended."""
+        return identity in self._ids
+
     def pending(self) -> Iterator[tuple[Event, int]]:
         """Events not yet sent, each with the position behind it, which ``mark`` takes once it is sent."""
         position = self.sent

@@ -20,6 +20,7 @@ from orchestrator import sweep as story
 from orchestrator.conductor import Conductor
 from orchestrator.live import Quiet
 from orchestrator.paths import Home
+from orchestrator.search.lease import lease_of
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.trial import Leg
 from orchestrator.spec import load
@@ -45,11 +46,12 @@ def seconds(home: Home, name: str, recorded: bool) -> float:
     paths.root.mkdir(parents=True)
     ledger, store, watch = Ledger.open(sweep, paths.ledger), story.store_of(sweep, home), Watch()
     spool = Spool(paths.spool)
-    conductor = Conductor(ledger, spool, store, paths.stop_request, watch)
-    recording = story._recording(ledger, home, spool, store, watch) if recorded else contextlib.nullcontext()
+    lease = lease_of(sweep, paths)
+    conductor = Conductor(ledger, spool, store, lease, watch)
+    recording = story._recording(ledger, home, spool, store, watch, {}) if recorded else contextlib.nullcontext()
     with recording:
         conductor.open()
-        story._search(conductor, ledger, home, paths, store, watch, None)
+        story._search(conductor, ledger, home, paths, store, lease, watch, None)
         conductor.close()
     assert spool.empty is recorded
     return watch.times[-1] - watch.times[0]

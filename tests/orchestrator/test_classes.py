@@ -82,7 +82,7 @@ def test_a_registered_model_takes_names_and_numbers(
     client = mlflow.MlflowClient(uri)
     run = client.create_run(client.create_experiment("flags", artifact_location=str(tmp_path / "artifacts")))
     evidence = Evidence(flags, flags / "manifest.json", None, {"gansweep.run_id": "r", "gansweep.checkpoint": "c"})
-    document = promote(uri, "flags", "champion", run.info.run_id, evidence)
+    document = promote(uri, "flags", "champion", run.info.run_id, evidence, lambda: None)
     seeds = np.arange(6)
     by_name, by_number = (sample(uri, document["uri"], seeds, label) for label in ("flags", "1"))
     np.testing.assert_array_equal(by_name, by_number)

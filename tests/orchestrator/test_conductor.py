@@ -12,7 +12,8 @@ from orchestrator.artifacts import open_store
 from orchestrator.conductor import Conductor
 from orchestrator.errors import DataGoneError, StoreError, UntrainableError, WorkError
 from orchestrator.execution.order import LegOrder
-from orchestrator.paths import RunKey
+from orchestrator.paths import RunKey, SweepPaths
+from orchestrator.search.lease import Lease, lease_of
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.trial import Leg, Trial
 from orchestrator.spec import Sweep
@@ -31,11 +32,15 @@ class Silent:
     def ended(self, leg: Leg, trial: Trial | None) -> None: ...
 
 
+def a_lease(folder: Path) -> Lease:
+    return lease_of(sweep(), SweepPaths("small", folder))
+
+
 @pytest.fixture
 def conductor(tmp_path: Path) -> Conductor:
     ledger = Ledger.open(sweep(), tmp_path / "ledger.journal")
     store = open_store("auto", tmp_path / "store")
-    return Conductor(ledger, Spool(tmp_path / "spool.jsonl"), store, tmp_path / "stop", Silent())
+    return Conductor(ledger, Spool(tmp_path / "spool.jsonl"), store, a_lease(tmp_path), Silent())
 
 
 def order(conductor: Conductor) -> LegOrder:
@@ -59,7 +64,7 @@ def test_every_change_of_the_verdict_is_told_at_once_with_its_reasons(conductor:
     leg = order(conductor)
     for images, verdict in ((2, "healthy"), (4, "suspect"), (6, "suspect"), (8, "healthy"), (10, "collapsed")):
         conductor.heard(leg, report(images, verdict=verdict))
-    events = [event for event, _ in conductor._spool.pending()]
+    events = [event for event, _ in conductor._picture._spool.pending()]
     told = [e["tags"] for e in events if e["kind"] == "tags" and "gansweep.verdict" in e["tags"]]
     assert told == [
         {"gansweep.verdict.4": "suspect: it looks suspect", "gansweep.verdict": "suspect"}
@@ -76,7 +81,7 @@ def test_a_rewind_is_an_event_of_its_own(conductor: Conductor) -> None:
     told = report(10, verdict="suspect") | {"rewind": "back to the state after 0 images"}
     told["health"] = {"verdict": "suspect", "reasons": ["diversity fell", told["rewind"]], "signals": {"rewinds": 1}}
     conductor.heard(leg, told)
-    events = [event for event, _ in conductor._spool.pending()]
+    events = [event for event, _ in conductor._picture._spool.pending()]
     (tags,) = [e["tags"] for e in events if e["kind"] == "tags" and "gansweep.rewind.10" in e["tags"]]
     assert tags["gansweep.rewind.10"] == "diversity fell; back to the state after 0 images"
     (seen,) = [e for e in events if e["kind"] == "report"]
@@ -115,7 +120,7 @@ def test_an_end_that_was_written_but_not_told_is_told_by_the_next_driver(conduct
     for _ in range(2):
         ledger = Ledger.open(sweep(), tmp_path / "ledger.journal")
         spool = Spool(tmp_path / "spool.jsonl")
-        Conductor(ledger, spool, open_store("auto", tmp_path / "store"), tmp_path / "stop", Silent()).open()
+        Conductor(ledger, spool, open_store("auto", tmp_path / "store"), a_lease(tmp_path), Silent()).open()
     ends = [event for event, _ in Spool(tmp_path / "spool.jsonl").pending() if event["kind"] == "end"]
     assert [(event["trial"], event["tags"]["gansweep.state"]) for event in ends] == [(0, "diverged")]
 
@@ -140,7 +145,7 @@ def told(folder: Path, kind: str, seed: int | None) -> list[dict[str, Any]]:
 def drive(folder: Path, asked: Sweep = CONFIRMING) -> Conductor:
     ledger = Ledger.open(asked, folder / "ledger.journal")
     spool, store = Spool(folder / "spool.jsonl"), open_store("auto", folder / "store")
-    return Conductor(ledger, spool, store, folder / "stop", Silent())
+    return Conductor(ledger, spool, store, a_lease(folder), Silent())
 
 
 def test_a_re_training_is_told_as_a_run_of_its_own(tmp_path: Path):
@@ -216,7 +221,7 @@ def test_the_ledgers_password_is_not_told(tmp_path: Path, monkeypatch: pytest.Mo
     asked = sweep(search={**BASE["search"], "storage": "postgresql://me:hunter2@db/ledger"})
     monkeypatch.setattr(ledger, "sweep", asked)
     store = open_store("auto", tmp_path / "store")
-    Conductor(ledger, Spool(tmp_path / "spool.jsonl"), store, tmp_path / "stop", Silent()).open()
+    Conductor(ledger, Spool(tmp_path / "spool.jsonl"), store, a_lease(tmp_path), Silent()).open()
     told = (tmp_path / "spool.jsonl").read_text()
     assert "postgresql://me:***@db/ledger" in told and "hunter2" not in told
 
@@ -226,6 +231,6 @@ def test_an_interrupted_sweep_leaves_no_run_that_seems_to_train(conductor: Condu
     conductor.heard(first, report(10))
     conductor.interrupted = True
     assert conductor.close() == "interrupted"
-    events = [event for event, _ in conductor._spool.pending()]
+    events = [event for event, _ in conductor._picture._spool.pending()]
     assert [e["trial"] for e in events if e["kind"] == "pause"] == [0, 1], "at a rung, or cut short"
     assert second.prefix.endswith("/trials/1")

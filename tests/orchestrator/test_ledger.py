@@ -618,7 +618,7 @@ def test_a_database_that_can_not_be_used_is_one_line_without_its_password(
 ):
     monkeypatch.setenv("LEDGER_PASSWORD", "hunter2")
     asked: Sweep = sweep(search={"storage": "postgresql+nodriver://me:$LEDGER_PASSWORD@127.0.0.1:1/ledger"})
-    with pytest.raises(UserError, match=r"^search.storage: .*check the URL") as caught:
+    with pytest.raises(UserError, match=r"^the ledger's database .*check its URL") as caught:
         Ledger.open(asked, journal)
     assert "hunter2" not in str(caught.value) and "\n" not in str(caught.value)
 

@@ -10,13 +10,12 @@ import pytest
 
 from orchestrator import promotion
 from orchestrator.errors import WorkError
-from orchestrator.paths import SweepPaths, checkpoint_key, trial_key
+from orchestrator.paths import checkpoint_key, trial_key
 from orchestrator.promotion import WEIGHTS
 from orchestrator.registry.models import Evidence, RunGoneError
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.trial import Leg
 from orchestrator.spec import Sweep
-from orchestrator.tracking.spool import Spool
 from tests.orchestrator.small import next_leg, report, sweep
 
 ASKED = sweep(rungs=None, search={"trials": 1}, confirm={"top": 1, "seeds": 3}, objective={"require": {}})
@@ -42,8 +41,6 @@ class Desk:
 
     def __init__(self, folder: Path, asked: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
         self.ledger = Ledger.open(asked, folder / "ledger.journal")
-        self.paths = SweepPaths("small", folder)
-        self.paths.spec.write_text(asked.to_yaml())
         self.given: dict[str, Any] = {}
         monkeypatch.setattr(promotion, "publish", self._publish)
 
@@ -60,9 +57,11 @@ class Desk:
 
     def promote(self, **wanted: Any) -> dict[str, Any]:
         wanted = {"number": None, "forced_reason": None, **wanted}
-        return promotion.promote(self.ledger, self.paths, Shelf(), "uri", "small", "champion", **wanted)  # type: ignore[arg-type]
+        return promotion.promote(self.ledger, Shelf(), "uri", "small", "champion", assure=lambda: None, **wanted)  # type: ignore[arg-type]
 
-    def _publish(self, uri: str, model: str, alias: str, run_id: str, evidence: Evidence) -> dict[str, Any]:
+    def _publish(
+        self, uri: str, model: str, alias: str, run_id: str, evidence: Evidence, assure: Any
+    ) -> dict[str, Any]:
         assert evidence.samples is not None
         files = {(evidence.generator / name).read_text() for name in WEIGHTS}
         self.given = {"run": run_id, "files": files, "grid": evidence.samples.read_text(), **evidence.tags}
@@ -167,10 +166,6 @@ def test_a_sweep_whose_run_is_gone_from_mlflow_is_recorded_again(desk: Desk, mon
         raise RunGoneError("the run 7 is gone from MLflow")
 
     desk.play(LUCKY)
-    spool = Spool(desk.paths.spool)
-    spool.append({"number": 0})
-    spool.mark(desk.paths.spool.stat().st_size)
     monkeypatch.setattr(promotion, "publish", gone)
-    with pytest.raises(WorkError, match=r"run 7 is gone from MLflow; .*gansweep resume small"):
+    with pytest.raises(WorkError, match=r"run 7 is gone from MLflow; .*gansweep sync small"):
         desk.promote()
-    assert not Spool(desk.paths.spool).empty

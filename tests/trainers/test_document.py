@@ -45,9 +45,9 @@ model: {<<: {width: 7}}
         ("a:\n  b: {{ seed }}  # {{ not this }}", "a.yaml:2: {{ seed }} is not filled in: render the file first"),
         ('data: {path: "{{root}}/x"}', "a.yaml:1: {{root}} is not filled in: render the file first"),
         ("{% if big %}\ntrain: {}", "a.yaml:1: {% if big %} is not filled in: render the file first"),
-        ("data: {path: 2024-11-25}", "a.yaml:1: data.path: should be text, and YAML takes this for "
+        ("data: {path: 2024-11-25}", "a.yaml:1: data.path: should be text, and this is read as "
          "datetime.date(2024, 11, 25): put it in quotes"),
-        ("train: {loss: no}", "a.yaml:1: train.loss: should be text, and YAML takes this for False: put it in quotes"),
+        ("train: {loss: no}", "a.yaml:1: train.loss: should be text, and this is read as False: put it in quotes"),
     ],
 )  # fmt: skip
 def test_odd_yaml_is_one_problem_with_its_line(text: str, says: str) -> None:

@@ -1,0 +1,169 @@
+"""MLflow as a picture of the ledger: what is told of a sweep, as it happens, or again from what the ledger knows.
+
+Everything goes through the spool, which takes each report once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from orchestrator.artifacts import Store
+from orchestrator.paths import RunKey
+from orchestrator.search.confirmation import Confirmation
+from orchestrator.search.known import SweepState
+from orchestrator.search.ledger import Ledger
+from orchestrator.search.trial import Trial
+from orchestrator.secrets import without_secrets
+from orchestrator.tracking import events
+from orchestrator.tracking.spool import Spool
+
+_STATUS = {"finished": "FINISHED", "crashed": "FAILED"}
+"""Of a run that ended; every other end was ours, and is KILLED. MLflow shows both with the same red mark, so the name
+of a run that did not finish says how it ended.
+"""
+_SWEEP_STATUS: dict[SweepState, str] = {"finished": "FINISHED", "failed": "FAILED"}
+
+
+class Picture:
+    """``dataset`` is what was learned from, as ``events.started`` takes it."""
+
+    def __init__(self, ledger: Ledger, spool: Spool, store: Store, dataset: Mapping[str, str]) -> None:
+        self._ledger, self._spool, self._store, self._dataset = ledger, spool, store, dataset
+        self._introduced: set[RunKey] = set()
+        self._measured: set[RunKey] = set()
+        self._verdicts: dict[RunKey, str] = {trial.id: trial.verdict for trial in ledger.trials() if trial.reports}
+        self._verdicts |= {(run.trial, run.seed): run.verdict for run in ledger.confirmations.all() if run.reports}
+
+    # -- the sweep -------------------------------------------------------------------------------------------------
+
+    def began(self, state: SweepState) -> None:
+        """The sweep's own run, and whatever the ledger knows of its trials that the spool does not: who told it may
+        have died on another machine, or before he got round to it.
+        """
+        sweep, made = self._ledger.sweep, self._ledger.made(events.made)
+        settings = _flat(
+            sweep.model_dump(mode="json", by_alias=True, exclude={"tracking", "artifacts", "code"}, exclude_none=True)
+        )
+        settings["search.storage"] = without_secrets(sweep.search.storage)
+        tags = {"gansweep.state": state, "seed": sweep.train.seed, **made["tags"]}
+        self._spool.append(events.started(None, settings, tags, self._dataset, made["time"]))
+        self._spool.append(events.text(None, "sweep.yaml", without_secrets(sweep.to_yaml())))
+        for sha, bundle in sweep.code.items():
+            for path, source in bundle.items():
+                self._spool.append(events.text(None, f"code/{sha[:12]}/{path}", source))
+        self._catch_up()
+
+    def ended(self, state: SweepState) -> None:
+        """Nobody drives it now. Runs of what is at no end would look as if somebody trained it still."""
+        going: list[RunKey] = [trial.id for trial in self._ledger.trials() if not trial.ended]
+        going += [(run.trial, run.seed) for run in self._ledger.confirmations.all() if not run.done]
+        for run in going:
+            self._spool.append(events.paused(run))
+        best = self._ledger.best()
+        tags = {"gansweep.state": state, "gansweep.best": best.id if best else "none"}
+        self._spool.append(events.ended(None, _SWEEP_STATUS.get(state, "KILLED"), tags))
+
+    def behind(self) -> set[RunKey]:
+        """Trainings with a report that the spool does not know."""
+        known: dict[RunKey, Iterable[int]] = {trial.id: trial.reports for trial in self._ledger.trials()}
+        known |= {(run.trial, run.seed): run.reports for run in self._ledger.confirmations.all()}
+        return {
+            run
+            for run, reports in known.items()
+            if not all(self._spool.knows(events.report_id(run, images)) for images in reports)
+        }
+
+    # -- a training ------------------------------------------------------------------------------------------------
+
+    def introduce(self, run: RunKey, at: float | None = None) -> None:
+        """It begins, or began ``at`` seconds since the epoch; once per driver."""
+        if run in self._introduced:
+            return
+        self._introduced.add(run)
+        trial, seed = run if isinstance(run, tuple) else (run, None)
+        assert trial is not None
+        params = self._ledger.trial(trial).params | ({} if seed is None else {"train.seed": seed})
+        settings = _flat(self._ledger.sweep.trial_config(params).model_dump(mode="json", exclude={"code"}))
+        self._spool.append(events.started(run, settings, {"gansweep.state": "running"}, self._dataset, at))
+
+    def report(self, run: RunKey, report: Mapping[str, Any]) -> None:
+        """One report, which the ledger knows; what goes with it is told before it, and told again after a death."""
+        event = events.reported(run, report)
+        tags = self._verdict_tags(run, report)
+        if self._spool.knows(event["id"]):
+            return
+        self.introduce(run, report["timestamp"] - report["seconds"])
+        if run not in self._measured:
+            # how the metrics were measured: values measured differently are never compared
+            self._measured.add(run)
+            tags |= {f"fid.{name}": value for name, value in self._ledger.provenance.items()}
+        if tags:
+            self._spool.append(events.tagged(run, tags))
+        self._spool.append(event)
+
+    def trial(self, trial: Trial) -> None:
+        """What has become of it."""
+        self._state(trial.id, trial, trial.ended, {"gansweep.rung": trial.rung})
+
+    def confirmation(self, run: Confirmation) -> None:
+        """What has become of it."""
+        self._state((run.trial, run.seed), run, run.done, {})
+        if run.score is not None:
+            number = [other.seed for other in self._ledger.confirmations.of(run.trial)].index(run.seed)
+            metric = self._ledger.sweep.objective.metric
+            self._spool.append(events.confirmed(run.trial, number, metric, run.score, run.reported_at))
+
+    # -- below -----------------------------------------------------------------------------------------------------
+
+    def _catch_up(self) -> None:
+        behind = self.behind()
+        for run, reports in (self._ledger.history() if behind else {}).items():
+            if run in behind:
+                self._verdicts.pop(run, None)
+                for images in sorted(reports):
+                    self.report(run, reports[images])
+        for trial in self._ledger.trials():
+            if trial.ended or trial.id in behind:
+                self.trial(trial)
+        for one in self._ledger.confirmations.all():
+            if one.reported_at and (one.done or (one.trial, one.seed) in behind):  # a version made no runs of them
+                self.confirmation(one)
+
+    def _verdict_tags(self, run: RunKey, report: Mapping[str, Any]) -> dict[str, Any]:
+        """Every change of it, and every rewind, stays as a tag with the reasons."""
+        verdict, reasons = report["health"]["verdict"], "; ".join(report["health"]["reasons"])
+        before = self._verdicts.get(run, verdict if verdict in ("unjudged", "healthy") else None)
+        self._verdicts[run] = verdict
+        tags = {}
+        if verdict != before:
+            said = f"{verdict}: {reasons}" if reasons else verdict
+            tags = {f"gansweep.verdict.{report['images']}": said}
+            tags |= {"gansweep.verdict": verdict, "gansweep.reasons": reasons or "none"}
+        return tags | ({f"gansweep.rewind.{report['images']}": reasons} if report["rewind"] else {})
+
+    def _state(self, key: RunKey, one: Trial | Confirmation, ended: bool, tags: dict[str, Any]) -> None:
+        """A run ends when its last report came, whenever the sweep settles what has become of it."""
+        tags |= {"gansweep.state": one.state, "gansweep.verdict": one.verdict}
+        tags["gansweep.reasons"] = "; ".join(one.reasons) or "none"
+        tags |= {"gansweep.score": one.score} if one.score is not None else {}
+        tags |= {"gansweep.checkpoint": f"{self._store.url}/{one.checkpoints[-1]}"} if one.checkpoints else {}
+        tags |= {"gansweep.error": without_secrets(one.error)} if one.error and one.state == "crashed" else {}
+        if not ended:
+            self._spool.append(events.tagged(key, tags))
+            return
+        if one.state != "finished":
+            tags["mlflow.runName"] = f"{events.run_name(self._ledger.sweep.name, key)} {one.state}"
+        status = _STATUS.get(one.state, "KILLED")
+        self._spool.append(events.ended(key, status, tags, one.reported_at if one.state != "crashed" else None))
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings under their dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict) and prefix + key != "search.space":
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

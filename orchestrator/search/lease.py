@@ -1,0 +1,175 @@
+"""Who drives a sweep: one process at a time, by a lease in the ledger's own store.
+
+Of a journal file it is the kernel's lock on a file beside it, which goes with its holder; while he lives, however long
+he sleeps, nobody else gets it. Of a database: ``database.RowLease``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import getpass
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from orchestrator.commands import command
+from orchestrator.errors import LeaseLostError, UserError
+
+if TYPE_CHECKING:
+    from orchestrator.paths import Home, SweepPaths
+    from orchestrator.spec import Sweep
+
+BEAT = 5.0
+"""Seconds between two signs of life of a driver whose ledger is a database."""
+EXPIRY = 20.0
+"""Seconds without a sign of life after which another driver may take the sweep over."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """``who`` in words, and how many seconds ago it began and gave its last sign of life."""
+
+    who: str
+    since: float
+    age: float
+
+
+Refusal = Callable[[Holder], UserError]
+"""What who comes second is told."""
+
+
+class Lease(Protocol):
+    """``lost`` is set once another has taken it over; ``when_lost`` is called then, from another thread."""
+
+    lost: LeaseLostError | None
+    when_lost: Callable[[], None]
+
+    @property
+    def stop_asked(self) -> bool:
+        """Whether somebody wants the holder to end after the current reports."""
+
+    def holder(self) -> Holder | None:
+        """Who has it now."""
+
+    def held(self) -> AbstractContextManager[None]:
+        """Hold it. Raises UserError where another does."""
+
+    def assure(self) -> None:
+        """Raises LeaseLostError unless it is ours for the next seconds."""
+
+    def ask_to_stop(self) -> None:
+        """Ask its holder to end."""
+
+
+def place_of(sweep: Sweep, default: Path | str) -> Path | str:
+    """The ledger of a sweep: a journal file, or a database's URL, in which ``$NAME`` is taken from the environment."""
+    return default if sweep.search.storage == "auto" else os.path.expandvars(sweep.search.storage)
+
+
+def lease_of(sweep: Sweep, paths: SweepPaths) -> Lease:
+    """Of the driver of a sweep. Raises UserError where its database can't be used."""
+    return _lease(
+        place_of(sweep, paths.ledger),
+        sweep.name,
+        paths.lock,
+        paths.stop_request,
+        lambda holder: _driven(sweep.name, holder),
+    )
+
+
+def promoting(model: str, home: Home) -> Lease:
+    """Of whoever changes which version of a model has an alias."""
+    where, lock = home.profile.ledger if home.profile.is_shared else home.root, home.root / f"promoting-{model}.lock"
+    return _lease(where, f"promoting:{model}", lock, lock.with_suffix(".stop"), lambda holder: _promoted(model, holder))
+
+
+def _lease(where: Path | str, name: str, lock: Path, stop: Path, refusal: Refusal) -> Lease:
+    if isinstance(where, Path):
+        return FileLease(lock, stop, refusal)
+    from orchestrator.search.database import RowLease  # brings Optuna and SQLAlchemy
+
+    return RowLease(where, name, refusal)
+
+
+class FileLease:
+    """Files ``lock`` and ``stop`` beside a journal."""
+
+    def __init__(self, lock: Path, stop: Path, refusal: Refusal) -> None:
+        self._lock, self._stop, self._refusal = lock, stop, refusal
+        self.lost: LeaseLostError | None = None
+        self.when_lost: Callable[[], None] = lambda: None
+
+    @property
+    def stop_asked(self) -> bool:
+        return self._stop.exists()
+
+    def holder(self) -> Holder | None:
+        try:
+            with self._lock.open("r") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return None
+        except OSError:
+            return self._written()
+        return None
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        with self._lock.open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise self._refusal(self._written()) from None
+            self._stop.unlink(missing_ok=True)
+            file.truncate(0)
+            json.dump({"who": whoami(), "since": time.time()}, file)
+            file.flush()
+            yield
+
+    def assure(self) -> None:
+        """The kernel does."""
+
+    def ask_to_stop(self) -> None:
+        self._stop.touch()
+
+    def _written(self) -> Holder:
+        """What the holder wrote, which an older version did not."""
+        try:
+            said = json.loads(self._lock.read_text())
+            return Holder(said["who"], time.time() - said["since"], 0.0)
+        except (ValueError, TypeError, KeyError):
+            return Holder("another process", 0.0, 0.0)
+
+
+def whoami() -> str:
+    """``ada@node7 (process 4711)``."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a container's arbitrary user
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()} (process {os.getpid()})"
+
+
+def _driven(sweep: str, holder: Holder) -> UserError:
+    return UserError(
+        f"sweep '{sweep}' is being run by {_words(holder)}; watch it with: {command('status', sweep, '--watch')}; or "
+        f"end it with: {command('stop', sweep)}"
+    )
+
+
+def _promoted(model: str, holder: Holder) -> UserError:
+    return UserError(f"model '{model}' is being promoted by {_words(holder)}; try again when that has ended")
+
+
+def _words(holder: Holder) -> str:
+    return f"{holder.who} since {_long(holder.since)}, heard of {_long(holder.age)} ago"
+
+
+def _long(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,158 @@
+"""A sweep belongs to no machine: real processes, each with a home of its own, drive one ledger in a real PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from orchestrator import status as standing
+from orchestrator.paths import Home
+from orchestrator.search.database import Database
+from tests.orchestrator.test_cli import Terminal, gansweep
+
+__all__ = ["gansweep"]
+
+EXPIRY = 2.0
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A profile that several machines share; ``folder`` has a home for each of them."""
+
+    folder: Path
+    url: str
+
+    def home(self, machine: str) -> Home:
+        return Home.open(self.folder / machine, "lab")
+
+    @contextmanager
+    def drive(self, machine: str, pause: float = 0.0, expiry: float = EXPIRY) -> Iterator[subprocess.Popen[str]]:
+        arguments = (str(self.folder / machine), str(expiry), str(pause))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.orchestrator.driver", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
+
+    def takes_over(self, machine: str) -> float:
+        """Try until the sweep can be driven; returns after how many seconds."""
+        since = time.monotonic()
+        while True:
+            with self.drive(machine) as process:
+                assert process.stdout and process.stderr
+                if process.stdout.readline():
+                    waited = time.monotonic() - since
+                    assert process.wait(60) == 0, process.stderr.read()
+                    return waited
+                assert process.wait(60) == 2
+                assert "is being run by" in process.stderr.read()
+
+    def everything(self) -> dict[str, list[Any]]:
+        """Each row of the ledger but the lease's."""
+        engine = sa.create_engine(self.url)
+        with engine.connect() as connection:
+            names = [name for name in sa.inspect(engine).get_table_names() if name != "gansweep_leases"]
+            return {name: sorted(map(str, connection.execute(sa.text(f"SELECT * FROM {name}")))) for name in names}
+
+
+@pytest.fixture
+def lab(postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    config = tmp_path / "config.toml"
+    config.write_text(
+        f'[profiles.lab]\nledger = "{postgres}"\ntracking = "sqlite:///{tmp_path}/mlflow.db"\n'
+        f'artifacts = "{tmp_path}/artifacts"\n'
+    )
+    monkeypatch.setenv("GANSWEEP_CONFIG", str(config))
+    return Lab(tmp_path, postgres)
+
+
+def read(process: subprocess.Popen[str], lines: int) -> None:
+    assert process.stdout
+    for _ in range(lines):
+        assert process.stdout.readline(), process.stderr.read() if process.stderr else ""
+
+
+def whole(lab: Lab) -> None:
+    """Every trial ended once, every report stands once, and it is over."""
+    ledger, paths = standing.ledger_of("small", lab.home("anywhere"))
+    assert standing.state(ledger, paths) == "finished"
+    assert len(ledger.trials()) == 6 and all(trial.ended for trial in ledger.trials())
+    assert [run.done for run in ledger.confirmations.all()] == [True]
+    study = Database(lab.url).find("small")
+    assert study and all(trial.state.is_finished() for trial in study.trials)
+
+
+def test_a_driver_that_sleeps_and_wakes_up_writes_nothing_and_says_why(lab: Lab) -> None:
+    with lab.drive("first", pause=0.05) as first:
+        read(first, 6)
+        os.kill(first.pid, signal.SIGSTOP)
+        lab.takes_over("second")
+        whole(lab)
+        before = lab.everything()
+        os.kill(first.pid, signal.SIGCONT)
+        since = time.monotonic()
+        output, message = first.communicate(timeout=30)
+        assert first.returncode == 1
+        assert time.monotonic() - since < 10
+        (line,) = message.splitlines()
+        assert line.startswith("gansweep: 'small' was taken over by ") and "(process " in line, line
+        assert lab.everything() == before
+    ledger, _ = standing.ledger_of("small", lab.home("anywhere"))
+    asleep = lab.home("first").sweep(ledger.key).spool.read_text()
+    assert '"state":"failed"' not in asleep and output.count("\n") <= 2, "what it does not own it does not tell"
+
+
+def test_a_killed_driver_is_followed_by_another_as_soon_as_its_lease_is_over(lab: Lab) -> None:
+    with lab.drive("first", pause=0.05) as first:
+        read(first, 9)
+        first.kill()
+        first.wait()
+        assert lab.takes_over("second") < EXPIRY + 20, "most of it the start of processes"
+    whole(lab)
+
+
+def test_a_living_driver_is_stopped_from_another_machine_and_resumed_there(lab: Lab, gansweep: Terminal) -> None:
+    with lab.drive("first", pause=0.2) as first:
+        read(first, 3)
+        answer = gansweep.type("status", "small", "--json", "--profile", "lab")
+        assert answer.document["state"] == "running"
+        told = gansweep.type("stop", "small", "--profile", "lab").out
+        assert told.startswith("sweep 'small' ends after its current reports; go on with: gansweep resume small --prof")
+        assert first.wait(30) == 0
+    assert gansweep.type("list", "--profile", "lab", "--json").document[0]["state"] == "stopped"
+    assert gansweep.type("stop", "small", "--profile", "lab").out == "sweep 'small' is not running\n"
+    answer = gansweep.type("status", "smal", "--profile", "lab")
+    assert answer.message == "no sweep 'smal' in the profile's ledger; sweeps there: small"
+    with lab.drive("second") as second:
+        assert second.wait(60) == 0
+    whole(lab)
+
+
+def test_a_sweep_file_that_names_another_ledger_is_refused(lab: Lab, gansweep: Terminal) -> None:
+    storage = "search.storage=sqlite:///other.db"
+    answer = gansweep.type("submit", "configs/digits.yaml", "--profile", "lab", "--set", storage)
+    assert answer.status == 2 and answer.message.startswith("search.storage names a ledger of its own")
+
+
+def test_no_password_is_kept_in_the_ledger(lab: Lab) -> None:
+    with lab.drive("first") as first:
+        assert first.wait(60) == 0
+    study = Database(lab.url).find("small")
+    assert study and "name: small" in study.attrs["gansweep.sweep"]
