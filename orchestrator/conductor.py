@@ -17,7 +17,7 @@ from orchestrator.artifacts import Store
 from orchestrator.earlier import Stopwatch
 from orchestrator.errors import DataGoneError, GansweepError, LedgerError, StoreError, UntrainableError, WorkError
 from orchestrator.execution.order import LegOrder
-from orchestrator.paths import trial_key
+from orchestrator.paths import RunKey, trial_key
 from orchestrator.picture import Picture
 from orchestrator.search.known import SweepState
 from orchestrator.search.lease import Lease
