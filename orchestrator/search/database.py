@@ -41,13 +41,13 @@ _NOW = {
     "sqlite": "(julianday('now') - 2440587.5) * 86400.0",
 }
 """The database's own clock, in seconds: those of the machines may differ."""
-_STALLED = "10s"
-"""A transaction that stands still for so long is undone: a driver that sleeps in the middle of one would keep its locks
-from who takes over.
+_STALLED = 10
+"""Seconds after which a transaction that stands still is undone: a driver that sleeps in the middle of one would keep
+its locks from who takes over.
 """
 _PSYCOPG = {
     **{"connect_timeout": 10, "keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 3},
-    **{"tcp_user_timeout": 15_000, "options": f"-c idle_in_transaction_session_timeout={_STALLED}"},
+    "tcp_user_timeout": 15_000,
 }
 """A database that a cut cable hides is given up after 15 s, where TCP alone takes a quarter of an hour."""
 
@@ -156,6 +156,7 @@ class RowLease:
         """From now on a transaction of ``engine`` commits only while the lease is ours; else it raises
         LeaseLostError.
         """
+        _undo_what_stalls(engine)
         token = sa.select(_LEASES.c.token).where(_LEASES.c.name == self._name).with_for_update(read=True)
 
         @sa.event.listens_for(engine, "commit")
@@ -222,6 +223,18 @@ class RowLease:
         return found
 
 
+def _undo_what_stalls(engine: Engine) -> None:
+    """From its next connection on. Not while tables are made, which imports a library in the middle of it."""
+    if engine.dialect.name != "postgresql":
+        return
+    engine.dispose()
+
+    @sa.event.listens_for(engine, "connect")
+    def _limit(connection: Any, record: object) -> None:
+        connection.execute(f"SET idle_in_transaction_session_timeout = '{_STALLED}s'")
+        connection.commit()
+
+
 def _options(url: str) -> dict[str, Any]:
     """For SQLAlchemy's engine. Raises UserError for a database that no driver's writes are fenced in."""
     kind = make_url(url)
@@ -237,6 +250,7 @@ def _engine(url: str) -> Engine:
     engine = sa.create_engine(url, **_options(url))
     with _one_at_a_time(url):
         _LEASES.create(engine, checkfirst=True)
+    _undo_what_stalls(engine)
     return engine
 
 

@@ -111,10 +111,11 @@ def test_a_sleeper_loses_the_sweep_and_can_write_no_more(
 def test_a_driver_that_stops_within_a_transaction_keeps_nobody_out(
     postgres: str, short: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(database._PSYCOPG, "options", "-c idle_in_transaction_session_timeout=1s")
+    monkeypatch.setattr(database, "_STALLED", 1)
     sleeper, heir = row(postgres, "one"), row(postgres, "one")
     with sleeper.held():
         ledger = database.storage(postgres)
+        sleeper.guard(ledger.engine)
         study = ledger.create_new_study([StudyDirection.MINIMIZE], "one")
         monkeypatch.setattr(sleeper, "_update", lambda **values: False)
         with pytest.raises(sa.exc.DBAPIError), ledger.engine.connect() as connection:
@@ -129,11 +130,12 @@ def test_a_driver_that_stops_within_a_transaction_keeps_nobody_out(
 def test_who_lost_it_hears_of_it(url: str, monkeypatch: pytest.MonkeyPatch, short: None) -> None:
     sleeper, heir = row(url, "one"), row(url, "one")
     told: list[bool] = []
-    monkeypatch.setattr(database, "BEAT", 1.0)
     sleeper.when_lost = lambda: told.append(True)
+    monkeypatch.setattr(sleeper, "_update", lambda **values: False)
     with sleeper.held():
         until(lambda: heir.holder() is None)
         with heir.held():
+            monkeypatch.undo()
             until(lambda: told == [True])
             assert sleeper.lost
         assert heir.holder() is None
@@ -141,14 +143,16 @@ def test_who_lost_it_hears_of_it(url: str, monkeypatch: pytest.MonkeyPatch, shor
 
 def test_the_end_of_a_loser_takes_nothing_from_the_heir(url: str, short: None, monkeypatch: pytest.MonkeyPatch) -> None:
     sleeper, heir, third = (row(url, "one") for _ in range(3))
-    monkeypatch.setattr(database, "BEAT", 2.0)
+    monkeypatch.setattr(database, "BEAT", 3600)
     held = sleeper.held()
     held.__enter__()
     until(lambda: heir.holder() is None)
     monkeypatch.setattr(database, "BEAT", 0.1)
     with heir.held():
         held.__exit__(None, None, None)
-        assert third.holder(), "the loser's goodbye finds another's row"
+        with third._engine.connect() as connection:
+            standing = third._standing(connection)
+        assert standing and standing.age < 60, "the loser's goodbye finds another's row"
 
 
 def test_leases_of_two_sweeps_have_nothing_to_do_with_each_other(url: str) -> None:
