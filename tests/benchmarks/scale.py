@@ -38,7 +38,8 @@ from orchestrator.conductor import Conductor
 from orchestrator.execution.order import LegOrder
 from orchestrator.exporter import _lag
 from orchestrator.live import Quiet
-from orchestrator.paths import samples_key
+from orchestrator.paths import SweepPaths, samples_key
+from orchestrator.search.lease import lease_of
 from orchestrator.search.ledger import Ledger
 from orchestrator.spec import Sweep
 from orchestrator.tracking.recorder import Recorder, Target
@@ -154,7 +155,7 @@ def drive(asked: Sweep, folder: Path, chosen: argparse.Namespace) -> dict[str, A
     grids: SimpleQueue[str | None] = multiprocessing.get_context("spawn").SimpleQueue()
     storing = multiprocessing.get_context("spawn").Process(target=ranks, args=(store, grids, folder))
     storing.start()
-    conductor = Conductor(ledger, spool, store, folder / "stop", Quiet())
+    conductor = Conductor(ledger, spool, store, lease_of(asked, SweepPaths(asked.name, folder)), Quiet())
     target = Target(asked.tracking.uri, lambda: None)
     recorder = Recorder(spool, target, store, asked.name, ledger.id, ledger.runs(), ledger.set_run, print)
     recorder.start()
