@@ -47,7 +47,7 @@ def test_a_checkpoint_knows_the_names_of_its_classes(flags: Path) -> None:
 
 
 def drawn(source: Path, label: str | None, file: Path, raw: bool = False) -> np.ndarray:
-    sample_to_file(str(source), 6, file, 0, label, raw, "")
+    sample_to_file(str(source), 6, file, 0, label, raw, "", ())
     made: np.ndarray = np.load(file)
     return made
 
@@ -63,7 +63,7 @@ def test_the_plain_generator_can_be_seen_beside_the_average(flags: Path, tmp_pat
     average, plain = (drawn(flags, "flags", tmp_path / "a.npy", raw) for raw in (False, True))
     assert average.shape == plain.shape and not np.array_equal(average, plain)
     with pytest.raises(UserError, match=r"--raw: models:/x@champion has the averaged generator only"):
-        sample_to_file("models:/x@champion", 6, tmp_path / "b.npy", 0, None, True, "")
+        sample_to_file("models:/x@champion", 6, tmp_path / "b.npy", 0, None, True, "", ())
 
 
 @pytest.mark.parametrize("label", ["falgs", "2", "-1", "99999999999999999999", ""])

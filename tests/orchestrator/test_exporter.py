@@ -15,6 +15,8 @@ from orchestrator.artifacts import open_store
 from orchestrator.conductor import Conductor
 from orchestrator.errors import UserError
 from orchestrator.exporter import exported
+from orchestrator.paths import SweepPaths
+from orchestrator.search.lease import lease_of
 from orchestrator.search.ledger import Ledger
 from orchestrator.tracking.spool import Spool
 from tests.orchestrator.small import report, sweep
@@ -43,7 +45,13 @@ class Notes:
 def conductor(tmp_path: Path) -> Conductor:
     ledger = Ledger.open(sweep(), tmp_path / "ledger.journal")
     store = open_store("auto", tmp_path / "store")
-    return Conductor(ledger, Spool(tmp_path / "spool.jsonl"), store, tmp_path / "stop", Notes())
+    return Conductor(
+        ledger, Spool(tmp_path / "spool.jsonl"), store, lease_of(sweep(), SweepPaths("small", tmp_path)), Notes()
+    )
+
+
+def spool_of(conductor: Conductor) -> Spool:
+    return conductor._picture._spool
 
 
 def scraped(conductor: Conductor) -> dict[str, float]:
@@ -62,7 +70,7 @@ def test_what_a_leg_reports_is_counted_and_the_dashboard_knows_every_name(
     conductor: Conductor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GANSWEEP_METRICS", "0")
-    with exported(conductor, "small", conductor._spool):
+    with exported(conductor, "small", spool_of(conductor)):
         conductor.progress.searching(conductor._ledger, 4)
         leg = conductor.next_leg()
         assert isinstance(leg, tuple)
@@ -92,17 +100,20 @@ def _names(target: dict[str, str]) -> list[str]:
 
 def test_off_unless_asked_for_and_a_port_in_use_is_said(conductor: Conductor, monkeypatch: pytest.MonkeyPatch) -> None:
     before = conductor.progress
-    with exported(conductor, "small", conductor._spool):
+    with exported(conductor, "small", spool_of(conductor)):
         assert conductor.progress is before
     monkeypatch.setenv("GANSWEEP_METRICS", "0")
-    with exported(conductor, "small", conductor._spool):
+    with exported(conductor, "small", spool_of(conductor)):
         assert isinstance(before, Notes)
         port = re.findall(r":(\d+)/metrics", before.said[-1])[0]
         monkeypatch.setenv("GANSWEEP_METRICS", port)
         taken = pytest.raises(UserError, match=rf"GANSWEEP_METRICS={port}: Address already in use")
-        with taken, exported(conductor, "small", conductor._spool):
+        with taken, exported(conductor, "small", spool_of(conductor)):
             raise AssertionError
     for odd in ("here", "127.0.0.1:http"):
         monkeypatch.setenv("GANSWEEP_METRICS", odd)
-        with pytest.raises(UserError, match="give PORT, or HOST:PORT"), exported(conductor, "small", conductor._spool):
+        with (
+            pytest.raises(UserError, match="give PORT, or HOST:PORT"),
+            exported(conductor, "small", spool_of(conductor)),
+        ):
             raise AssertionError
