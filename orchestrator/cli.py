@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeGuard
 
@@ -256,15 +256,35 @@ def status(
 @app.command()
 def logs(
     name: Name,
+    trial: Annotated[int | None, typer.Option(min=0, help="Of this trial only.", show_default=False)] = None,
+    rank: Annotated[int | None, typer.Option(min=0, help="Of this rank only.", show_default=False)] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep showing until the sweep ends.")] = False,
     address: Annotated[
-        str, typer.Option("--address", help="The cluster's dashboard: http(s)://HOST:8265.", show_default=False)
-    ],
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Until the job ends, or Ctrl-C.")] = False,
+        str | None,
+        typer.Option("--address", help="What the driver of a Ray job prints: http(s)://HOST:8265.", show_default=False),
+    ] = None,
+    home: HomeDir = Path(HOME),
 ) -> None:
-    """What the driver of a sweep that runs as a Ray job prints."""
-    from orchestrator import remote
+    """What the workers of a sweep printed, of dead ones too; or, with --address, its driver."""
+    from orchestrator import logs as kept
+    from orchestrator import status as standing
+    from orchestrator.sweep import store_of
 
-    remote.logs(name, address, follow, _say)
+    if address:
+        from orchestrator import remote
+
+        remote.logs(name, address, follow, _say)
+        return
+    at = _home(home)
+
+    def read() -> Iterator[tuple[str, str]]:
+        ledger, _ = standing.ledger_of(name, at)
+        return kept.logs(ledger, store_of(ledger.sweep, at), trial, rank)
+
+    def runs() -> bool:
+        return follow and standing.state(*standing.ledger_of(name, at)) == "running"
+
+    kept.follow(read, runs, _say)
 
 
 @app.command()
@@ -383,6 +403,9 @@ def ui(
 @app.command()
 def doctor(
     file: Annotated[Path | None, typer.Argument(help="Also check what this sweep needs.", show_default=False)] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Also ask each node of this Ray cluster: HOST:PORT or auto.", show_default=False)
+    ] = None,
     home: HomeDir = Path(HOME),
     profile: Profile = PROFILE,
     as_json: Json = False,
@@ -393,7 +416,7 @@ def doctor(
 
     at = _home(home, profile)
     sweep = spec.load(file, resources=at.profile.default_resources) if file else None
-    findings = doctor_.examine(at, sweep)
+    findings = doctor_.examine(at, sweep, address)
     _print_json([finding.__dict__ for finding in findings]) if as_json else show.findings(findings)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)

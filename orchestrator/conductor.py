@@ -9,30 +9,52 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, Protocol
 
 from orchestrator.artifacts import Store
 from orchestrator.earlier import Stopwatch
-from orchestrator.errors import DataGoneError, GansweepError, LedgerError, StoreError, UntrainableError, WorkError
+from orchestrator.errors import (
+    DataGoneError,
+    GansweepError,
+    LedgerError,
+    NodeGoneError,
+    OutOfMemoryError,
+    StoreError,
+    UntrainableError,
+    WorkError,
+)
 from orchestrator.execution.order import LegOrder
 from orchestrator.paths import RunKey, trial_key
 from orchestrator.picture import Picture
 from orchestrator.search.known import SweepState
 from orchestrator.search.lease import Lease
 from orchestrator.search.ledger import Ledger
-from orchestrator.search.trial import Leg, Trial
+from orchestrator.search.trial import RETRIES, Leg, Trial
 from orchestrator.tracking.spool import Spool
 from trainers.provenance import IncomparableError
 
 log = logging.getLogger(__name__)
 
-FAILURES_IN_A_ROW = 6
-"""So many legs dead without one report between them is no longer the fault of a trial: the sweep stops and says why."""
+COUNTS: dict[type[WorkError], int] = {
+    UntrainableError: RETRIES + 1,  # would come again
+    OutOfMemoryError: RETRIES,  # once more, since others may have used the memory
+    WorkError: 1,
+    StoreError: 0,  # from here on no trial is at fault
+    DataGoneError: 0,
+    NodeGoneError: 0,
+}
+"""How many of a trial's retries a failure of each class uses up."""
 
-OUTSIDE_FAILURES_IN_A_ROW = 3
-"""Of the store, each of which its own client has retried for a while, or of the data: no trial is at fault."""
+IN_A_ROW: dict[type[WorkError], int] = {
+    WorkError: 6,  # no longer the fault of a trial
+    StoreError: 3,  # its own client has retried each for a while
+    DataGoneError: 3,
+    NodeGoneError: 50,  # of all gangs of a node, and of one node after the other
+}
+"""So many legs that ended by failures of a class, without one report between them: the sweep stops and says why."""
 
 
 class Progress(Protocol):
@@ -65,7 +87,7 @@ class Conductor:
         self._picture = Picture(ledger, spool, store, dataset(ledger, progress))
         self._legs: dict[str, Leg] = {}
         self._last: dict[str, str] = {}
-        self._dead_in_a_row = 0
+        self._dead_in_a_row = Counter[type[WorkError]]()
         self.stopwatch = Stopwatch()
         self.interrupted = False
         self.failure: GansweepError | None = None
@@ -86,9 +108,12 @@ class Conductor:
         config = self._ledger.sweep.trial_config(leg.params | _seed(leg))
         return prefix, LegOrder(config.model_dump(mode="json"), leg.until, prefix, leg.checkpoints)
 
+    def has_more(self) -> bool:
+        return self._ledger.has_more()
+
     def heard(self, order: LegOrder, report: dict[str, Any]) -> None:
         leg = self._legs[order.prefix]
-        self._dead_in_a_row = 0
+        self._dead_in_a_row.clear()
         with self._written():
             try:
                 self._ledger.require_comparable(leg, report["provenance"])
@@ -112,13 +137,13 @@ class Conductor:
     def failed(self, order: LegOrder, error: WorkError) -> None:
         leg = self._legs.pop(order.prefix)
         log.error("leg %s died: %s", order.prefix, error)
-        outside, hopeless = isinstance(error, StoreError | DataGoneError), isinstance(error, UntrainableError)
-        words = str(error)
         with self._written():
-            trial = self._ledger.fail_leg(leg, words, blame=not outside, hopeless=hopeless)
-            self._dead_in_a_row += 1
-            if self._dead_in_a_row >= (OUTSIDE_FAILURES_IN_A_ROW if outside else FAILURES_IN_A_ROW):
-                self.failure = type(error)(f"{self._dead_in_a_row} legs died one after the other, the last of: {words}")
+            if isinstance(error, NodeGoneError) and error.checkpoint:
+                self._ledger.stored_late(leg, error.checkpoint)
+            trial = self._ledger.fail_leg(leg, str(error), COUNTS[_in(COUNTS, error)])
+            self._dead_in_a_row[kind := _in(IN_A_ROW, error)] += 1
+            if self._dead_in_a_row[kind] >= IN_A_ROW[kind]:
+                self.failure = type(error)(f"{IN_A_ROW[kind]} legs died one after the other, the last of: {error}")
             self._tell(leg)
             self._progress.ended(leg, trial)
 
@@ -218,6 +243,11 @@ class Conductor:
             yield
         except LedgerError as error:
             self.failure = self._lease.lost or error
+
+
+def _in(classes: Mapping[type[WorkError], int], error: WorkError) -> type[WorkError]:
+    """The nearest class of an error that stands there."""
+    return next(kind for kind in type(error).__mro__ if kind in classes)
 
 
 def _seed(leg: Leg) -> dict[str, int]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from orchestrator.errors import GansweepError
 from orchestrator.paths import Home
-from orchestrator.spec import Resources, Sweep
+from orchestrator.spec import Sweep
 
 LOW_DISK = 5 * 2**30
 
@@ -21,19 +22,23 @@ class Finding:
     detail: str
 
 
-def examine(home: Home, sweep: Sweep | None) -> list[Finding]:
-    """All checks, whatever the others found. Starts and stops an embedded Ray; trains nothing."""
+def examine(home: Home, sweep: Sweep | None, address: str | None = None) -> list[Finding]:
+    """All checks, whatever the others found. Starts and stops an embedded Ray, or asks every node of the cluster at
+    ``address``; trains nothing.
+    """
     checks: list[tuple[str, Callable[[], str]]] = [
         ("disk", lambda: _disk(home)),
         ("torch", _torch),
         ("ledger", lambda: _ledger(home)),
         ("tracking", lambda: _tracking(home, sweep)),
         ("artifacts", lambda: _artifacts(home, sweep)),
-        ("ray", lambda: _ray(home, sweep.resources if sweep else Resources())),
     ]
+    if address is None:
+        checks.append(("ray", lambda: _ray(home, sweep or Sweep(name="doctor"))))
     if sweep:
         checks.append(("data", lambda: _data(sweep)))
-    return [_finding(what, check) for what, check in checks]
+    findings = [_finding(what, check) for what, check in checks]
+    return findings if address is None else [*findings, *_cluster(home, sweep or Sweep(name="doctor"), address)]
 
 
 def _finding(what: str, check: Callable[[], str]) -> Finding:
@@ -88,14 +93,45 @@ def _artifacts(home: Home, sweep: Sweep | None) -> str:
     return f"{store.url} can be written and read"
 
 
-def _ray(home: Home, resources: Resources) -> str:
+def _ray(home: Home, sweep: Sweep) -> str:
     from orchestrator.execution.environment import prepare
 
     prepare(None, home.root / "ray.token")
-    from orchestrator.execution.cluster import cluster, slots
+    from orchestrator.execution.cluster import cluster
+    from orchestrator.execution.slots import Slots
+    from orchestrator.sweep import gang_of, store_of
 
     with cluster(None):
-        return f"starts on loopback; {slots(resources)} trials of {resources.workers_per_trial} workers fit at once"
+        fit = Slots(gang_of(sweep, store_of(sweep, home), str(home.cache)), sweep.most_trials, comes=False).count()
+        return f"starts on loopback; {fit} trials of {sweep.resources.workers_per_trial} workers fit at once"
+
+
+def _cluster(home: Home, sweep: Sweep, address: str) -> list[Finding]:
+    """A line per node, in the words of the node, and how fast they add up together."""
+    from orchestrator.execution.environment import prepare
+
+    prepare(address, home.root / "ray.token")
+    from orchestrator.execution import gcs
+    from orchestrator.execution.cluster import cluster
+    from orchestrator.execution.probe import faults, probe
+    from orchestrator.execution.reach import all_reduce
+    from orchestrator.sweep import gang_of, store_of
+
+    gang = gang_of(sweep, store_of(sweep, home), str(home.cache))
+    try:
+        with cluster(address):
+            nodes, began = gcs.nodes(), time.time()
+            said = probe(gang, nodes)
+            wrong = faults(said, began, time.time())
+            found = [
+                Finding(f"node {facts.node}", node not in wrong, wrong.get(node, facts.words()))
+                for node, facts in said.items()
+            ]
+            well = [node for node in nodes if node not in wrong]
+            reach = [_finding("all-reduce", lambda: all_reduce(gang, well))] if len(well) > 1 else []
+            return [*found, *reach]
+    except GansweepError as error:
+        return [Finding("ray", False, str(error))]
 
 
 def _data(sweep: Sweep) -> str:

@@ -7,6 +7,8 @@
         ├── UntrainableError 1   a trial's settings can't be trained: it would fail the same way each time
         ├── LedgerError      1   the ledger's database can't be written
         │   └── LeaseLostError   another driver has taken the sweep over
+        ├── OutOfMemoryError 1   a trial needs more memory than it was given
+        ├── NodeGoneError    1   a node was lost, preempted or drained: not the fault of any trial
         ├── DataGoneError    1   the data can't be read where a leg ran: not the fault of any trial
         └── StoreError       1   artifacts can't be read or written: not the fault of any trial
             └── DamagedArtifactError  what was stored is changed, incomplete or gone
@@ -49,6 +51,20 @@ class LedgerError(WorkError):
 
 class LeaseLostError(LedgerError):
     """This driver slept or was cut off for so long that another has taken its sweep over: it may write no more."""
+
+
+class OutOfMemoryError(WorkError):
+    """A training for which a GPU or a host has too little memory; the message says what to lower."""
+
+
+class NodeGoneError(WorkError):
+    """A node on which a leg ran was lost, preempted or drained. Where there was time for a checkpoint off any report,
+    ``checkpoint`` is its key.
+    """
+
+    def __init__(self, message: str, checkpoint: str | None = None) -> None:
+        super().__init__(message)
+        self.checkpoint = checkpoint
 
 
 class DataGoneError(WorkError):

@@ -90,7 +90,8 @@ class Lines(Quiet):
 
     def searching(self, ledger: Known, slots: int) -> None:
         self._pace, self._shown = Pace(ledger), ledger.sweep.evaluate.metrics
-        self.note(_at_once(ledger, slots))
+        if slots:
+            self.note(_at_once(ledger, slots))
 
     def moved(self, images: Mapping[RunKey, int]) -> None:
         if self._pace:

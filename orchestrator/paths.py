@@ -161,6 +161,11 @@ def samples_key(prefix: str, images: int) -> str:
     return f"{prefix}/samples/{images}.png"
 
 
+def log_key(prefix: str, rank: int) -> str:
+    """What a rank printed, over all legs of a training."""
+    return f"{prefix}/logs/{rank}.log"
+
+
 def statistics_key(name: str) -> str:
     """Features of real data, which all sweeps of a store share."""
     return f"statistics/{name}"

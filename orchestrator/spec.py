@@ -129,6 +129,16 @@ class Resources(Settings):
     cpus_per_worker: float = Field(default=1, gt=0)
     gpus_per_worker: float = Field(default=0, ge=0)
     max_concurrent_trials: PositiveOrAuto = "auto"
+    memory_per_worker: float = Field(default=0, ge=0, description="GiB of a host that a worker takes; 0: not counted")
+    accelerator: str | None = Field(
+        default=None, description="the kind of GPU, as nodes are labelled (ray.io/accelerator-type): H100"
+    )
+    placement: Literal["pack", "spread", "strict_pack"] = Field(
+        default="pack", description="of a trial's workers: on few nodes, on many, or all on one"
+    )
+    hang_seconds: float = Field(
+        default=60, ge=1, description="without a sign of life or a step for so long, a worker counts as hung"
+    )
 
     @model_validator(mode="after")
     def _gpu_shares(self) -> Resources:

@@ -250,20 +250,29 @@ def _search(
     """Legs on warm gangs, until nothing is left to train or the sweep is told to stop."""
     progress.stage("starting Ray" if address is None else f"joining the Ray cluster at {address}")
     prepare(address, home.root / "ray.token")
-    from orchestrator.execution.cluster import cluster, slots  # Ray reads its environment when it is imported
+    from orchestrator.execution.cluster import cluster  # Ray reads its environment when it is imported
+    from orchestrator.execution.slots import Slots
     from orchestrator.execution.tuner import run_legs
 
-    resources = ledger.sweep.resources
-    gang = GangSpec(
-        resources.workers_per_trial, resources.cpus_per_worker, resources.gpus_per_worker, store, str(home.cache)
-    )
+    gang = gang_of(ledger.sweep, store, str(home.cache))
+    most = ledger.sweep.resources.max_concurrent_trials
+    most = ledger.sweep.most_trials if most == "auto" else most
     tune_storage = (
         f"{quote(store.url, safe=':/')}/{ledger.key}/ray" if store.url.startswith("s3://") else str(paths.ray)
     )
     with _interruptible(conductor, lease, progress), cluster(address):
-        free = slots(resources)
-        progress.searching(ledger, free)
-        run_legs(conductor, gang, free, tune_storage, "legs")
+        slots = Slots(gang, most, progress.note, comes=address is not None)
+        progress.searching(ledger, slots.count())
+        run_legs(conductor, gang, slots, tune_storage, "legs")
+
+
+def gang_of(sweep: Sweep, store: Store, cache: str) -> GangSpec:
+    """What every slot of the sweep looks like."""
+    asked = sweep.resources
+    return GangSpec(
+        *(asked.workers_per_trial, asked.cpus_per_worker, asked.gpus_per_worker, store, cache, asked.hang_seconds),
+        *(asked.memory_per_worker * 2**30, asked.accelerator, asked.placement),
+    )
 
 
 @contextmanager

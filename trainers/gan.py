@@ -113,10 +113,19 @@ class GanTraining:
         A value that is not finite stays in Adam's moments and so in the weights: if no look fell on it, these tell.
         """
         values = self.tally.read(self.world)
+        self.players.ada_signs = self.world.mean(self.players.ada_signs)  # a checkpoint keeps those of one rank
         if not torch.stack(torch._foreach_norm(tuple(self.parameters()), torch.inf)).isfinite().all():
             values[BROKEN] = max(values.get(BROKEN, 0.0), 1.0)
         losses = {name: values.pop(name) for name in LOSS_NAMES if name in values}
         return losses, values
+
+    def packed_means(self) -> tuple[dict[str, Tensor], list[tuple[tuple[str, ...], int]]]:
+        """What ``means`` will be made of, to be kept with ``tensors`` between two calls. Called on every rank."""
+        return self.tally.packed(self.world)
+
+    def resume_means(self, tensors: dict[str, Tensor], steps: list[tuple[list[str], int]]) -> None:
+        """Takes what ``packed_means`` gave."""
+        self.tally.unpack(tensors, steps, self.world)
 
     def broken(self) -> bool:
         """Whether a loss or gradient was not finite since the last ``means``, on any rank."""
@@ -192,7 +201,8 @@ class GanTraining:
             players.ada_signs = torch.zeros_like(players.ada_signs)
 
     def _real(self, number: int) -> tuple[Tensor, Tensor | None]:
-        batch = self.examples[self.order.rows(number, self.world)]
+        with self.world.pulse.waiting():
+            batch = self.examples[self.order.rows(number, self.world)]
         if self.order.blocks:  # read from afar while this step computes
             self.examples.expect(self.order.rows(number + 1, self.world))
         return batch.floats(), batch.labels if self.config.model.conditional else None

@@ -8,14 +8,17 @@ train -> start (players, evaluator, health; load the checkpoint)
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from trainers import ownimports, state
+from trainers.augment import ADA_INTERVAL
 from trainers.config import BAD, Config
 from trainers.data import Dataset, describe, load
 from trainers.errors import CheckpointError, TrainerError
@@ -30,6 +33,9 @@ from trainers.tally import BROKEN
 from trainers.watcher import Watcher
 from trainers.world import World
 
+BETWEEN_LOOKS = 1.0
+"""Seconds, roughly, in which ranks agree on whether they are asked to stop."""
+
 
 def train(
     config: Config,
@@ -38,12 +44,14 @@ def train(
     out: Path | None = None,
     shelf: Shelf | None = None,
     watcher: Watcher | None = None,
-) -> Iterator[Report]:
+) -> Generator[Report, None, Path | None]:
     """Trains and yields a report, the same on every rank, at each ``evaluate.every_images`` and at the end.
 
     ``resume`` is a checkpoint folder. Rank 0 writes ``out/checkpoints/<images>/`` and ``out/samples/<images>.png``
     where ``out`` is given. Ends at ``train.images``, or after a verdict that ``health.stop`` names. The consumer may
-    stop at any report and go on later from its checkpoint, with a result equal to the last bit.
+    stop at any report and go on later from its checkpoint, with a result equal to the last bit. Asked by
+    ``world.pulse.stop``, on any rank, it ends between two reports, within a second or a few steps; rank 0 returns the
+    folder of a checkpoint from there.
     ``shelf`` is where features of real data are shared with other machines; ``watcher`` hears of the way to a report.
     Raises DataError, UnusableSettingError, CheckpointError; TrainerError where the ranks have drifted apart.
     """
@@ -53,19 +61,27 @@ def train(
         with state.explained(resume):
             verdict = run.resume(resume)
         if config.health.stops(verdict):
-            return
+            return None
     if watcher and world.rank == 0 and run.training.images < config.train.images:
         watcher.began(run.described())
     while run.training.images < config.train.images:
-        report = run.to_next_report()
+        try:
+            report = run.to_next_report()
+        except AskedToStop:
+            return run.stopped(out)
         if out is not None and world.rank == 0:
             report = run.write(report, out)
         yield report
         if config.health.stops(report.health.verdict):
-            return
+            return None
+    return None
 
 
 NOTICE = WATCHED_STEPS  # between looks at the count of broken steps, which the device otherwise keeps to itself
+
+
+class AskedToStop(Exception):  # noqa: N818  # nothing has failed
+    """Between two reports, since a rank's pulse says so."""
 
 
 class Run:
@@ -82,6 +98,9 @@ class Run:
         self.seconds = 0.0
         self.rewinds = 0
         self.healthy = self._here({})
+        self.told: dict[str, Any] = {"metrics": {}, "health": {"verdict": "unjudged"}}
+        self.told["provenance"] = self.evaluate.provenance
+        self._kept = 0  # images at the last report, or where this began
 
     def resume(self, folder: Path) -> str:
         """Takes over a checkpoint's state; returns the verdict of its report."""
@@ -95,10 +114,12 @@ class Run:
         self.monitor.load_state_dict(watchers["health"])
         self.seconds, self.rewinds = watchers["seconds"], watchers["rewinds"]
         self.training.retune(calmer(self.config, self.rewinds))
-        self.healthy = self._here(watchers["report"]["metrics"])
+        self.told, self._kept = watchers["report"], checkpoint.images
+        self.training.resume_means(checkpoint.tensors.get("tally", {}), watchers.get("tally", []))
+        self.healthy = self._here(self.told["metrics"])
         if older := unpacked(checkpoint.tensors):
             self.healthy = Healthy(tensors=older, **watchers["healthy"])
-        return str(watchers["report"]["health"]["verdict"])
+        return str(self.told["health"]["verdict"])
 
     def _require_same(self, checkpoint: state.Checkpoint, folder: Path) -> None:
         """Raises CheckpointError where the checkpoint is of another training."""
@@ -113,20 +134,25 @@ class Run:
         """Trains to the next multiple of ``evaluate.every_images`` or to the end, measures and judges; goes back to the
         last healthy state where that is called for.
 
-        A training whose numbers have broken is not worth the way there, nor the measuring: it reports within NOTICE
-        steps.
+        Raises AskedToStop on the way there. A training whose numbers have broken is not worth that way, nor the
+        measuring: it reports within NOTICE steps.
         """
         every = self.config.evaluate.every_images
         until = min((self.training.images // every + 1) * every, self.config.train.images)
         begun, start = self.training.images, time.perf_counter()
-        watch, broken = not self.monitor.diverged, False
+        watch, broken, looks = not self.monitor.diverged, False, Looks(self.world)
         while self.training.images < until and not broken:
+            if looks.stop(self.training.images // self.config.train.batch_size):
+                self.seconds += time.perf_counter() - start
+                raise AskedToStop
             self.training.step()
+            self.world.pulse.step(self.training.images)
             look = (
                 watch and self.training.images // self.config.train.batch_size % NOTICE == 1
             )  # right after a watched step
             broken = look and self.training.broken()
             self._tell(begun, start)
+        self.world.pulse.rest()
         losses, signals = self.training.means()
         self.seconds += time.perf_counter() - start
         if not self.world.replicas_equal(t for group in self.training.tensors().values() for t in group.values()):
@@ -141,7 +167,9 @@ class Run:
         watched, failures = ({}, []) if broken else (self.evaluate.watched, self.evaluate.failures)
         report = self._judge(losses, signals, metrics, watched, failures)
         lost = report.health.verdict in BAD
-        return self._rewind(report) if lost and self.rewinds < self.config.health.rewind else report
+        report = self._rewind(report) if lost and self.rewinds < self.config.health.rewind else report
+        self.told, self._kept = report.as_dict(), report.images
+        return report
 
     def described(self) -> list[str]:
         """What was loaded, what is trained on it, and where."""
@@ -176,16 +204,32 @@ class Run:
         count = 64 if self.data.space.is_image else 2500
         samples = sample(self.training.sampler, self.config, np.arange(count, dtype=np.int64))
         draw(samples, self.data.space.centers).save(picture)
-        folder = out / "checkpoints" / str(images)
-        report = replace(report, checkpoint=folder, samples=picture)
-        watchers = {"health": self.monitor.state_dict(), "seconds": self.seconds, "report": report.as_dict()}
+        report = replace(report, checkpoint=out / "checkpoints" / str(images), samples=picture)
+        self.told = report.as_dict()
+        self._save(out, {}, [])
+        return report
+
+    def stopped(self, out: Path | None) -> Path | None:
+        """Saves the state between two reports, means so far included, with the last report; returns the folder, or None
+        where nothing has happened since. Called on every rank.
+        """
+        if self.training.images == self._kept:
+            return None
+        tally, steps = self.training.packed_means()
+        return self._save(out, tally, steps) if out is not None and self.world.rank == 0 else None
+
+    def _save(self, out: Path, tally: dict[str, Tensor], steps: list[tuple[tuple[str, ...], int]]) -> Path:
+        images = self.training.images
+        watchers = {"health": self.monitor.state_dict(), "seconds": self.seconds, "report": self.told}
         watchers |= {"rewinds": self.rewinds}
         tensors = self.training.tensors()
+        if steps:
+            tensors["tally"], watchers["tally"] = tally, steps
         if self.config.health.rewind and self.healthy.images < images:
             watchers["healthy"] = self.healthy.described()
             tensors |= packed(self.healthy)
-        state.save(folder, state.Checkpoint(self.config, self.data.space, images, tensors, watchers))
-        return report
+        kept = state.Checkpoint(self.config, self.data.space, images, tensors, watchers)
+        return state.save(out / "checkpoints" / str(images), kept)
 
     def _here(self, metrics: dict[str, float]) -> Healthy:
         tensors = self.training.tensors() if self.config.health.rewind else {}
@@ -210,6 +254,25 @@ class Run:
                 self.healthy = self._here(metrics)
         health = replace(health, reasons=(*health.reasons, *failures, *self.data.found()))
         return Report(self.training.images, seconds, losses, metrics, health, provenance=self.evaluate.provenance)
+
+
+class Looks:
+    """At whether the training is to stop: about once a second where a look costs a collective, in the same step on
+    every rank. ADA's signs are summed by each rank alone for some steps; it is never stopped among these.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world, self._next, self._last = world, 0, (0, 0.0)
+
+    def stop(self, step: int) -> bool:
+        """Asked before each ``step``."""
+        if step < self._next or step % ADA_INTERVAL:
+            return False
+        now, (before, then) = time.perf_counter(), self._last
+        each = (now - then) / max(1, step - before) if then else 1.0
+        stop, each = self._world.stops(each)
+        self._last, self._next = (step, now), step + int(BETWEEN_LOOKS / max(each, 1e-6)) if self._world.size > 1 else 0
+        return stop
 
 
 def _fixed(config: Config, data: object) -> dict[str, object]:

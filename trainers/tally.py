@@ -30,6 +30,27 @@ class Tally:
         self._sums[names] = self._sums[names].add_(row) if names in self._sums else row
         self._steps[names] = self._steps.get(names, 0) + 1
 
+    def packed(self, world: World) -> tuple[dict[str, Tensor], list[tuple[tuple[str, ...], int]]]:
+        """All of it, to go on from elsewhere with as many ranks: sums as rows of ranks, and names and numbers of steps.
+        Called on every rank.
+        """
+        if self._broken is None:
+            return {}, []
+        sums = {str(i): world.all_gather(row.unsqueeze(0)) for i, row in enumerate(self._sums.values())}
+        sums["broken"] = world.all_gather(self._broken.view(1))
+        return sums, list(self._steps.items())
+
+    def unpack(self, tensors: dict[str, Tensor], steps: list[tuple[list[str], int]], world: World) -> None:
+        """This rank's part of what ``packed`` gave; of another number of ranks, the mean, which ``read`` gives too."""
+        if not steps:
+            return
+        whole = {name: rows.to(world.device) for name, rows in tensors.items()}
+        same = len(whole["broken"]) == world.size
+        mine = {name: (rows[world.rank] if same else rows.mean(0)).clone() for name, rows in whole.items()}
+        self._broken = mine.pop("broken")
+        self._steps = {tuple(names): count for names, count in steps}
+        self._sums = {names: mine[str(i)] for i, names in enumerate(self._steps)}
+
     def read(self, world: World) -> dict[str, float]:
         """Means over steps and ranks, and the number of broken steps, the same on every rank; starts anew.
 

@@ -10,13 +10,15 @@ import gc
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from trainers.pulse import Pulse
 
 
 def sent(values: Tensor, device: torch.device) -> Tensor:
@@ -41,6 +43,7 @@ class World:
     rank: int
     size: int
     device: torch.device
+    pulse: Pulse = field(default_factory=Pulse, repr=False, compare=False)
 
     @classmethod
     def single(cls, device: torch.device | str | None = None) -> World:
@@ -97,6 +100,13 @@ class World:
     def any(self, flag: bool) -> bool:
         """Whether ``flag`` holds on any rank; the same answer on every rank."""
         return bool(self.mean(torch.tensor(float(flag), device=self.device)) > 0) if self.size > 1 else flag
+
+    def stops(self, seconds: float) -> tuple[bool, float]:
+        """Whether any rank is asked to stop, and the mean of the ranks' ``seconds``; the same answers on every rank."""
+        if self.size == 1:
+            return self.pulse.stop, seconds
+        asked, mean = self.mean(torch.tensor([float(self.pulse.stop), seconds], device=self.device)).tolist()
+        return asked > 0, mean
 
     def all_gather(self, rows: Tensor) -> Tensor:
         """The rows of all ranks in rank order; every rank brings the same number."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import tempfile
 from collections.abc import Iterator
@@ -12,8 +11,10 @@ from pathlib import Path
 
 import ray
 
-from orchestrator.errors import UserError, WorkError
-from orchestrator.spec import Resources
+from orchestrator.errors import GansweepError, UserError, WorkError
+from orchestrator.execution import gcs
+
+log = logging.getLogger(__name__)
 
 LONGEST_PARENT = 107 - len("/gs-12345678/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.1")
 """Bytes of the path that Ray's sockets may lie under; Linux allows them 107 in all."""
@@ -37,7 +38,10 @@ def cluster(address: str | None) -> Iterator[None]:
                 )
             else:
                 ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            gcs.hush(log.warning)
+        except GansweepError:
+            raise
+        except Exception as error:  # Ray raises the bare class where its processes do not come up in time
             if address is None:
                 raise WorkError(f"Ray could not be started on this machine: {_first_line(error)}") from error
             raise UserError(f"no Ray cluster answers at {address}: {_first_line(error)}") from None
@@ -65,26 +69,6 @@ def socket_folder() -> Iterator[Path]:
         )
     with tempfile.TemporaryDirectory(prefix="gs-", dir=parent, ignore_cleanup_errors=True) as folder:
         yield Path(folder)
-
-
-def slots(resources: Resources) -> int:
-    """How many trials fit at once, counting whole bundles per node. Raises UserError where not even one does."""
-    ranks = 0
-    for node in ray.nodes():  # type: ignore[no-untyped-call]
-        if node["Alive"]:
-            has = node["Resources"]
-            by_cpu = has.get("CPU", 0) / resources.cpus_per_worker
-            by_gpu = has.get("GPU", 0) / resources.gpus_per_worker if resources.gpus_per_worker else math.inf
-            ranks += math.floor(min(by_cpu, by_gpu))
-    fit = ranks // resources.workers_per_trial
-    if fit < 1:
-        has = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        raise UserError(
-            f"resources: a trial needs {resources.workers_per_trial} workers of {resources.cpus_per_worker:g} CPU and "
-            f"{resources.gpus_per_worker:g} GPU, and only {ranks} fit on {has.get('CPU', 0):g} CPUs and "
-            f"{has.get('GPU', 0):g} GPUs; lower workers_per_trial, cpus_per_worker or gpus_per_worker"
-        )
-    return fit if resources.max_concurrent_trials == "auto" else min(fit, resources.max_concurrent_trials)
 
 
 def _first_line(error: Exception) -> str:

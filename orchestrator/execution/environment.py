@@ -14,8 +14,20 @@ QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # a csv, a json and a TensorBoard file per leg, which nobody reads
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Tune's own snapshot is never read: the ledger is the truth
     "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_raylet_start_wait_time_s": "120",  # 60 are too few on a machine that is busy
+    "RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE": "1",  # else Tune starts a preempted leg again, unknown to the ledger
     "TUNE_WARN_THRESHOLD_S": "60",
 }
+
+HEALTH = {
+    "RAY_health_check_period_ms": "3000",
+    "RAY_health_check_timeout_ms": "3000",
+    "RAY_health_check_failure_threshold": "3",
+    "RAY_health_check_initial_delay_ms": "3000",
+}
+"""For a cluster's head, with which a node that falls silent is missed after 9 to 18 s; by Ray's own defaults, a minute.
+They are read when the head starts.
+"""
 
 
 def prepare(address: str | None, token_file: Path) -> None:

@@ -11,23 +11,32 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
+import ray
+import torch
 from torch.distributed import DistError
 
 from orchestrator.errors import StoreError
 from trainers.errors import DataError, TrainerError, UnusableSettingError
 
-Fault = Literal["rank", "setting", "data", "peer"]
-"""Where the reason lies: in the rank, or in the other one that it lost; would it come again everywhere, or here."""
+Fault = Literal["code", "setting", "data", "memory", "rank", "peer", "lost", "moved"]
+"""Where the reason lies. In what is trained, so that it would come again: ``code``, ``setting``. Where it is trained:
+``data`` that can't be read, too little ``memory``, the ``rank`` (its device, disk or state). In no rank that could
+speak: a ``peer`` was lost, the process of a rank was ``lost``. And ``moved``: its node is to go, it goes on elsewhere.
+"""
+MACHINE = ("CUDA error", "CUBLAS", "CUDNN", "cuDNN", "NCCL", "Triton Error")
+"""In the message of an error that the device raised, which another one may not."""
 LONGEST = 600
 """Characters of a message: it stands in a line of output and in a tag."""
 
 
 class RankError(Exception):
-    """``args`` = ``words`` (class, message, and where), ``details`` (the traceback), and whose ``fault`` it is."""
+    """``args`` = ``words`` (class, message, and where), ``details`` (the traceback), whose ``fault`` it is, and of one
+    that is ``moved`` the key of the checkpoint to go on from.
+    """
 
-    def __init__(self, words: str, details: str, fault: Fault = "rank") -> None:
-        super().__init__(words, details, fault)
-        self.words, self.details, self.fault = words, details, fault
+    def __init__(self, words: str, details: str, fault: Fault = "rank", checkpoint: str | None = None) -> None:
+        super().__init__(words, details, fault, checkpoint)
+        self.words, self.details, self.fault, self.checkpoint = words, details, fault, checkpoint
 
     def __str__(self) -> str:
         return self.words
@@ -57,7 +66,21 @@ def _fault(error: BaseException, details: str) -> Fault:
         return "setting"
     if isinstance(error, DataError):
         return "data"
-    return "peer" if isinstance(error, DistError) or "gloo/transport" in details else "rank"
+    if isinstance(error, DistError) or "gloo/transport" in details:
+        return "peer"
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in details:
+        return "memory"
+    if isinstance(error, OSError | TrainerError | torch.AcceleratorError) or any(word in details for word in MACHINE):
+        return "rank"
+    return "code"
+
+
+def of_actor(death: ray.exceptions.RayActorError) -> RankError:
+    """What the death of a rank's process says; the cluster's head knows whether its node has gone too."""
+    words = " ".join(str(death).split())
+    if "running low on memory" in words or "memory pressure" in words:
+        return RankError("the host ran out of memory, and a rank was killed for it", words, "memory")
+    return RankError("the process of a rank died (killed, or crashed in a library)", words, "lost")
 
 
 def _words(error: BaseException, told: traceback.TracebackException) -> str:

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psutil
 import ray
@@ -26,27 +26,40 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from torch._C._distributed_c10d import TCPStore
 
 from orchestrator.errors import DamagedArtifactError, StoreError
-from orchestrator.execution.failure import RankError, in_words
+from orchestrator.execution.beat import Heart
+from orchestrator.execution.failure import RankError, in_words, of_actor
 from orchestrator.execution.order import GangSpec
+from orchestrator.execution.ranklog import RankLog
 from orchestrator.paths import statistics_key
 from trainers.config import Config
 from trainers.loop import train
+from trainers.pulse import Pulse
 from trainers.report import Report
 from trainers.world import World, leave
 
 if TYPE_CHECKING:
     from orchestrator.artifacts import Store
 
-HANG = timedelta(minutes=10)
-"""A collective that takes longer has lost a rank without a word (a stopped process, a cut network): the leg fails."""
+LONGEST_WAIT = timedelta(minutes=30)
+"""Of a rank for others in a collective: they may read data meanwhile. A gang that hangs is ended from outside, long
+before (``watch``).
+"""
+ANSWER = 30.0
+"""Seconds in which ranks say why they ended, once one has; so long the cluster may take to miss a node."""
+
+
+class Stopped(NamedTuple):
+    """A training that has ended between two reports, since its node is to go: with a checkpoint, or where it began."""
+
+    checkpoint: Path | None
 
 
 class Gang:
     """Rank 0 and its children. ``begin`` a leg, ``advance`` it report by report, again and again."""
 
-    def __init__(self, spec: GangSpec, group: PlacementGroup) -> None:
-        self._rank0 = Rank(spec, 0)
-        self._others = [_child(spec, rank, group) for rank in range(1, spec.ranks)]
+    def __init__(self, spec: GangSpec, group: PlacementGroup, heart: str) -> None:
+        self._rank0 = Rank(spec, 0, heart)
+        self._others = [_child(spec, rank, group, heart) for rank in range(1, spec.ranks)]
         host, port = self._rank0.listen()
         joining = [other.join.remote(host, port) for other in self._others]
         self._rank0.join(host, port)
@@ -56,17 +69,21 @@ class Gang:
     def scratch(self) -> Path:
         return self._rank0.scratch
 
-    def begin(self, config: Config, checkpoints: list[str]) -> None:
+    def begin(self, leg: str, prefix: str, config: Config, checkpoints: list[str]) -> None:
         """Set up a training on every rank, from the first of ``checkpoints`` (store keys, newest first) that is
-        undamaged, or afresh.
+        undamaged, or afresh. ``leg`` is how the driver knows it; what it prints is kept under ``prefix``.
         """
-        beginning = [other.begin.remote(config.model_dump(mode="json"), checkpoints) for other in self._others]
-        self._rank0.begin(config.model_dump(mode="json"), checkpoints)
+        self._rank0.heart.leg = leg
+        what = (leg, prefix, config.model_dump(mode="json"), checkpoints)
+        beginning = [other.begin.remote(*what) for other in self._others]
+        self._rank0.begin(*what)
         for other in beginning:
             _answer(other)
 
-    def advance(self) -> Report:
-        """Train to the next report. Raises, as a RankError, what a rank raised by itself where others only lost it."""
+    def advance(self) -> Report | Stopped:
+        """Train to the next report, or until a node of the gang is to go. Raises, as a RankError, what a rank raised by
+        itself where others only lost it.
+        """
         advancing = [other.advance.remote() for other in self._others]
         try:
             report = self._rank0.advance()
@@ -89,8 +106,10 @@ class Gang:
 class Rank:
     """One rank of a gang, in whatever process it lives."""
 
-    def __init__(self, spec: GangSpec, rank: int) -> None:
-        self._spec, self._rank = spec, rank
+    def __init__(self, spec: GangSpec, rank: int, heart: str) -> None:
+        self._spec, self._rank, self._pulse = spec, rank, Pulse()
+        self._log = RankLog(spec.store, rank, _node_ip())
+        self.heart = Heart(heart, rank, self._pulse, self._log, spec.hang_seconds)
         self._store = spec.store
         self._reports: Iterator[Report] = iter(())
         self._world: World | None = None
@@ -107,36 +126,47 @@ class Rank:
         listener.listen()
         host, port = listener.getsockname()
         self._rendezvous = TCPStore(
-            host, port, is_master=True, wait_for_workers=False, master_listen_fd=listener.detach(), timeout=HANG
+            *(host, port),
+            is_master=True,
+            wait_for_workers=False,
+            master_listen_fd=listener.detach(),
+            timeout=LONGEST_WAIT,
         )
         return host, port
 
     def join(self, host: str, port: int) -> None:
         """Enter the gang's process group, which lives as long as this process."""
-        interface = _interface(_node_ip())
-        os.environ["GLOO_SOCKET_IFNAME"] = os.environ["NCCL_SOCKET_IFNAME"] = interface
-        store = self._rendezvous if self._rank == 0 else TCPStore(host, port, is_master=False, timeout=HANG)
+        for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):  # the node's own word counts more
+            os.environ.setdefault(name, _interface(_node_ip()))
+        store = self._rendezvous if self._rank == 0 else TCPStore(host, port, is_master=False, timeout=LONGEST_WAIT)
         if self._spec.ranks > 1:
             dist.init_process_group(
-                self._spec.backend, store=store, rank=self._rank, world_size=self._spec.ranks, timeout=HANG
+                self._spec.backend, store=store, rank=self._rank, world_size=self._spec.ranks, timeout=LONGEST_WAIT
             )
         device = torch.device("cuda", 0) if self._spec.gpus else torch.device("cpu")
-        self._world = World(self._rank, self._spec.ranks, device)
+        self._world = World(self._rank, self._spec.ranks, device, self._pulse)
 
-    def begin(self, config: dict[str, Any], checkpoints: list[str]) -> None:
+    def begin(self, leg: str, prefix: str, config: dict[str, Any], checkpoints: list[str]) -> None:
         assert self._world is not None
         self._end()
+        self._log.begin(leg, prefix)
+        self._pulse.images = 0
         resume = self._fetch(checkpoints)
         out = self.scratch if self._rank == 0 else None
         with in_words():
             self._reports = train(Config.model_validate(config), self._world, resume, out, StatisticsShelf(self._store))
 
-    def advance(self) -> Report | None:
+    def advance(self) -> Report | Stopped | None:
         """The next report; only rank 0's leaves the process."""
+        report: Report | Stopped
         try:
             with in_words():
-                report = next(self._reports)
-        except Exception:
+                try:
+                    report = next(self._reports)
+                except StopIteration as end:
+                    report = Stopped(end.value)
+        except Exception as error:
+            print(getattr(error, "details", error), flush=True)  # noqa: T201
             # Peers wait in a collective for this rank; closing the connections tells them at once.
             if dist.is_initialized():
                 dist.destroy_process_group()
@@ -145,6 +175,8 @@ class Rank:
 
     def close(self) -> None:
         self._end()
+        self.heart.stop()
+        self._log.close()
         if dist.is_initialized():
             leave()
         shutil.rmtree(self.scratch, ignore_errors=True)
@@ -182,30 +214,32 @@ class StatisticsShelf:
             self._store.put(folder, statistics_key(name))
 
 
-def _child(spec: GangSpec, rank: int, group: PlacementGroup) -> Any:
+def _child(spec: GangSpec, rank: int, group: PlacementGroup, heart: str) -> Any:
     place = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=rank)
-    actor = ray.remote(Rank).options(num_cpus=spec.cpus, num_gpus=spec.gpus, scheduling_strategy=place)
-    return actor.remote(spec, rank)
+    takes = {"num_cpus": spec.cpus, "num_gpus": spec.gpus, "memory": spec.memory or None}
+    return ray.remote(Rank).options(**takes, scheduling_strategy=place).remote(spec, rank, heart)
 
 
 def _root_cause(error: RankError, advancing: list[Any]) -> RankError:
-    """What the failure of rank 0 goes back to: of all that the ranks say, what is no lost connection to another."""
+    """What the failure of rank 0 goes back to: of all that the ranks say, what is no lost connection to another, and
+    rather what a rank says than that it died.
+    """
     told = [error]
-    for reference in advancing:
-        with contextlib.suppress(ray.exceptions.GetTimeoutError):
-            try:
-                _answer(reference, timeout=5)
-            except RankError as other:
-                told.append(other)
-    return next((one for one in told if one.fault != "peer"), error)
+    answered, _ = ray.wait(advancing, num_returns=len(advancing), timeout=ANSWER) if advancing else ([], [])
+    for reference in answered:
+        try:
+            _answer(reference)
+        except RankError as other:
+            told.append(other)
+    return min(told, key=lambda one: ("lost", "peer").index(one.fault) + 1 if one.fault in ("lost", "peer") else 0)
 
 
-def _answer(reference: Any, timeout: float | None = None) -> None:
+def _answer(reference: Any) -> None:
     """Wait for another rank. Raises its RankError or StoreError; RankError where it died."""
     try:
-        ray.get(reference, timeout=timeout)
+        ray.get(reference)
     except ray.exceptions.RayActorError as death:
-        raise RankError(f"a rank of the gang died: {death}", str(death)) from None
+        raise of_actor(death) from None
     except ray.exceptions.RayTaskError as error:
         raise error.cause from None
 

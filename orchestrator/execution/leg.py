@@ -5,6 +5,7 @@ per slot.
 from __future__ import annotations
 
 import time
+import uuid
 from typing import Any
 
 import ray
@@ -12,7 +13,7 @@ from ray import tune
 
 from orchestrator.errors import StoreError
 from orchestrator.execution.failure import RankError, in_words
-from orchestrator.execution.gang import Gang
+from orchestrator.execution.gang import Gang, Stopped
 from orchestrator.execution.order import GangSpec, LegOrder
 from orchestrator.execution.upload import Uploader
 from orchestrator.paths import checkpoint_key, samples_key
@@ -21,7 +22,8 @@ from trainers.report import Report
 
 
 class TrainLeg(tune.Trainable):
-    """``config`` = {"gang": GangSpec, "order": LegOrder}. Each ``step`` trains to the next report.
+    """``config`` = {"gang": GangSpec, "order": LegOrder, "hearts": where the driver hears its gangs}. Each ``step``
+    trains to the next report.
 
     A store that fails leaves the gang whole, so that is told as a result; whatever else fails ends the gang.
     """
@@ -30,7 +32,7 @@ class TrainLeg(tune.Trainable):
         spec: GangSpec = config["gang"]
         group = ray.util.get_current_placement_group()
         assert group is not None, "Tune places every trainable in a group, a bundle per rank"
-        self._gang = Gang(spec, group)
+        self._gang = Gang(spec, group, f"{config['hearts']}/{uuid.uuid4().hex}")
         self._uploader = Uploader(spec.store)
         self._begin(config["order"])
 
@@ -52,8 +54,9 @@ class TrainLeg(tune.Trainable):
     def _advance(self) -> dict[str, Any]:
         if self._unbegun:
             raise self._unbegun
-        report = self._gang.advance()
-        order = self._order
+        report, order = self._gang.advance(), self._order
+        if isinstance(report, Stopped):
+            raise self._moved(report)
         if report.checkpoint:
             self._uploader.checkpoint(report.checkpoint, checkpoint_key(order.prefix, report.images))
         if report.samples:
@@ -63,6 +66,14 @@ class TrainLeg(tune.Trainable):
             self._uploader.flush()  # the next leg may run on another node
         return {"report": self._result(report), "done": done}
 
+    def _moved(self, stopped: Stopped) -> RankError:
+        """The end of this slot, not of its leg: what goes on elsewhere is stored first."""
+        if folder := stopped.checkpoint:
+            self._uploader.checkpoint(folder, checkpoint_key(self._order.prefix, int(folder.name)))
+        self._uploader.flush()
+        newest = self._uploader.checkpoints[-1] if self._uploader.checkpoints else None
+        return RankError("its node is to go (preempted or drained); it goes on elsewhere", "", "moved", newest)
+
     def _begin(self, order: LegOrder) -> None:
         self._order = order
         self._config = Config.model_validate(order.config)
@@ -71,7 +82,7 @@ class TrainLeg(tune.Trainable):
         try:
             with in_words():
                 self._uploader.begin(list(order.checkpoints))
-                self._gang.begin(self._config, list(reversed(order.checkpoints)))
+                self._gang.begin(self.trial_id, order.prefix, self._config, list(reversed(order.checkpoints)))
         except (StoreError, RankError) as error:  # told at the first step, since Tune hides what ``setup`` raises
             self._unbegun = error
 

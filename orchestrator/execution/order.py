@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from orchestrator.artifacts import Store
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GangSpec:
-    """What every slot of a sweep looks like: so many ranks, each with so many CPUs and GPUs. ``store`` carries no
-    secrets.
+    """What every slot of a sweep looks like: so many ranks, each with so many CPUs, GPUs and bytes of ``memory``.
+    ``store`` carries no secrets. ``hang_seconds``: without a sign of life or a step for so long, a rank counts as hung.
     """
 
     ranks: int
@@ -20,6 +20,10 @@ class GangSpec:
     gpus: float
     store: Store
     cache: str
+    hang_seconds: float = 60
+    memory: float = 0
+    accelerator: str | None = None
+    placement: Literal["pack", "spread", "strict_pack"] = "pack"
 
     @property
     def backend(self) -> str:
@@ -29,7 +33,13 @@ class GangSpec:
     @property
     def bundle(self) -> dict[str, float]:
         """The resources of one rank."""
-        return {"CPU": self.cpus, "GPU": self.gpus} if self.gpus else {"CPU": self.cpus}
+        given = {"CPU": self.cpus, "GPU": self.gpus, "memory": self.memory}
+        return {name: amount for name, amount in given.items() if amount}
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What a node must say of itself."""
+        return {"ray.io/accelerator-type": self.accelerator} if self.accelerator else {}
 
 
 @dataclass(frozen=True)

@@ -7,22 +7,46 @@ Tune keeps no state that matters. In its words each leg is a trial; FIFO, no lim
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from ray import cloudpickle, tune
+from ray.exceptions import RayActorError
 from ray.tune.callback import Callback
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import ConcurrencyLimiter, Searcher
 from ray.tune.stopper import Stopper
 
-from orchestrator.errors import DataGoneError, StoreError, UntrainableError, WorkError
-from orchestrator.execution.failure import LONGEST, RankError
+from orchestrator.errors import (
+    DataGoneError,
+    NodeGoneError,
+    OutOfMemoryError,
+    StoreError,
+    UntrainableError,
+    UserError,
+    WorkError,
+)
+from orchestrator.execution.failure import LONGEST, Fault, RankError, of_actor
 from orchestrator.execution.leg import TrainLeg
 from orchestrator.execution.order import GangSpec, LegOrder
+from orchestrator.execution.slots import Slots
+from orchestrator.execution.watch import EVERY, Watch
 
 log = logging.getLogger(__name__)
+
+KINDS: dict[Fault, type[WorkError]] = {
+    "setting": UntrainableError,
+    "code": UntrainableError,
+    "data": DataGoneError,
+}
+MANY = 10_000
+"""Legs that Tune may have at once: how many there are is for ``Slots`` to say."""
+IDLE = 60.0
+"""Seconds after which a gang without work is closed."""
+MORE_MEMORY = "lower train.batch_size or the model's width, or give a trial more memory or more workers"
 
 
 class Conductor(Protocol):
@@ -33,30 +57,43 @@ class Conductor(Protocol):
     def next_leg(self) -> tuple[str, LegOrder] | Literal["wait", "done"]:
         """A leg and a readable name for it."""
 
+    def has_more(self) -> bool:
+        """Whether there would be a leg for one more slot. Asked seldom."""
+
     def heard(self, order: LegOrder, report: dict[str, Any]) -> None:
         """A leg made a report."""
+
+    def moved(self, images: Mapping[str, int]) -> None:
+        """How far legs that train are, by their prefix: images shown. About once a second."""
 
     def ended(self, order: LegOrder) -> None:
         """A leg is over: it reached its end, was stopped after a report, or had failed for want of its store."""
 
     def failed(self, order: LegOrder, error: WorkError) -> None:
-        """A leg died. A StoreError left its slot whole, an UntrainableError would come again, a DataGoneError elsewhere
-        perhaps not; the message of any has the class, the message and the place of what a rank raised.
+        """A leg died. A StoreError left its slot whole, an UntrainableError would come again, an OutOfMemoryError
+        probably, a DataGoneError elsewhere perhaps not, a NodeGoneError is over; the message of any has the class, the
+        message and the place of what a rank raised.
         """
 
     def stopping(self) -> bool:
         """Whether every leg is to end after its next report."""
 
 
-def run_legs(conductor: Conductor, gang: GangSpec, slots: int, storage: str, name: str) -> None:
-    """Execute legs on ``slots`` warm gangs until the conductor says ``done`` or is ``stopping``."""
+def run_legs(conductor: Conductor, gang: GangSpec, slots: Slots, storage: str, name: str) -> None:
+    """Execute legs on as many warm gangs as ``slots`` counts until the conductor says ``done`` or is ``stopping``.
+
+    Raises UserError where the cluster holds none.
+    """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a leg that dies is told by the conductor
-    bundles = [gang.bundle] * gang.ranks
+    bundles, watch = [gang.bundle] * gang.ranks, Watch(gang.hang_seconds, gang.store)
+    labels = {"bundle_label_selector": [gang.labels] * gang.ranks} if gang.labels else {}
+    place = tune.PlacementGroupFactory(bundles, strategy=gang.placement.upper(), **labels)
+    legs = _Legs(conductor, gang, slots, watch.name)
     tuner = tune.Tuner(
-        tune.with_resources(TrainLeg, tune.PlacementGroupFactory(bundles, strategy="PACK")),
+        tune.with_resources(TrainLeg, place),
         tune_config=tune.TuneConfig(
-            search_alg=ConcurrencyLimiter(_Legs(conductor, gang), max_concurrent=slots),
-            scheduler=FIFOScheduler(),  # type: ignore[no-untyped-call]
+            search_alg=ConcurrencyLimiter(legs, max_concurrent=MANY),
+            scheduler=_Order(legs),
             num_samples=-1,
             reuse_actors=True,
             metric=None,
@@ -66,7 +103,7 @@ def run_legs(conductor: Conductor, gang: GangSpec, slots: int, storage: str, nam
         run_config=tune.RunConfig(
             name=name,
             storage_path=storage,
-            callbacks=[_Feedback(conductor)],
+            callbacks=[_Feedback(conductor, watch)],
             stop=_Stop(conductor),
             failure_config=tune.FailureConfig(max_failures=0),
             checkpoint_config=tune.CheckpointConfig(
@@ -75,7 +112,13 @@ def run_legs(conductor: Conductor, gang: GangSpec, slots: int, storage: str, nam
             verbose=0,
         ),
     )
-    tuner.fit()
+    try:
+        with watch:
+            tuner.fit()
+    finally:
+        slots.release()
+    if legs.refusal:
+        raise legs.refusal
 
 
 class _StaysHere:
@@ -88,21 +131,42 @@ class _StaysHere:
 
 
 class _Legs(_StaysHere, Searcher):
-    def __init__(self, conductor: Conductor, gang: GangSpec) -> None:
+    """Asked by Tune all the time; asks the conductor only when there is a place. ``refusal`` is why there is none."""
+
+    def __init__(self, conductor: Conductor, gang: GangSpec, slots: Slots, hearts: str) -> None:
         super().__init__()
-        self._conductor, self._gang = conductor, gang
+        self._conductor, self._gang, self._slots, self._hearts = conductor, gang, slots, hearts
+        self._running: set[str] = set()
+        self._idle_since: float | None = None
+        self.refusal: UserError | None = None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        leg = self._conductor.next_leg()
-        if leg == "done":
+        if self.refusal or self._conductor.stopping():
             return Searcher.FINISHED  # type: ignore[return-value]  # a word, in spite of the declared type
-        if leg == "wait":
+        try:
+            is_full = len(self._running) >= self._slots.count()
+        except UserError as error:
+            self.refusal = error
+            return None
+        leg = "wait" if is_full else self._conductor.next_leg()
+        if leg == "done":
+            return Searcher.FINISHED  # type: ignore[return-value]
+        has_nothing_to_do = leg == "wait" and not is_full
+        self._idle_since = (self._idle_since or time.monotonic()) if has_nothing_to_do else None
+        self._slots.ask(len(self._running), lambda: is_full and self._conductor.has_more())
+        if isinstance(leg, str):
             return None
         name, order = leg
-        return {"gang": self._gang, "order": order, "name": name}
+        self._running.add(trial_id)
+        return {"gang": self._gang, "order": order, "hearts": self._hearts, "name": name}
+
+    def idle(self) -> bool:
+        """Whether there has been nothing for a free gang to do for a while."""
+        return self._idle_since is not None and time.monotonic() - self._idle_since > IDLE
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Nothing: ``_Feedback`` hears the same with the leg and the error attached."""
+        """What became of it, ``_Feedback`` hears."""
+        self._running.discard(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the ledger is the truth."""
@@ -111,9 +175,31 @@ class _Legs(_StaysHere, Searcher):
         """Nothing: the ledger is the truth."""
 
 
+class _Order(_StaysHere, FIFOScheduler):
+    """First come, first served. A gang that has nothing to do for a while is closed, so that its node can go: Tune by
+    itself keeps one.
+    """
+
+    def __init__(self, legs: _Legs) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._legs = legs
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        if self._legs.idle():
+            tune_controller._cleanup_cached_actors(force_all=True)
+        return super().choose_trial_to_run(tune_controller)
+
+
 class _Feedback(_StaysHere, Callback):
-    def __init__(self, conductor: Conductor) -> None:
-        self._conductor = conductor
+    def __init__(self, conductor: Conductor, watch: Watch) -> None:
+        self._conductor, self._watch, self._told = conductor, watch, 0.0
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        if time.monotonic() - self._told < EVERY:
+            return
+        self._told, shown = time.monotonic(), self._watch.images
+        running = (trial for trial in trials if trial.status == Trial.RUNNING and trial.trial_id in shown)
+        self._conductor.moved({trial.config["order"].prefix: shown[trial.trial_id] for trial in running})
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -127,7 +213,11 @@ class _Feedback(_StaysHere, Callback):
         self._conductor.ended(trial.config["order"])
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._conductor.failed(trial.config["order"], death(_kept_error(trial), Path(trial.error_file).read_text()))
+        leg, cause = trial.trial_id, cause_of(_kept_error(trial), Path(trial.error_file).read_text())
+        why, gone = self._watch.verdict(leg), self._watch.bury(leg)
+        if why is None and cause.fault in ("lost", "peer"):
+            why = gone
+        self._conductor.failed(trial.config["order"], why or death(cause))
 
 
 def _kept_error(trial: Trial) -> BaseException | None:
@@ -139,14 +229,25 @@ def _kept_error(trial: Trial) -> BaseException | None:
     return error
 
 
-def death(error: BaseException | None, text: str) -> WorkError:
-    """What a leg died of: the RankError that ``error`` brings, or the end of what Tune wrote of it."""
+def cause_of(error: BaseException | None, text: str) -> RankError:
+    """What a leg died of: what a rank raised, the death of its process, or the end of what Tune wrote of it."""
+    if isinstance(error, RayActorError):
+        return of_actor(error)
     cause = getattr(error, "cause", None)
-    if not isinstance(cause, RankError):  # the slot itself died
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        return WorkError(" | ".join(lines[-2:])[-LONGEST:])
-    log.error("a rank raised: %s", cause.details)
-    return {"setting": UntrainableError, "data": DataGoneError}.get(cause.fault, WorkError)(cause.words)
+    if isinstance(cause, RankError):
+        return cause
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return RankError(" | ".join(lines[-2:])[-LONGEST:], text, "lost")
+
+
+def death(cause: RankError) -> WorkError:
+    """The class of a failure, of which the conductor knows what it costs."""
+    log.error("a leg died: %s", cause.details or cause.words)
+    if cause.fault == "memory":
+        return OutOfMemoryError(f"{cause.words}; {MORE_MEMORY}")
+    if cause.fault == "moved":
+        return NodeGoneError(cause.words, cause.checkpoint)
+    return KINDS.get(cause.fault, WorkError)(cause.words)
 
 
 class _Stop(_StaysHere, Stopper):

@@ -101,6 +101,11 @@ class Ledger(Known):
             self._in_flight.add(trial.id)
             return Leg(trial.id, trial.params, trial.target, trial.checkpoints)
 
+    def has_more(self) -> bool:
+        """Whether the search has a leg for a free slot."""
+        with self._lock:
+            return self._ladder.decide(frozenset(self._in_flight), self._may_ask()) not in ("wait", "done")
+
     def is_over(self) -> bool:
         """Whether neither search nor confirmation has a leg left."""
         searched = self._ladder.decide(frozenset(), self._may_ask()) == "done"
@@ -187,13 +192,10 @@ class Ledger(Known):
             self._in_flight.discard(leg.trial)
             return self._settle(self.trial(leg.trial))
 
-    def fail_leg(self, leg: Leg, error: str, blame: bool = True, hopeless: bool = False) -> Trial | None:
-        """A leg died; it is handed out again from the last checkpoint until its retries are used up.
-
-        ``blame=False`` where the trial is not at fault (storage down, node lost), so that no retry is used up;
-        ``hopeless`` where it would die the same way each time, so that all are.
+    def fail_leg(self, leg: Leg, error: str, counts: int = 1) -> Trial | None:
+        """A leg died; it is handed out again from the last checkpoint until its retries are used up, of which this
+        ``counts`` for so many: none where the trial is not at fault, all where it would die the same way each time.
         """
-        counts = RETRIES + 1 if hopeless else int(blame)
         with self._lock:
             if leg.confirm_seed is not None:
                 self.confirmations.fail_leg(leg, error, counts)

@@ -17,6 +17,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -52,6 +53,11 @@ class Legs:
         name = f"leg-{self.left}"
         return name, LegOrder(CONFIG.model_dump(mode="json"), CONFIG.train.images, name, ())
 
+    def moved(self, images: Mapping[str, int]) -> None: ...
+
+    def has_more(self) -> bool:
+        return self.left > 0
+
     def heard(self, order: LegOrder, report: dict[str, Any]) -> None:
         self.times.setdefault(order.prefix, []).append(report["timestamp"])
 
@@ -70,11 +76,12 @@ class Legs:
 
 
 def ours(legs: int, folder: Path) -> list[float]:
+    from orchestrator.execution.slots import Slots
     from orchestrator.execution.tuner import run_legs
 
     hand = Legs(legs)
     gang = GangSpec(2, 1, 0, open_store(str(folder / "store"), folder), str(folder / "cache"))
-    run_legs(hand, gang, 1, str(folder / "ray"), "turnaround")
+    run_legs(hand, gang, Slots(gang, 1), str(folder / "ray"), "turnaround")
     return hand.gaps()
 
 

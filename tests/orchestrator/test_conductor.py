@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.artifacts import open_store
 from orchestrator.conductor import Conductor
-from orchestrator.errors import DataGoneError, StoreError, UntrainableError, WorkError
+from orchestrator.errors import DataGoneError, NodeGoneError, OutOfMemoryError, StoreError, UntrainableError, WorkError
 from orchestrator.execution.order import LegOrder
 from orchestrator.paths import RunKey, SweepPaths
 from orchestrator.search.lease import Lease, lease_of
@@ -214,6 +214,25 @@ def test_data_that_a_worker_can_not_read_end_the_sweep_and_no_trial(conductor: C
     assert conductor.failure is not None and "'/mnt/faces' is not a folder" in str(conductor.failure)
     trial = conductor._ledger.trial(0)
     assert (trial.state, trial.attempts) == ("running", 0)
+
+
+def test_nodes_that_go_use_up_no_retry_and_a_checkpoint_made_in_time_is_gone_on_from(conductor: Conductor) -> None:
+    prefix = (going := order(conductor)).prefix
+    conductor.failed(going, NodeGoneError("node gpu-7 was preempted", f"{prefix}/checkpoints/15"))
+    for _ in range(10):
+        again = order(conductor)
+        assert again.checkpoints == (f"{prefix}/checkpoints/15",)
+        conductor.failed(again, NodeGoneError("node gpu-7 was lost"))
+    trial = conductor._ledger.trial(0)
+    assert (trial.state, trial.attempts, trial.error) == ("running", 0, "node gpu-7 was lost")
+    assert not conductor.stopping()
+
+
+def test_too_little_memory_is_tried_once_more_and_told_with_advice(conductor: Conductor) -> None:
+    for state in ("running", "crashed"):
+        conductor.failed(order(conductor), OutOfMemoryError("CUDA out of memory; lower train.batch_size"))
+        trial = conductor._ledger.trial(0)
+        assert (trial.state, trial.error) == (state, "CUDA out of memory; lower train.batch_size")
 
 
 def test_the_ledgers_password_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

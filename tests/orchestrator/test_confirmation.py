@@ -150,7 +150,7 @@ def test_one_failed_seed_of_three_disqualifies_however_good_the_median(
 def test_a_setting_that_can_not_be_trained_is_not_tried_again_on_a_fresh_seed(tmp_path: Path):
     ledger = Ledger.open(sweep(rungs=None, search={"trials": 1}, confirm={"top": 1, "seeds": 1}), tmp_path / "journal")
     train(ledger, next_leg(ledger))
-    ledger.fail_leg(next_leg(ledger), "data: gone", hopeless=True)
+    ledger.fail_leg(next_leg(ledger), "data: gone", counts=RETRIES + 1)
     (run_,) = ledger.confirmations.all()
     assert run_.state == "crashed" and run_.error == "data: gone" and run_.attempts > RETRIES
     assert ledger.next_leg() == "done" and ledger.best() is None

@@ -11,7 +11,7 @@ from ray.exceptions import RayTaskError
 
 from orchestrator.errors import DataGoneError, StoreError, UntrainableError, WorkError
 from orchestrator.execution.failure import RankError, in_words
-from orchestrator.execution.tuner import death
+from orchestrator.execution.tuner import cause_of, death
 from tests.orchestrator.sweeps import TINY, User
 from trainers.errors import DataError, UnusableSettingError
 
@@ -56,7 +56,7 @@ def arrived(error: Exception) -> WorkError:
     with pytest.raises(RankError) as caught, in_words():
         raise error
     sent = RayTaskError("train", "the traceback", caught.value, pid=1, ip="127.0.0.1").as_instanceof_cause()  # type: ignore[no-untyped-call]
-    return death(cloudpickle.loads(cloudpickle.dumps(sent)), "unread")  # type: ignore[no-untyped-call]
+    return death(cause_of(cloudpickle.loads(cloudpickle.dumps(sent)), "unread"))  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def arrived(error: Exception) -> WorkError:
 )
 def test_class_message_and_place_arrive(error: Exception, words: str):
     told = arrived(error)
-    assert type(told) is WorkError
+    assert type(told) is UntrainableError, "the same code fails the same way"
     assert words in str(told) and "test_failure.py, line" in str(told), told
     assert len(str(told)) < 900
 
@@ -97,7 +97,7 @@ def test_a_store_that_fails_is_no_fault_of_the_rank():
 
 
 def test_a_slot_that_died_says_so_in_the_words_of_ray():
-    told = death(None, "Failure # 1\nThe actor died unexpectedly\n\n  its node was lost\n")
+    told = death(cause_of(None, "Failure # 1\nThe actor died unexpectedly\n\n  its node was lost\n"))
     assert str(told) == "The actor died unexpectedly | its node was lost"
 
 
@@ -134,3 +134,5 @@ def test_the_error_of_a_trial_reaches_user_status_and_mlflow(
     assert trial["state"] == "crashed" and trial["error"].startswith(words) and "broken.py" in trial["error"]
     run = MlflowClient(user.mlflow).get_run(trial["mlflow_run_id"])
     assert run.data.tags["gansweep.error"] == trial["error"] and run.info.status == "FAILED"
+    printed = user.run("logs", "tiny", "--trial", "0", "--rank", str(workers - 1)).stdout
+    assert f"==> trial 0, rank {workers - 1}" in printed and "Traceback" in printed and words in printed

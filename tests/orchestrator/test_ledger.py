@@ -349,7 +349,7 @@ def test_a_crash_is_tried_again_and_then_fails_with_its_words(journal: Path):
 def test_who_is_not_to_blame_keeps_the_retries(journal: Path):
     ledger = Ledger.open(sweep(search={"trials": 1}), journal)
     for _ in range(2 * RETRIES):
-        ledger.fail_leg(next_leg(ledger), "the bucket does not answer", blame=False)
+        ledger.fail_leg(next_leg(ledger), "the bucket does not answer", counts=0)
     assert (ledger.trial(0).state, ledger.trial(0).attempts) == ("running", 0)
 
 

@@ -11,9 +11,12 @@ import torch
 from PIL import Image
 
 from tests.trainers.small import config
+from trainers import loop
+from trainers.augment import ADA_INTERVAL
 from trainers.config import Config
 from trainers.errors import CheckpointError, UnusableSettingError
 from trainers.loop import Run, train
+from trainers.pulse import Pulse
 from trainers.report import Report
 from trainers.state import load
 from trainers.world import World
@@ -84,7 +87,7 @@ def test_a_trained_budget_can_be_extended(tmp_path: Path) -> None:
 def test_closing_the_iterator_stops_the_work() -> None:
     reports = train(config(train={"images": 10**9}), World.single())
     next(reports)
-    reports.close()  # type: ignore[attr-defined]
+    reports.close()
     assert next(reports, None) is None
 
 
@@ -156,3 +159,55 @@ def test_the_setup_of_a_small_training_is_quick(tmp_path: Path) -> None:
     next(training)
     assert time.perf_counter() - start < 0.5
     assert torch.get_num_threads() == 1
+
+
+class StopsAt(Pulse):
+    """Asks to stop after so many images, as the loss of a node is announced: between two reports."""
+
+    def __init__(self, images: int) -> None:
+        super().__init__()
+        self._at = images
+
+    def step(self, images: int) -> None:
+        super().step(images)
+        self.stop = images >= self._at
+
+
+def _until_stopped(world: World, settings: Config, resume: Path | None, out: Path, at: int) -> tuple[Any, Any]:
+    """On the last rank only."""
+    monkeypatch = pytest.MonkeyPatch()  # of a rank's process
+    monkeypatch.setattr(loop, "BETWEEN_LOOKS", 0.0)
+    pulse = StopsAt(at if world.rank == world.size - 1 else 10**9)
+    reports, made = train(settings, World(world.rank, world.size, world.device, pulse), resume, out), []
+    while True:
+        try:
+            made.append(next(reports))
+        except StopIteration as end:
+            monkeypatch.undo()
+            return made, end.value
+
+
+@pytest.mark.parametrize(("ranks", "reports"), [(1, 0), (2, 1)])
+def test_stopped_between_two_reports_it_goes_on_to_the_last_bit(
+    ranks: int, reports: int, tmp_path: Path, on_ranks: Any
+) -> None:
+    settings = config(**RICH)
+    whole = on_ranks(ranks, _reports, settings, None, tmp_path / "whole")[0]
+    every, batch = settings.evaluate.every_images, settings.train.batch_size
+    asked = reports * every + every // 2
+    before, folder = on_ranks(ranks, _until_stopped, settings, None, tmp_path / "parts", asked)[0]
+    assert len(before) == reports and asked <= int(folder.name) < asked + ADA_INTERVAL * batch
+    after = on_ranks(ranks, _reports, settings, folder, tmp_path / "parts")[0]
+    assert _timeless([*before, *after]) == _timeless(whole)
+    assert _files(after[-1]) == _files(whole[-1])
+
+
+def test_stopped_where_it_began_it_leaves_what_stands(tmp_path: Path) -> None:
+    settings = config(train={"images": 256}, evaluate={"every_images": 128})  # eight steps each
+    first = next(train(settings, World.single(), out=tmp_path))
+    made, folder = _until_stopped(World.single(), settings, first.checkpoint, tmp_path, 10**9)
+    assert made and folder is None
+    world = World.single()
+    world.pulse.stop = True
+    assert list(train(settings, world, first.checkpoint, tmp_path / "other")) == []
+    assert not (tmp_path / "other").exists()

@@ -1,0 +1,78 @@
+"""What Ray knows and does that its public interface does not offer. In one place, since it may change with Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import psutil
+import ray
+from ray._private import worker
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+SPACE = b"gansweep"
+"""Our part of the key-value store that every Ray cluster has. It lives as long as the cluster's head."""
+
+
+def put(key: str, value: bytes) -> None:
+    _client().internal_kv_put(key.encode(), value, True, SPACE)
+
+
+def read(prefix: str) -> dict[str, bytes]:
+    """Every key that starts so, with its value."""
+    keys = _client().internal_kv_keys(prefix.encode(), SPACE)
+    values = _client().internal_kv_multi_get(keys, SPACE) if keys else {}
+    return {key.decode(): value for key, value in values.items()}
+
+
+def forget(prefix: str) -> None:
+    """Every key that starts so."""
+    _client().internal_kv_del(prefix.encode(), True, SPACE)
+
+
+def draining() -> set[str]:
+    """The nodes that are about to go, by id: preempted, or not needed any more. What runs there runs on for a while."""
+    return set(_client().get_draining_nodes())
+
+
+def kill(node: str, pid: int) -> None:
+    """End a process of that node, though it be stopped, which Ray's own way of ending an actor may wait for."""
+    on(node, _kill, pid)
+
+
+def on(node: str, work: Any, *arguments: Any) -> Any:
+    """Run ``work`` on that node and nowhere else, whatever else runs there; a reference to its answer."""
+    there = NodeAffinitySchedulingStrategy(node, soft=False)
+    return ray.remote(work).options(num_cpus=0, max_retries=0, scheduling_strategy=there).remote(*arguments)
+
+
+def hush(told: Callable[[str], None]) -> None:
+    """What Ray would print on the driver's terminal of what happens in the cluster is told to a log instead."""
+    worker.print_to_stdstream = lambda data, **_: told("\n".join(data["lines"]))
+
+
+def _kill(pid: int) -> None:
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        if process.cmdline()[0].startswith("ray::"):  # else it is gone, and another has its number
+            process.kill()
+
+
+def nodes() -> dict[str, str]:
+    """Id and name of every node that is there, as far as the cluster knows."""
+    return {node["NodeID"]: named(node) for node in ray.nodes() if node["Alive"]}  # type: ignore[no-untyped-call]
+
+
+def named(node: dict[str, Any]) -> str:
+    """``10.0.0.3``, or ``gpu-7 (10.0.0.3)`` where the host has a name."""
+    address, host = node["NodeManagerAddress"], node["NodeManagerHostname"]
+    return address if host in ("", address) else f"{host} ({address})"
+
+
+def _client() -> Any:
+    return _here().gcs_client
+
+
+def _here() -> Any:
+    return worker.global_worker

@@ -1,0 +1,176 @@
+"""Can ranks run on a node? Each node answers for itself, before anything trains there: what it has, and what is wrong.
+
+It writes into the artifact store, and another node reads that: a folder of the same name on each is not shared.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ray
+import torch
+
+from orchestrator.execution import gcs
+from orchestrator.execution.order import GangSpec
+from trainers.sealed import own_version
+
+if TYPE_CHECKING:
+    from orchestrator.artifacts import Store
+
+ANSWER = 180.0
+"""Seconds in which a node must answer: a store that it can't reach takes as long."""
+SKEW = 1.0
+"""Seconds that a node's clock may be off."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a node says of itself. ``wrong`` is what keeps ranks from running there, one reason a line, or empty."""
+
+    node: str
+    gpus: tuple[str, ...] = ()
+    driver: str = ""
+    cpus: int = 0
+    disk_gib: float = 0.0
+    versions: tuple[tuple[str, str], ...] = ()
+    clock: float = 0.0
+    artifacts: str = ""
+    wrong: tuple[str, ...] = ()
+
+    def words(self) -> str:
+        """In one line."""
+        gpus = ", ".join(f"{count} x {name}" for name, count in Counter(self.gpus).items()) or "no GPU"
+        driver = f" (driver {self.driver})" if self.driver else ""
+        versions = ", ".join(f"{name} {version}" for name, version in self.versions)
+        return f"{gpus}{driver}, {self.cpus} CPUs, {self.disk_gib:.0f} GiB free, {versions}; clock and artifacts agree"
+
+
+def probe(gang: GangSpec, nodes: Mapping[str, str]) -> dict[str, Facts]:
+    """What each of ``nodes`` (id -> name) says, and what is wrong with it for ranks of ``gang``."""
+    key = f"probe/{uuid.uuid4().hex}"
+    try:
+        _write(gang.store, f"{key}/driver")
+        said = dict(
+            zip(nodes, _asked(nodes, look, [(name, gang, key, node) for node, name in nodes.items()]), strict=True)
+        )
+        writers = ["driver", *(node for node, facts in said.items() if facts.artifacts)]
+        readers = {node: nodes[node] for node in writers[1:]}
+        seen = _asked(readers, see, [(gang.store, key, (writers[0], writers[i - 1])) for i in range(1, len(writers))])
+        for node, unseen in zip(readers, seen, strict=True):
+            said[node] = replace(said[node], wrong=(*said[node].wrong, *_unshared(unseen, nodes, gang.store.url)))
+        return said
+    finally:
+        for writer in ("driver", *nodes):
+            with suppress(Exception):
+                gang.store.delete(f"{key}/{writer}")
+
+
+def look(name: str, gang: GangSpec, key: str, node: str) -> Facts:
+    """Runs on the node."""
+    wrong, artifacts = list[str](), ""
+    try:
+        _write(gang.store, f"{key}/{node}")
+        artifacts = "written"
+    except Exception as error:
+        wrong.append(str(error))
+    wrong += filter(None, [no_gpu(gang)])
+    disk = shutil.disk_usage(tempfile.gettempdir()).free / 2**30
+    gpus, driver = _gpus()
+    return Facts(name, gpus, driver, os.cpu_count() or 0, disk, _versions(), time.time(), artifacts, tuple(wrong))
+
+
+def no_gpu(gang: GangSpec) -> str | None:
+    """Why ranks that need a GPU have none on this machine, which a task without one can't see in its own process."""
+    if not gang.gpus:
+        return None
+    environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+    ask = [sys.executable, "-c", "import sys, torch; sys.exit(not torch.cuda.is_available())"]
+    if subprocess.run(ask, env=environment, capture_output=True, check=False).returncode == 0:
+        return None
+    return f"gpus_per_worker is {gang.gpus:g}, and torch {torch.__version__} finds no GPU that it can use"
+
+
+def see(store: Store, key: str, writers: tuple[str, ...]) -> list[str]:
+    """Runs on the node: whose objects it does not see."""
+    return [writer for writer in writers if not store.exists(f"{key}/{writer}")]
+
+
+def faults(said: Mapping[str, Facts], began: float, ended: float) -> dict[str, str]:
+    """Node -> why no rank can run there. They were asked from ``began`` to ``ended``, by the clock of the driver."""
+    found = {}
+    for node, facts in said.items():
+        wrong = [*facts.wrong, *_odd_versions(facts)]
+        if facts.clock and not began - SKEW <= facts.clock <= ended + SKEW:
+            off = facts.clock - (ended if facts.clock > ended else began)
+            wrong.append(f"its clock is off by {off:+.0f} s; let both take the time from the same server")
+        if wrong:
+            found[node] = f"node {facts.node}: {'; '.join(wrong)}"
+    return found
+
+
+def _asked(nodes: Mapping[str, str], work: Any, arguments: list[tuple[Any, ...]]) -> list[Any]:
+    """Every node's answer to ``work``; where there is none, of ``look`` a Facts that says why."""
+    asked = [gcs.on(node, work, *given) for node, given in zip(nodes, arguments, strict=True)]
+    ray.wait(asked, num_returns=len(asked), timeout=ANSWER) if asked else None
+    return [_answer(reference, name, work) for reference, name in zip(asked, nodes.values(), strict=True)]
+
+
+def _answer(reference: Any, name: str, work: Any) -> Any:
+    try:
+        return ray.get(reference, timeout=0.1)
+    except ray.exceptions.GetTimeoutError:
+        why = f"gave no answer within {ANSWER:.0f} s"
+    except ray.exceptions.RayTaskError as error:
+        why = f"{type(error.cause).__name__}: {str(error.cause).strip()}; has it the same gansweep as the driver?"
+    except ray.exceptions.RayError as error:
+        why = " ".join(str(error).split())[:300]
+    return Facts(name, wrong=(why,)) if work is look else []
+
+
+def _unshared(writers: list[str], nodes: Mapping[str, str], url: str) -> Iterator[str]:
+    for writer in writers:
+        who = "the driver" if writer == "driver" else f"node {nodes[writer]}"
+        yield (
+            f"artifacts.url {url}: what {who} wrote there is not seen from here; name a folder that all nodes share, "
+            "or s3://bucket/prefix"
+        )
+
+
+def _odd_versions(facts: Facts) -> Iterator[str]:
+    mine = dict(_versions())
+    for name, version in facts.versions:
+        if version != mine[name]:
+            yield f"{name} {version}, where the driver has {mine[name]}; give all nodes the same image"
+
+
+def _versions() -> tuple[tuple[str, str], ...]:
+    return ("gansweep", own_version()), ("torch", torch.__version__), ("ray", ray.__version__)
+
+
+def _write(store: Store, key: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        (file := Path(folder) / "probe").write_text("gansweep")
+        store.put(file, key)
+
+
+def _gpus() -> tuple[tuple[str, ...], str]:
+    """Names, and the driver's version; nothing where NVIDIA's tool is not installed."""
+    ask = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    try:
+        lines = subprocess.run(ask, capture_output=True, text=True, timeout=20, check=True).stdout.splitlines()
+    except (OSError, subprocess.SubprocessError):
+        return (), ""
+    rows = [line.rsplit(", ", 1) for line in lines if ", " in line]
+    return tuple(name for name, _ in rows), rows[0][1] if rows else ""

@@ -1,0 +1,143 @@
+"""How many gangs the cluster can hold: counted anew as nodes come and go, so that a leg is decided when there is a
+place for it. For more, an autoscaler is asked.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import ray
+from ray.autoscaler.sdk import request_resources
+
+from orchestrator.errors import UserError
+from orchestrator.execution import gcs
+from orchestrator.execution.order import GangSpec
+from orchestrator.execution.probe import faults, no_gpu, probe
+
+LOOK = 1.0
+"""Seconds for which a count is believed."""
+ASK = 5.0
+"""Seconds between two words with the autoscaler."""
+PATIENCE = 600.0
+"""Seconds for which a sweep without any place waits for a node."""
+
+
+class Slots:
+    """For gangs like ``gang``, at most ``most`` at once. ``note`` is told what is waited for.
+
+    ``comes``: whether nodes may come later, as they do on a cluster.
+    """
+
+    def __init__(
+        self, gang: GangSpec, most: int, note: Callable[[str], None] = lambda _: None, comes: bool = True
+    ) -> None:
+        self._gang, self._most, self._note, self._comes = gang, most, note, comes
+        self._looked = -math.inf
+        self._fit = 0
+        self._since: float | None = None
+        self._admitted: dict[str, str | None] = {}
+        self._asked, self._asked_at = 0, -math.inf
+
+    def count(self) -> int:
+        """Places there are now, taken or free. Raises UserError where there is none, and none will come."""
+        now = time.monotonic()
+        if now - self._looked >= LOOK:
+            self._looked, before, self._fit = now, self._fit, min(self._most, self._places())
+            if self._fit and before and self._fit != before:
+                self._note(f"the cluster has changed: {self._fit} trial{'s' if self._fit > 1 else ''} at once")
+            self._wait(now)
+        return self._fit
+
+    def ask(self, running: int, is_more: Callable[[], bool]) -> None:
+        """Tell the autoscaler, where there is one, how many gangs are wanted: what runs, and where work waits for a
+        place, twice as many, as far as allowed.
+        """
+        if not self._comes or time.monotonic() - self._asked_at < ASK:
+            return
+        self._asked_at = time.monotonic()
+        wanted = max(running, min(self._most, max(1, 2 * self._fit))) if is_more() else running
+        if wanted != self._asked:
+            self._asked = wanted
+            self._request(wanted)
+
+    def release(self) -> None:
+        """Nothing is wanted any more."""
+        if self._asked:
+            with suppress(Exception):  # the cluster may be gone
+                self._request(0)
+
+    def _request(self, gangs: int) -> None:
+        bundles = [self._gang.bundle] * (self._gang.ranks * gangs)
+        labels = [self._gang.labels] * len(bundles)
+        request_resources(bundles=bundles, bundle_label_selectors=labels if self._gang.labels else None)
+
+    def _places(self) -> int:
+        draining, gang = gcs.draining(), self._gang
+        held = {
+            node["NodeID"]: min(
+                math.floor(node["Resources"].get(name, 0) / amount + 1e-9) for name, amount in gang.bundle.items()
+            )
+            for node in ray.nodes()  # type: ignore[no-untyped-call]
+            if node["Alive"] and node["NodeID"] not in draining and gang.labels.items() <= node["Labels"].items()
+        }
+        self._admit([node for node, ranks in held.items() if ranks])
+        ranks = [ranks for node, ranks in held.items() if self._admitted.get(node) is None]
+        if gang.placement == "strict_pack":
+            return int(sum(held // gang.ranks for held in ranks))
+        return int(sum(ranks) // gang.ranks)
+
+    def _admit(self, nodes: list[str]) -> None:
+        """Let new nodes say whether ranks can run there. The first that can't end the sweep before it begins, later
+        ones are done without.
+        """
+        new = {node: gcs.nodes()[node] for node in nodes if node not in self._admitted}
+        if not new:
+            return
+        began, is_first = time.time(), not self._admitted
+        if self._comes:
+            wrong = faults(probe(self._gang, new), began, time.time())
+        else:  # this machine, of which the driver has seen the rest
+            wrong = {node: f"resources: {why}" for node in new if (why := no_gpu(self._gang))}
+        self._admitted |= {node: wrong.get(node) for node in new}
+        if wrong and is_first:
+            raise UserError("\n".join(wrong.values()))
+        for words in wrong.values():
+            self._note(f"done without {words}")
+
+    def _wait(self, now: float) -> None:
+        if self._fit:
+            self._since = None
+            return
+        if not self._comes:
+            raise UserError(self._too_little())
+        if self._since is None:
+            self._since = now
+            self._note(
+                f"waiting for {needs(self._gang)}: no node has room for it yet; the sweep ends where none comes "
+                f"within {PATIENCE / 60:.0f} minutes"
+            )
+        if now - self._since > PATIENCE:
+            raise UserError(f"{self._too_little()}. None came within {PATIENCE / 60:.0f} minutes")
+
+    def _too_little(self) -> str:
+        has: Counter[str] = Counter()
+        for node in ray.nodes():  # type: ignore[no-untyped-call]
+            has.update({name: node["Resources"].get(name, 0) for name in ("CPU", "GPU")} if node["Alive"] else {})
+        return (
+            f"resources: a trial needs {needs(self._gang)}, and the nodes have {has['CPU']:g} CPUs and "
+            f"{has['GPU']:g} GPUs in all; lower workers_per_trial, cpus_per_worker or gpus_per_worker"
+        )
+
+
+def needs(gang: GangSpec) -> str:
+    """``2 x (1 CPU, 1 GPU) on H100``."""
+    units: dict[str, Any] = {"CPU": "{:g} CPU", "GPU": "{:g} GPU", "memory": "{:.3g} bytes of memory"}
+    each = ", ".join(units[name].format(amount) for name, amount in gang.bundle.items())
+    on = f" on {gang.accelerator}" if gang.accelerator else ""
+    together = " of one node" if gang.placement == "strict_pack" and gang.ranks > 1 else ""
+    return f"{gang.ranks} x ({each}){together}{on}"

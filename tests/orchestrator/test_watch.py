@@ -1,0 +1,93 @@
+"""Who hangs and who only takes long, by a clock of the test's own."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from orchestrator.errors import NodeGoneError
+from orchestrator.execution import gcs
+from orchestrator.execution.beat import Beat
+from orchestrator.execution.watch import Watch
+
+LIMIT = 60
+
+
+class Cluster:
+    """Two nodes, a gang of a rank on each, and the clock."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now, self.killed, self.told = 1000.0, list[int](), dict[str, bytes]()
+        self.names, self.leaving = {"a": "gpu-1", "b": "gpu-2"}, set[str]()
+        self.counts = [0, 0]
+        monkeypatch.setattr("orchestrator.execution.watch.time.monotonic", lambda: self.now)
+        monkeypatch.setattr(gcs, "read", lambda prefix: dict(self.told))
+        monkeypatch.setattr(gcs, "forget", lambda prefix: self.told.clear())
+        monkeypatch.setattr(gcs, "nodes", lambda: dict(self.names))
+        monkeypatch.setattr(gcs, "draining", lambda: set(self.leaving))
+        monkeypatch.setattr(gcs, "kill", lambda node, pid: self.killed.append(pid))
+        store: Any = None
+        self.watch = Watch(LIMIT, store)
+
+    def beat(self, rank: int, steps: int, stepping: bool = True) -> None:
+        self.counts[rank] += 1
+        beat = Beat(self.counts[rank], rank, "ab"[rank], 100 + rank, "leg" if rank == 0 else "", steps, 64, stepping)
+        self.told[f"gang/{rank}"] = json.dumps(asdict(beat)).encode()
+
+    def seconds(self, number: int, **beats: tuple[int, bool] | None) -> None:
+        """Pass; ``zero`` and ``one`` say what the ranks do meanwhile: steps per second, and whether one is due."""
+        for _ in range(number):
+            self.now += 1
+            for rank, name in enumerate(("zero", "one")):
+                if (does := beats.get(name)) is not None:
+                    self.beat(rank, int(self.now) * does[0], does[1])
+            self.watch._look()
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    made = Cluster(monkeypatch)
+    made.seconds(10, zero=(1, True), one=(1, True))
+    return made
+
+
+def test_measuring_or_waiting_for_one_that_reads_is_no_hang(cluster: Cluster):
+    cluster.seconds(10 * LIMIT, zero=(0, False), one=(0, False))
+    cluster.seconds(10 * LIMIT, zero=(0, True), one=(0, False))
+    assert cluster.watch.verdict("leg") is None and not cluster.killed
+
+
+def test_ranks_that_make_no_step_hang(cluster: Cluster):
+    cluster.seconds(LIMIT - 1, zero=(0, True), one=(0, True))
+    assert cluster.watch.verdict("leg") is None
+    cluster.seconds(3, zero=(0, True), one=(0, True))
+    assert "the ranks hung: no step for 6" in str(cluster.watch.verdict("leg"))
+    assert cluster.killed == [100, 101]
+
+
+def test_a_rank_that_gives_no_sign_hangs_whatever_the_others_do(cluster: Cluster):
+    cluster.seconds(LIMIT + 2, zero=(0, False), one=None)
+    assert "rank 1 on node gpu-2 hung: it gave no sign for 6" in str(cluster.watch.verdict("leg"))
+
+
+def test_a_driver_that_slept_blames_nobody(cluster: Cluster):
+    cluster.now += 10 * LIMIT
+    cluster.seconds(LIMIT // 2, zero=(1, True), one=(1, True))
+    assert cluster.watch.verdict("leg") is None
+    cluster.now += 10 * LIMIT
+    cluster.seconds(LIMIT + 2, zero=(1, True), one=None)
+    assert "rank 1" in str(cluster.watch.verdict("leg"))
+
+
+def test_a_gang_that_lost_a_node_is_ended_and_one_on_a_node_that_leaves_is_not(cluster: Cluster):
+    cluster.leaving = {"b"}
+    cluster.seconds(5, zero=(1, True), one=(1, True))
+    assert cluster.watch.verdict("leg") is None, "it ends by itself, with a checkpoint"
+    del cluster.names["b"]
+    cluster.seconds(1, zero=(1, True), one=None)
+    why = cluster.watch.verdict("leg")
+    assert isinstance(why, NodeGoneError) and str(why) == "node gpu-2, on which rank 1 ran, was preempted"
+    assert cluster.killed == [100]
