@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 import secrets
@@ -17,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -30,6 +32,8 @@ POLL = 1.0
 """Seconds between two looks at a job."""
 ANSWER = 10.0
 """Seconds within which a dashboard takes a connection."""
+AWAKE = 60.0
+"""Seconds for a head that has just started to be ready for jobs."""
 LIVES = 5
 """Times that a driver which was killed is started again: Ray itself never does that."""
 HOME = '"${GANSWEEP_HOME:-$HOME/gansweep-home}"'
@@ -90,6 +94,7 @@ class Cluster:
 
     def __init__(self, address: str) -> None:
         self.address = address
+        logging.getLogger("ray").setLevel(logging.ERROR)  # it tells of every package
         _require_listener(address)
         token = _token()
         try:
@@ -184,15 +189,17 @@ class Cluster:
             for file, text in job.files.items():
                 (Path(folder) / file).write_text(text)
             runtime = {"working_dir": folder} if job.files else {}
+            submit = partial(
+                self._client.submit_job,
+                entrypoint=line,
+                submission_id=name,
+                runtime_env={**runtime, "env_vars": dict(job.environment)},
+                metadata={"sweep": job.sweep, "sha256": job.sha256},
+                entrypoint_num_cpus=job.cpus,
+                entrypoint_memory=int(job.memory_gb * 2**30) if job.memory_gb else None,
+            )
             try:
-                self._client.submit_job(
-                    entrypoint=line,
-                    submission_id=name,
-                    runtime_env={**runtime, "env_vars": dict(job.environment)},
-                    metadata={"sweep": job.sweep, "sha256": job.sha256},
-                    entrypoint_num_cpus=job.cpus,
-                    entrypoint_memory=int(job.memory_gb * 2**30) if job.memory_gb else None,
-                )
+                _once_awake(submit)
             except (RuntimeError, OSError) as error:
                 raise WorkError(f"the cluster at {self.address} refuses the job: {_first_line(error)}") from None
 
@@ -208,6 +215,19 @@ def told(details: JobDetails) -> str:
     if details.driver_exit_code:
         return f"{word} with exit status {details.driver_exit_code}"
     return f"{word}: {details.message.splitlines()[0]}" if word == "failed" and details.message else word
+
+
+def _once_awake(submit: Callable[[], object]) -> None:
+    """A head answers a while before its agent, which takes the jobs, does."""
+    deadline = time.monotonic() + AWAKE
+    while True:
+        try:
+            submit()
+            return
+        except RuntimeError as error:
+            if "No available agent" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(POLL)
 
 
 def _restarting(line: str) -> str:

@@ -1,0 +1,166 @@
+"""A sweep sent to a real Ray head as a job, from a "laptop" that shares nothing with it but address and token."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from orchestrator.execution.jobs import Cluster
+from tests.orchestrator.sweeps import TINY
+
+NET = """
+import math
+from sizes import WIDTH
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, settings, space):
+        super().__init__()
+        self.shape = space.shape
+        layers = nn.Linear(settings.latent_dim, WIDTH), nn.ReLU(), nn.Linear(WIDTH, math.prod(space.shape))
+        self.body = nn.Sequential(*layers)
+
+    def forward(self, latents, labels=None):
+        return self.body(latents).view(-1, *self.shape)
+"""
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(580)]
+
+
+class Laptop:
+    """An empty home, a sweep file with a network of its own beside it, and the token in a file."""
+
+    def __init__(self, folder: Path, address: str, token: Path) -> None:
+        self.folder, self.address, self.token = folder, address, token
+        folder.mkdir()
+        text = TINY.replace("generator: mlp", "generator: ./mynet.py:Net").replace("trials: 5", "trials: 2")
+        (folder / "sweep.yaml").write_text(text)
+        (folder / "mynet.py").write_text(NET)
+        (folder / "sizes.py").write_text("WIDTH = 24\n")
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        known = {**os.environ, "HOME": str(self.folder), "RAY_AUTH_TOKEN_PATH": str(self.token)}
+        known |= {"PYTHONPATH": str(Path.cwd()), "GREETING": "hello"}
+        return subprocess.run(
+            [sys.executable, "-m", "orchestrator", *words, "--address", self.address],
+            cwd=self.folder,
+            env=known,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=500,
+        )
+
+
+@pytest.fixture(scope="module")
+def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
+    folder = tmp_path_factory.mktemp("cluster")
+    token = folder / "token"
+    token.touch(mode=0o600)
+    token.write_text(secrets.token_hex(32))
+    port, dashboard, *others = _free_ports(6)
+    environment = {
+        **os.environ,
+        "HOME": str(folder),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(Path.cwd()),
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # loopback only: as in execution/environment.py
+        "RAY_raylet_start_wait_time_s": "180",
+    }
+    named = (
+        "dashboard-agent-listen-port",
+        "dashboard-agent-grpc-port",
+        "metrics-export-port",
+        "ray-client-server-port",
+    )
+    options = [f"--{name}={number}" for name, number in zip(named, others, strict=True)]
+    with tempfile.TemporaryDirectory(prefix="gs-", dir="/tmp", ignore_cleanup_errors=True) as temporary:
+        line = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=2"]
+        line += ["--node-ip-address=127.0.0.1", f"--port={port}", "--dashboard-host=127.0.0.1"]
+        line += [f"--dashboard-port={dashboard}", f"--temp-dir={temporary}", "--include-dashboard=true", *options]
+        head = subprocess.Popen(line, env=environment, start_new_session=True, stdout=subprocess.DEVNULL)
+        try:
+            yield Laptop(folder / "laptop", f"http://127.0.0.1:{dashboard}", token)
+        finally:
+            _end(head)
+
+
+def test_a_sweep_with_own_code_is_sent_followed_asked_about_and_resumed(laptop: Laptop) -> None:
+    _wait_for(laptop)
+    sent = laptop.run("submit", "sweep.yaml", "--env", "GREETING")
+    assert sent.returncode == 0, sent.stdout + sent.stderr
+    assert "job tiny on http" in sent.stdout and "from the environment GREETING" in sent.stdout
+    assert "promote" in sent.stdout  # the driver's last words came through
+
+    asked = laptop.run("status", "tiny", "--json")
+    document = json.loads(asked.stdout)
+    assert document["state"] == "finished" and len(document["trials"]) == 2
+    assert not (laptop.folder / "gansweep-home").exists()
+
+    more = laptop.run("resume", "tiny", "--trials", "3", "--detach")
+    assert more.returncode == 0 and "job tiny.2 on" in more.stdout
+    assert laptop.run("logs", "tiny", "--follow").returncode == 0
+    assert len(json.loads(laptop.run("status", "tiny", "--json").stdout)["trials"]) == 3
+    assert "is not running" in laptop.run("stop", "tiny").stdout
+
+
+def test_a_wrong_token_and_a_missing_module_are_one_message_each(laptop: Laptop, tmp_path: Path) -> None:
+    _wait_for(laptop)
+    wrong = tmp_path / "token"
+    wrong.write_text("0" * 64)
+    refused = Laptop(tmp_path / "other", laptop.address, wrong).run("status", "tiny")
+    assert refused.returncode == 2 and "is not the cluster's" in refused.stderr
+    (laptop.folder / "sizes.py").write_text("import not_installed_there\nWIDTH = 24\n")
+    broken = laptop.run("submit", "sweep.yaml", "--name", "broken")
+    assert broken.returncode == 1, broken.stderr
+    (line,) = [line for line in broken.stdout.splitlines() if "can't be imported" in line]
+    assert "No module named 'not_installed_there'" in line and "sizes.py, line 1" in line
+
+
+def _wait_for(laptop: Laptop) -> None:
+    os.environ["RAY_AUTH_TOKEN_PATH"] = str(laptop.token)
+    try:
+        for _ in range(240):
+            try:
+                Cluster(laptop.address)
+                return
+            except Exception:
+                time.sleep(1)
+        pytest.fail("the head's dashboard never answered")
+    finally:
+        del os.environ["RAY_AUTH_TOKEN_PATH"]
+
+
+def _free_ports(count: int) -> list[int]:
+    opened = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in opened]
+    for one in opened:
+        one.close()
+    return ports
+
+
+def _end(head: subprocess.Popen[bytes]) -> None:
+    """The head and all that it started, by their ids."""
+    with_children = [psutil.Process(head.pid), *psutil.Process(head.pid).children(recursive=True)]
+    head.send_signal(signal.SIGTERM)
+    psutil.wait_procs(with_children, timeout=15)
+    for process in with_children:
+        if process.is_running():
+            process.kill()
+    head.wait()
