@@ -42,6 +42,7 @@ HOME = '"${GANSWEEP_HOME:-$HOME/gansweep-home}"'
 Show = Callable[[str], None]
 
 _SECRET = re.compile("KEY|TOKEN|SECRET|PASSW|CREDENTIAL|PRIVATE", re.IGNORECASE)
+_RAYS_OWN = re.compile(r"^(?:.*job_manager\.py:\d+ -- .*|Running entrypoint for job .*)\n", re.MULTILINE)
 _PASSWORD_IN_URL = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 
 
@@ -133,7 +134,7 @@ class Cluster:
         try:
             while True:
                 details = self._client.get_job_info(name)
-                output = self._client.get_job_logs(name)
+                output = self._printed(name)
                 if new := output[shown:].rstrip("\n"):
                     show(new)
                 shown = len(output)
@@ -148,7 +149,7 @@ class Cluster:
 
     def logs(self, sweep: str) -> str:
         """What the driver has printed so far."""
-        return str(self._client.get_job_logs(self.last(sweep)))
+        return self._printed(self.last(sweep))
 
     def run(self, job: Job) -> str:
         """What a short command answers there. Raises WorkError with its words where it fails."""
@@ -156,7 +157,7 @@ class Cluster:
         self._send(job, name, job.line)
         while not (details := self._client.get_job_info(name)).status.is_terminal():
             time.sleep(POLL / 4)
-        output = str(self._client.get_job_logs(name)).strip()
+        output = self._printed(name).strip()
         self._client.delete_job(name)
         if details.status != JobStatus.SUCCEEDED:
             raise WorkError(output or f"'{job.arguments[0]}' on {self.address} {told(details)}")
@@ -176,6 +177,10 @@ class Cluster:
             if match := name.fullmatch(details.submission_id or ""):
                 found[int(match[1] or 1)] = match[0], details
         return [found[number] for number in sorted(found)]
+
+    def _printed(self, name: str) -> str:
+        """What the command itself has printed, without the lines that Ray puts before it."""
+        return _RAYS_OWN.sub("", self._client.get_job_logs(name))
 
     def _require_same(self, job: Job, running: JobDetails) -> None:
         if (running.metadata or {}).get("sha256") != job.sha256:

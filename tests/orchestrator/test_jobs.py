@@ -17,6 +17,7 @@ from orchestrator.errors import UserError, WorkError
 from orchestrator.execution.jobs import Cluster, Job, forwarded
 
 TOKEN = "a" * 64
+RAYS_OWN = "INFO job_manager.py:581 -- Runtime env is setting up.\nRunning entrypoint for job x: python -m y\n"
 
 
 class Dashboard(ThreadingHTTPServer):
@@ -25,7 +26,7 @@ class Dashboard(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answers)
         self.jobs: dict[str, dict[str, Any]] = {}
-        self.ends_as, self.prints = "SUCCEEDED", "done\n"
+        self.ends_as, self.prints = "SUCCEEDED", f"{RAYS_OWN}done\n"
 
     @property
     def address(self) -> str:
