@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeGuard
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, TypeGuard
 
 import typer
 from typer.core import TyperGroup
@@ -59,6 +59,7 @@ Profile = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Trials = Annotated[int | None, typer.Option(min=1, help="Trials in all.", show_default=False)]
+By = Literal["score", "verdict"]
 Address = Annotated[
     str | None,
     typer.Option(
@@ -345,13 +346,21 @@ def promote(
 @app.command()
 def sample(
     model: Annotated[str, typer.Argument(help="models:/NAME@ALIAS, or a checkpoint folder.", show_default=False)],
-    number: Annotated[int, typer.Option("-n", "--number", min=1, help="How many.")] = 64,
-    output: Annotated[Path, typer.Option("-o", "--output", help=".png: a grid; .npy: the array.")] = Path(
-        "samples.png"
-    ),
+    number: Annotated[
+        int | None, typer.Option("-n", "--number", min=1, help="How many; 64, or 8 for --classes and films.")
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help=".png: a grid; .npy: the array; .gif, .webp, .mp4: a film.")
+    ] = Path("samples.png"),
     seed: Annotated[int, typer.Option(help="Of the first sample; the next ones count up.")] = 0,
+    seeds: Annotated[str | None, typer.Option(help="These instead, as 3,7,9.", show_default=False)] = None,
     label: Annotated[
         str | None, typer.Option(help="Class of a conditional generator, by name or number.", show_default=False)
+    ] = None,
+    classes: Annotated[bool, typer.Option("--classes", help="A row for every class.")] = False,
+    interpolate: Annotated[bool, typer.Option("--interpolate", help="A film from sample to sample.")] = False,
+    truncation: Annotated[
+        float | None, typer.Option(help="Cut latents off at this value: typical, less varied.", show_default=False)
     ] = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="The plain generator of a checkpoint, not the averaged one.")
@@ -365,9 +374,67 @@ def sample(
 ) -> None:
     """Draw samples from a promoted generator or a checkpoint."""
     from orchestrator import sweep as story
+    from orchestrator.sampling import Wish
 
-    shape = story.sample(model, number, output, seed, label, raw, _home(home, profile), code_sha256 or ())
-    print(f"{output}: {number} samples of shape {'x'.join(map(str, shape))}")
+    if number is None:
+        number = 8 if classes or interpolate else 64
+    chosen = _seeds(seeds) if seeds else range(seed, seed + number)
+    wish = Wish(chosen, label, raw, truncation, classes, interpolate, code_sha256 or ())
+    shape = story.sample(model, wish, output, _home(home, profile))
+    what = "a film through" if interpolate else "every class at" if classes else ""
+    print(" ".join(filter(None, [f"{output}:", what, f"{len(chosen)} samples of shape {'x'.join(map(str, shape))}"])))
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        return [int(word) for word in text.split(",")]
+    except ValueError:
+        raise UserError(f"--seeds {text}: whole numbers with commas between, as 3,7,9") from None
+
+
+@app.command()
+def report(
+    name: Name,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The page.")] = Path("report.html"),
+    home: HomeDir = Path(HOME),
+    profile: Profile = PROFILE,
+    as_json: Json = False,
+) -> None:
+    """What a sweep found, what it cost and what failed, as one page that opens offline; --json: as numbers."""
+    from orchestrator import report as reporting
+    from orchestrator import show
+    from orchestrator import status as standing
+    from orchestrator.artifacts import open_store
+
+    at = _home(home, profile)
+    ledger, paths = standing.ledger_of(name, at)
+    if as_json:
+        _print_json(reporting.numbers(ledger, standing.state(ledger, paths)))
+        return
+    store = open_store(at.store_url(ledger.sweep), at.artifacts)
+    page, document = reporting.report(ledger, standing.state(ledger, paths), store)
+    _write(output, page)
+    show.reported(document, output)
+
+
+@app.command()
+def samples(
+    name: Name,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The page.")] = Path("samples.html"),
+    by: Annotated[By, typer.Option(help="In which order.")] = "score",
+    home: HomeDir = Path(HOME),
+    profile: Profile = PROFILE,
+) -> None:
+    """The sample grids of all trials side by side, on one page that opens offline."""
+    from orchestrator import report as reporting
+    from orchestrator import status as standing
+    from orchestrator.artifacts import open_store
+
+    at = _home(home, profile)
+    ledger, _ = standing.ledger_of(name, at)
+    page, shown = reporting.samples(ledger, by, open_store(at.store_url(ledger.sweep), at.artifacts))
+    _write(output, page)
+    print(f"{output}: sample grids of {shown:,} of {len(ledger.trials()):,} trials; open it in a browser")
 
 
 @data.command("import")
@@ -503,6 +570,14 @@ def _ask(name: str, words: list[str], address: str) -> None:
 
 def _say(text: str) -> None:
     print(text, flush=True)
+
+
+def _write(output: Path, text: str) -> None:
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"-o {output} can't be written: {error.strerror}") from None
 
 
 def _home(root: Path, profile: str) -> Home:

@@ -1,58 +1,147 @@
-"""``gansweep sample``: examples from a registered generator or a checkpoint folder, as a picture or an array."""
+"""``gansweep sample``: examples from a registered generator or a checkpoint folder, as picture, film or array."""
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.errors import UserError
+from orchestrator.errors import UserError, WorkError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import nn
+
+    from trainers.config import Config
+    from trainers.data import Space
+
+REGISTERED = ("models:/", "runs:/")
+STILLS = (".png", ".npy")
+FILMS = (".gif", ".webp", ".mp4")
+FRAMES = 16
+"""Of a film, between two seeds."""
+PER_SECOND = 16
 
 
-def sample(
-    source: str, number: int, output: Path, seed: int, label: str | None, raw: bool, uri: str, trusted: Sequence[str]
-) -> tuple[int, ...]:
-    """Write ``number`` examples, of seeds ``seed``, ``seed`` + 1, …, to ``output`` (.png or .npy); returns the shape of
-    one. ``raw``: of the plain generator instead of the averaged one. Code that a checkpoint brings is run where its
-    sha256 is ``trusted``, or that of the same files here.
+@dataclass(frozen=True)
+class Wish:
+    """What to draw: an example for each of ``seeds``; with ``classes`` a row of them for each class; with
+    ``interpolate`` a film from one to the next. ``raw``: of the plain generator instead of the averaged one.
+    Code that a checkpoint brings is run where its sha256 is ``trusted``, or that of the same files here.
     """
+
+    seeds: Sequence[int]
+    label: str | None = None
+    raw: bool = False
+    truncation: float | None = None
+    classes: bool = False
+    interpolate: bool = False
+    trusted: Sequence[str] = ()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the table that a served model takes can say all of it."""
+        return not (self.raw or self.truncation or self.classes or self.interpolate)
+
+    def check(self, output: Path) -> None:
+        """Raises UserError where it contradicts itself, or ``output`` can't hold it."""
+        kinds = FILMS if self.interpolate else STILLS
+        if output.suffix not in kinds:
+            other = " (a film: --interpolate)" if output.suffix in FILMS else ""
+            raise UserError(f"-o {output}{other}: the name must end in {', '.join(kinds[:-1])} or {kinds[-1]}")
+        if self.classes and (self.interpolate or self.label is not None):
+            raise UserError("--classes draws every class side by side: leave --label and --interpolate out")
+        if self.truncation is not None and self.truncation <= 0:
+            raise UserError(f"--truncation {self.truncation:g}: must be above 0; 2 changes little, 0.5 much")
+        if output.suffix == ".mp4" and not shutil.which("ffmpeg"):
+            raise UserError(f"-o {output}: no ffmpeg here to write MP4 with; install it, or take .webp or .gif")
+
+
+def sample(source: str, wish: Wish, output: Path, uri: str) -> tuple[int, ...]:
+    """Write what is wished for to ``output`` (.png, .npy; films: .gif, .webp, .mp4); returns an example's shape."""
     from trainers.pictures import draw
 
-    if output.suffix not in (".png", ".npy"):
-        raise UserError(f"-o {output}: the name must end in .png (a grid) or .npy (the array)")
-    made = _made(source, np.arange(seed, seed + number, dtype=np.int64), label, raw, uri, trusted)
+    wish.check(output)
+    if source.startswith(REGISTERED) and wish.is_plain:
+        from orchestrator.registry.models import sample as from_registry
+
+        made = from_registry(uri, source, np.array(wish.seeds, np.int64), wish.label)
+    else:
+        config, generator, space = _opened(source, wish, uri)
+        made = _made(wish, config, generator, space)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         if output.suffix == ".npy":
             np.save(output, made)
+        elif wish.interpolate:
+            _film([draw(frame[None]) for frame in made], output)
         else:
-            draw(made).save(output)
+            draw(made, columns=len(wish.seeds) if wish.classes else None).save(output)
     except OSError as error:
         raise UserError(f"-o {output} can't be written: {error.strerror}") from None
     return made.shape[1:]
 
 
-def _made(
-    source: str, seeds: NDArray[np.int64], label: str | None, raw: bool, uri: str, trusted: Sequence[str]
-) -> NDArray[Any]:
-    if source.startswith(("models:/", "runs:/")):
-        if raw:
+def _opened(source: str, wish: Wish, uri: str) -> tuple[Config, nn.Module, Space]:
+    if source.startswith(REGISTERED):
+        if wish.raw:
             raise UserError(f"--raw: {source} has the averaged generator only; give the folder of a checkpoint")
-        from orchestrator.registry.models import sample as from_registry
+        from orchestrator.registry.models import load
 
-        return from_registry(uri, source, seeds, label)
+        return load(uri, source)
     if not Path(source).is_dir():
         raise UserError(f"{source} is neither a registered model (models:/NAME@ALIAS) nor a checkpoint folder")
     from trainers.owncode import standing
-    from trainers.sample import class_numbers
-    from trainers.sample import sample as from_generator
     from trainers.sealed import facts
     from trainers.state import load_generator, load_space
 
     here = standing(facts(Path(source))["config"], Path())
-    config, generator = load_generator(Path(source), ema=not raw, trusted={*trusted, *here})
-    labels = None if label is None else class_numbers([label] * len(seeds), config, load_space(Path(source)))
-    return from_generator(generator, config, seeds, labels)
+    config, generator = load_generator(Path(source), ema=not wish.raw, trusted={*wish.trusted, *here})
+    return config, generator, load_space(Path(source))
+
+
+def _made(wish: Wish, config: Config, generator: nn.Module, space: Space) -> NDArray[Any]:
+    """Examples, or the frames of a film; of classes row by row."""
+    from trainers.sample import class_numbers, drawn, latents, walk
+
+    given = latents(config, np.array(wish.seeds, np.int64), wish.truncation)
+    if wish.interpolate:
+        given = walk(given, FRAMES)
+    if wish.classes:
+        if not config.model.conditional:
+            raise UserError("--classes: this generator is not conditional; leave it out")
+        rows = class_numbers(space.names or map(str, range(space.classes)), config, space)
+        return drawn(generator, given.repeat(len(rows), 1), np.repeat(rows, len(wish.seeds)))
+    labels = None if wish.label is None else class_numbers([wish.label] * len(given), config, space)
+    if labels is None and wish.interpolate and config.model.conditional:
+        labels = np.zeros(len(given), np.int64)  # else each frame would draw a class of its own
+    return drawn(generator, given, labels)
+
+
+def _film(frames: Sequence[Image], output: Path) -> None:
+    if output.suffix == ".mp4":
+        with tempfile.TemporaryDirectory() as folder:
+            for number, frame in enumerate(frames):
+                frame.convert("RGB").save(Path(folder) / f"{number:06d}.png")
+            _encode(Path(folder), output)
+        return
+    milliseconds = round(1000 / PER_SECOND)
+    frames[0].save(output, save_all=True, append_images=list(frames[1:]), duration=milliseconds, loop=0)
+
+
+def _encode(folder: Path, output: Path) -> None:
+    """The numbered pictures of ``folder`` as H.264 in the colours that every player knows, with even sides."""
+    pictures = ["-framerate", str(PER_SECOND), "-i", str(folder / "%06d.png")]
+    look = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-pix_fmt", "yuv420p"]
+    command = ["ffmpeg", "-y", "-loglevel", "error", *pictures, *look, str(output)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise WorkError(f"-o {output}: ffmpeg could not write it ({reason}); take .webp or .gif")

@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -159,6 +160,7 @@ def ending(document: dict[str, Any], notes: Sequence[str], direction: str, outco
         console.print(f"  {command('promote', name)}   registers the best generator", soft_wrap=True, markup=False)
     else:
         console.print(f"  {command('promote', name)}   says why no trial can be", soft_wrap=True, markup=False)
+    console.print(f"  {command('report', name)}   writes what was found as a page", soft_wrap=True, markup=False)
     console.print(f"  {command('ui')}   shows the runs in MLflow", soft_wrap=True, markup=False)
     console.print(f"  {command('resume', name, '--trials', more)}   searches further", soft_wrap=True, markup=False)
 
@@ -196,6 +198,16 @@ def packed(result: Packed, target: str) -> None:
     setting = {"data": {"name": "parquet", "path": target, "resolution": 64, "channels": 3}}
     line = yaml.safe_dump(setting, default_flow_style=True, sort_keys=False, width=10_000, allow_unicode=True)
     console.print(f"train on them: {line.strip()[1:-1]}", markup=False, soft_wrap=True)
+
+
+def reported(document: dict[str, Any], output: Path) -> None:
+    """Where the report lies, and what it says first."""
+    best = document["best"]
+    found = (
+        f"best {document['objective']['metric']} {best['score']:.4g} (trial {best['id']})" if best else "no best yet"
+    )
+    words = f"{output}: {counted(len(document['trials']), 'trial')}, {found}; open it in a browser"
+    console.print(words, soft_wrap=True, markup=False)
 
 
 def findings(found: Sequence[Finding]) -> None:

@@ -16,7 +16,7 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,7 @@ from orchestrator.execution.order import GangSpec
 from orchestrator.exporter import exported
 from orchestrator.paths import Home, RunKey, SweepPaths, samples_key, trial_key
 from orchestrator.picture import Picture
+from orchestrator.sampling import Wish
 from orchestrator.search.known import Known, SweepState
 from orchestrator.search.lease import Lease, lease_of, promoting
 from orchestrator.search.ledger import Ledger
@@ -144,17 +145,15 @@ def _promoting(model: str, home: Home) -> Iterator[Lease]:
         yield lease
 
 
-def sample(
-    source: str, number: int, output: Path, seed: int, label: str | None, raw: bool, home: Home, trusted: Sequence[str]
-) -> tuple[int, ...]:
-    """Draw ``number`` samples from a registered model or a checkpoint folder into a picture or an array; returns the
-    shape of one. ``trusted``: sha256 of code that a checkpoint may bring.
+def sample(source: str, wish: Wish, output: Path, home: Home) -> tuple[int, ...]:
+    """Draw from a registered model or a checkpoint folder into a picture, a film or an array; returns the shape of an
+    example.
     """
     from orchestrator.sampling import sample as run
 
     own = home.profile.tracking
     uri = own if own != "auto" else os.environ.get("MLFLOW_TRACKING_URI") or home.mlflow_database
-    return run(source, number, output, seed, label, raw, uri, trusted)
+    return run(source, wish, output, uri)
 
 
 def serve_ui(home: Home, port: int, announce: Callable[[str], None]) -> None:

@@ -15,12 +15,12 @@ GREY = 96
 Centers = tuple[tuple[float, float], ...]
 
 
-def image_grid(images: NDArray[np.uint8]) -> Image.Image:
-    """uint8 (n, H, W, C) as one picture, rows first, as square as it goes; small images are enlarged by whole
-    factors, and a grey line keeps neighbours apart.
+def image_grid(images: NDArray[np.uint8], columns: int | None = None) -> Image.Image:
+    """uint8 (n, H, W, C) as one picture, rows first, in ``columns`` or as square as it goes; small images are
+    enlarged by whole factors, and a grey line keeps neighbours apart.
     """
     n, height, width, channels = images.shape
-    columns = math.ceil(math.sqrt(n))
+    columns = columns or math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)
     factor = max(SIDE // (columns * width), 1)
     tiles = np.full((rows * columns, height * factor + GAP, width * factor + GAP, channels), GREY, np.uint8)
@@ -42,9 +42,9 @@ def scatter(points: NDArray[np.float32], centers: Centers = ()) -> Image.Image:
     return picture
 
 
-def draw(examples: NDArray[Any], centers: Centers = ()) -> Image.Image:
-    """A grid for images, a scatter plot for points."""
-    return image_grid(examples) if examples.ndim == 4 else scatter(examples, centers)
+def draw(examples: NDArray[Any], centers: Centers = (), columns: int | None = None) -> Image.Image:
+    """A grid for images, in so many ``columns`` where that is given; a scatter plot for points."""
+    return image_grid(examples, columns) if examples.ndim == 4 else scatter(examples, centers)
 
 
 def _pixels(points: NDArray[np.float32], reach: float) -> NDArray[Any]:

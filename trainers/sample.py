@@ -22,23 +22,57 @@ BATCH = 32
 NAMED = 20  # classes that a message names
 
 
-@torch.no_grad()
 def sample(
-    generator: nn.Module, config: Config, seeds: NDArray[np.int64], labels: NDArray[np.int64] | None = None
+    generator: nn.Module,
+    config: Config,
+    seeds: NDArray[np.int64],
+    labels: NDArray[np.int64] | None = None,
+    truncation: float | None = None,
 ) -> NDArray[Any]:
     """One example per seed: uint8 (n, H, W, C) for images, float32 (n, 2) in true coordinates for points.
 
-    ``labels`` (n,) are for conditional generators; where missing, each seed draws its own class.
+    ``labels`` (n,) are for conditional generators; where missing, each seed draws its own class. ``truncation`` is as
+    for ``latents``.
     """
+    return drawn(generator, latents(config, seeds, truncation), labels)
+
+
+def latents(config: Config, seeds: NDArray[np.int64], truncation: float | None = None) -> Tensor:
+    """(n, latent_dim): standard normal, each a function of its seed; under ``truncation`` of the normal distribution
+    cut off at plus and minus that value (BigGAN's trick: less variety, more typical examples).
+    """
+    made = [normal((1, config.model.latent_dim), int(seed), "sample") for seed in seeds]
+    whole = torch.cat([torch.zeros(0, config.model.latent_dim), *made])
+    if truncation is None:
+        return whole
+    low, high = torch.special.ndtr(torch.tensor([-truncation, truncation], dtype=torch.float64))
+    inside = low + torch.special.ndtr(whole.double()) * (high - low)
+    cut: Tensor = torch.special.ndtri(inside).float()
+    return cut
+
+
+def walk(waypoints: Tensor, frames: int) -> Tensor:
+    """(n * frames, latent_dim): from each of n latents to the next and from the last to the first, along great circles,
+    which stay where a normal distribution has its mass.
+    """
+    ends = waypoints.roll(-1, 0)
+    cosine = torch.nn.functional.cosine_similarity(waypoints, ends)[:, None, None].clamp(-1 + 1e-6, 1 - 1e-6)
+    angle, share = torch.acos(cosine), torch.linspace(0, 1, frames + 1)[:-1, None]
+    start, end = torch.sin((1 - share) * angle), torch.sin(share * angle)
+    return ((start * waypoints[:, None] + end * ends[:, None]) / torch.sin(angle)).flatten(0, 1)
+
+
+@torch.no_grad()
+def drawn(generator: nn.Module, latents: Tensor, labels: NDArray[np.int64] | None = None) -> NDArray[Any]:
+    """What ``generator`` makes of latents (n, latent_dim), as ``sample`` returns it."""
     device = next(generator.parameters()).device
     pieces = []
-    for start in range(0, max(len(seeds), 1), BATCH):
-        chosen = seeds[start : start + BATCH]
-        rows = np.resize(np.arange(start, start + len(chosen)), BATCH) if len(chosen) else np.zeros(0, np.int64)
-        latents = [normal((1, config.model.latent_dim), int(seeds[row]), "sample") for row in rows]
+    for start in range(0, max(len(latents), 1), BATCH):
+        count = len(latents[start : start + BATCH])
+        rows = np.resize(np.arange(start, start + count), BATCH) if count else np.zeros(0, np.int64)
         classes = None if labels is None else torch.from_numpy(labels[rows]).to(device)
-        made = generator(torch.cat(latents).to(device), classes) if latents else _nothing(generator, config, device)
-        pieces.append(to_arrays(made[: len(chosen)]))
+        given = latents[torch.from_numpy(rows)] if count else torch.zeros(1, latents.shape[1])
+        pieces.append(to_arrays(generator(given.to(device), classes if count else None)[:count]))
     return np.concatenate(pieces)
 
 
@@ -72,8 +106,3 @@ def to_arrays(examples: Tensor) -> NDArray[Any]:
         return examples.float().cpu().numpy()
     levels = ((examples.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
     return levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-
-
-def _nothing(generator: nn.Module, config: Config, device: torch.device) -> Tensor:
-    made: Tensor = generator(torch.zeros(1, config.model.latent_dim, device=device), None)
-    return made

@@ -72,6 +72,10 @@ class Browser:
     def __init__(self, width: int = 1400, height: int = 900, patience: float = 30) -> None:
         self.size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.patience = patience
+        self.complaints: list[str] = []
+        """Errors in the page's console, and what it could not load."""
+        self.requests: list[str] = []
+        """Addresses that pages asked for."""
 
     def __enter__(self) -> Self:
         program = shutil.which("chromium")
@@ -104,7 +108,8 @@ class Browser:
         try:
             target = self._send("Target.createTarget", url="about:blank")["targetId"]
             self._session = self._send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-            self._send("Page.enable")
+            for domain in ("Page", "Runtime", "Log", "Network"):
+                self._send(f"{domain}.enable")
             self._send("Emulation.setDeviceMetricsOverride", **self.size)
         except BaseException:
             self._close()
@@ -134,6 +139,10 @@ class Browser:
         for key, value in values.items():
             source = f"localStorage.setItem({json.dumps(key)}, {json.dumps(value)})"
             self._send("Page.addScriptToEvaluateOnNewDocument", source=source)
+
+    def dark(self) -> None:
+        """As for a user who prefers dark pages."""
+        self._send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
 
     def open(self, url: str) -> None:
         if problem := self._send("Page.navigate", url=url).get("errorText"):
@@ -183,12 +192,24 @@ class Browser:
         if self._session:
             message["sessionId"] = self._session
         os.write(self._commands, json.dumps(message).encode() + b"\0")
-        while (answer := self._receive()).get("id") != number:  # events are not listened to
-            pass
+        while (answer := self._receive()).get("id") != number:
+            self._hear(answer)
         if "error" in answer:
             raise BrowserError(f"{method}: {answer['error']['message']}")
         result: dict[str, Any] = answer["result"]
         return result
+
+    def _hear(self, event: dict[str, Any]) -> None:
+        told = event.get("params", {})
+        match event.get("method"):
+            case "Runtime.exceptionThrown":
+                self.complaints.append(str(told["exceptionDetails"]))
+            case "Runtime.consoleAPICalled" if told["type"] == "error":
+                self.complaints.append(str(told["args"]))
+            case "Log.entryAdded" if told["entry"]["level"] == "error":
+                self.complaints.append(f"{told['entry']['text']} {told['entry'].get('url', '')}")
+            case "Network.requestWillBeSent":
+                self.requests.append(told["request"]["url"])
 
     def _receive(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:
@@ -215,15 +236,20 @@ def main() -> None:
         parser.add_argument(name, metavar="TEXT", dest="steps", action="append", default=[], type=kind)
     parser.add_argument("--remember", metavar="KEY=VALUE", action="append", default=[], help="in local storage")
     parser.add_argument("--size", metavar="WxH", default="1400x900")
+    parser.add_argument("--patience", type=float, default=30, help="seconds to wait for what should come")
+    parser.add_argument("--dark", action="store_true", help="as for a user who prefers dark pages")
     arguments = parser.parse_args()
     width, height = (int(number) for number in arguments.size.split("x"))
     try:
-        with Browser(width, height) as browser:
+        with Browser(width, height, arguments.patience) as browser:
+            if arguments.dark:
+                browser.dark()
             browser.remember(**dict(pair.split("=", 1) for pair in arguments.remember))
             browser.open(arguments.url)
             for step in arguments.steps:
                 step(browser)
             browser.screenshot(arguments.png)
+            print(*browser.complaints, sep="\n", end="", file=sys.stderr)
     except BrowserError as error:
         sys.exit(f"browser: {error}")
 

@@ -25,10 +25,12 @@ from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, Schema, TensorSpec
 from mlflow.types.schema import AnyType
 from numpy.typing import NDArray
+from torch import nn
 
 import trainers
 from orchestrator.errors import UserError, WorkError
 from orchestrator.secrets import without_secrets
+from trainers.config import Config
 from trainers.data import Space
 from trainers.sample import class_numbers
 
@@ -106,6 +108,15 @@ def sample(uri: str, model_uri: str, seeds: NDArray[np.int64], label: str | None
         table["label"] = _known(label, loaded.unwrap_python_model())
     made: NDArray[Any] = loaded.predict(table)
     return made
+
+
+def load(uri: str, model_uri: str) -> tuple[Config, nn.Module, Space]:
+    """A registered generator in plain PyTorch, its settings and what it makes."""
+    with _registry(uri):
+        served = mlflow.pyfunc.load_model(model_uri).unwrap_python_model()
+    if not hasattr(served, "space"):
+        raise UserError(f"{model_uri} was registered by a version that can draw plain samples of it only")
+    return served.config, served.generator, served.space
 
 
 def _known(label: str, served: Any) -> int | str:

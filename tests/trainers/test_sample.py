@@ -13,7 +13,7 @@ from trainers.data import Space
 from trainers.errors import UnusableSettingError
 from trainers.models import build_generator
 from trainers.pictures import draw, image_grid, scatter
-from trainers.sample import class_numbers, sample, to_arrays
+from trainers.sample import class_numbers, latents, sample, to_arrays, walk
 
 SPACE = Space((3, 16, 16), classes=4)
 
@@ -54,6 +54,23 @@ def test_classes_are_given_by_name_or_number_and_numbers_that_are_names_come_fir
         class_numbers([4], conditional, SPACE)
     with pytest.raises(UnusableSettingError, match="not conditional; leave the label out"):
         class_numbers([0], config(), SPACE)
+
+
+def test_truncated_latents_keep_their_order_and_stay_inside() -> None:
+    settings, seeds = config(), np.arange(400)
+    whole, cut = latents(settings, seeds), latents(settings, seeds, 0.7)
+    assert cut.abs().max() <= 0.7
+    assert torch.equal(whole.flatten().argsort(), cut.flatten().argsort())
+    assert torch.allclose(latents(settings, seeds, 8.0), whole, atol=1e-4)
+
+
+def test_a_walk_passes_each_latent_in_small_steps_and_comes_back() -> None:
+    waypoints = torch.randn(3, 64, generator=torch.Generator().manual_seed(0))
+    way = walk(waypoints, 10)
+    assert torch.allclose(way[::10], waypoints, atol=1e-5)
+    steps = (way.roll(-1, 0) - way).norm(dim=1)
+    assert steps.max() < 0.2 * waypoints.norm(dim=1).max()
+    assert way.norm(dim=1).min() > 0.9 * waypoints.norm(dim=1).min()  # a straight line would cut through the middle
 
 
 def test_no_seeds_give_no_samples() -> None:

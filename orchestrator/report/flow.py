@@ -1,0 +1,100 @@
+"""How trials went from rung to rung, what that cost, and whether early ranks held."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.report.timeline import Course
+from orchestrator.search import objective
+from orchestrator.search.trial import BAD, FATAL, Trial
+from orchestrator.spec import Sweep
+
+LEAST = 4
+"""Trials below which ranks are no correlation."""
+
+
+def rungs(sweep: Sweep, trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """For each rung: how many trials set out for it, and what became of them, as ``on`` (beyond it, or finished) and by
+    their state where they went no further.
+    """
+    found, before = [], 0
+    for number, level in enumerate(sweep.rung_images(), start=1):
+        out = [t for t in trials if t.rung >= number - 1 and (t.target >= level or t.rung >= number)]
+        fates = Counter(_fate(t, number, level) for t in out)
+        found.append({"rung": number, "images": level, "from": before, "trials": len(out), "fates": dict(fates)})
+        before = level
+    return found
+
+
+def _fate(trial: Trial, number: int, level: int) -> str:
+    further = trial.rung > number or (trial.rung == number and trial.target > level)
+    return "on" if further or trial.state == "finished" else trial.state
+
+
+def score_at(sweep: Sweep, trial: Trial, level: int) -> float | None:
+    """The score as it stood at the first evaluation at or past ``level`` images; None for a trial that ended badly or
+    did not come so far.
+    """
+    upto = min((images for images in trial.reports if images >= level), default=None)
+    return objective.score(sweep.objective, trial.reports, upto) if upto and trial.state not in BAD else None
+
+
+def rank_correlations(sweep: Sweep, trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """Spearman's, between the scores at every two rungs, over the trials that came to both; None for too few."""
+    levels = sweep.rung_images()
+    at = {level: {t.id: s for t in trials if (s := score_at(sweep, t, level)) is not None} for level in levels}
+    found = []
+    for early, late in combinations(levels, 2):
+        both = sorted(at[early].keys() & at[late].keys())
+        pairs = [(at[early][i], at[late][i]) for i in both]
+        found.append({"early": early, "late": late, "trials": len(both), "correlation": _spearman(pairs)})
+    return found
+
+
+def _spearman(pairs: Sequence[tuple[float, float]]) -> float | None:
+    if len(pairs) < LEAST:
+        return None
+    first, second = (_ranks(np.array(values)) for values in zip(*pairs, strict=True))
+    if not first.std() or not second.std():
+        return None
+    return float(np.corrcoef(first, second)[0, 1])
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Equal values share the mean of their ranks."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    means: NDArray[np.float64] = last - (counts - 1) / 2
+    return means[inverse]
+
+
+def costs(sweep: Sweep, trials: Sequence[Trial], courses: Sequence[Course]) -> list[dict[str, Any]]:
+    """Images and device-hours up to each rung and of the fresh seeds; ``lost``: what of it went into trainings that
+    ended badly.
+    """
+    bad = {t.id for t in trials if t.state in FATAL or t.state == "crashed"}
+    own, again = [c for c in courses if c.seed is None], [c for c in courses if c.seed is not None]
+    found, before = [], 0
+    for number, level in enumerate(sweep.rung_images(), start=1):
+        found.append({"phase": f"rung {number}", **_spent(own, before, level, bad)})
+        before = level
+    return [*found, {"phase": "fresh seeds", **_spent(again, 0, sweep.train.images, set())}]
+
+
+def _spent(courses: Sequence[Course], low: int, high: int, bad: set[int]) -> dict[str, Any]:
+    images, hours, lost, trainings = 0, 0.0, 0.0, 0
+    for course in courses:
+        shown = max(course.reports, default=0)
+        part = min(shown, high) - low
+        if part <= 0:
+            continue
+        took = course.hours.get(shown, 0.0) * part / shown
+        images, hours, trainings = images + part, hours + took, trainings + 1
+        lost += took if course.trial in bad else 0.0
+    return {"trainings": trainings, "images": images, "hours": hours, "lost": lost}
