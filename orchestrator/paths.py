@@ -142,6 +142,11 @@ class SweepPaths:
         return self.root / "pace.json"
 
     @property
+    def report(self) -> Path:
+        """The page as it was when the sweep last ended; MLflow has it too."""
+        return self.root / "report.html"
+
+    @property
     def ray(self) -> Path:
         return self.root / "ray"
 

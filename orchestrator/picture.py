@@ -15,7 +15,9 @@ from orchestrator.search.known import SweepState
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.trial import Trial
 from orchestrator.secrets import without_secrets
+from orchestrator.status import rows
 from orchestrator.tracking import events
+from orchestrator.tracking.notes import NOTE, of_sweep, of_training
 from orchestrator.tracking.spool import Spool
 
 _STATUS = {"finished": "FINISHED", "crashed": "FAILED"}
@@ -46,7 +48,7 @@ class Picture:
             sweep.model_dump(mode="json", by_alias=True, exclude={"tracking", "artifacts", "code"}, exclude_none=True)
         )
         settings["search.storage"] = without_secrets(sweep.search.storage)
-        tags = {"gansweep.state": state, "seed": sweep.train.seed, **made["tags"]}
+        tags = {"gansweep.state": state, "seed": sweep.train.seed, **made["tags"], NOTE: self._note(state)}
         self._spool.append(events.started(None, settings, tags, self._dataset, made["time"]))
         self._spool.append(events.text(None, "sweep.yaml", without_secrets(sweep.to_yaml())))
         for sha, bundle in sweep.code.items():
@@ -61,7 +63,7 @@ class Picture:
         for run in going:
             self._spool.append(events.paused(run))
         best = self._ledger.best()
-        tags = {"gansweep.state": state, "gansweep.best": best.id if best else "none"}
+        tags = {"gansweep.state": state, "gansweep.best": best.id if best else "none", NOTE: self._note(state)}
         self._spool.append(events.ended(None, _SWEEP_STATUS.get(state, "KILLED"), tags))
 
     def behind(self) -> set[RunKey]:
@@ -116,6 +118,11 @@ class Picture:
 
     # -- below -----------------------------------------------------------------------------------------------------
 
+    def _note(self, state: SweepState) -> str:
+        best = self._ledger.best()
+        told = {"id": best.id, "score": best.score, "params": best.params} if best else None
+        return of_sweep(self._ledger.sweep, state, rows(self._ledger), told)
+
     def _catch_up(self) -> None:
         behind = self.behind()
         for run, reports in (self._ledger.history() if behind else {}).items():
@@ -149,6 +156,7 @@ class Picture:
         tags |= {"gansweep.score": one.score} if one.score is not None else {}
         tags |= {"gansweep.checkpoint": f"{self._store.url}/{one.checkpoints[-1]}"} if one.checkpoints else {}
         tags |= {"gansweep.error": without_secrets(one.error)} if one.error and one.state == "crashed" else {}
+        tags[NOTE] = of_training(tags)
         if not ended:
             self._spool.append(events.tagged(key, tags))
             return

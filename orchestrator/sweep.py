@@ -19,6 +19,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -40,9 +41,11 @@ from orchestrator.search.lease import Lease, lease_of, promoting
 from orchestrator.search.ledger import Ledger
 from orchestrator.spec import Sweep, warnings
 from orchestrator.status import find, ledger_of, sweeps
+from orchestrator.tracking import events
 from orchestrator.tracking.recorder import Recorder, Target, check, runs_page
 from orchestrator.tracking.server import embedded
 from orchestrator.tracking.spool import Spool
+from orchestrator.tracking.views import views_of
 from trainers import ownimports
 from trainers.settings import SettingsError
 
@@ -186,8 +189,8 @@ def _announce_pages(home: Home, server: str, announce: Callable[[str], None]) ->
         except (GansweepError, SettingsError) as error:
             announce(str(error))
             continue
-        metric, shown = ledger.sweep.objective.metric, ledger.sweep.tracking.uri == "auto"
-        if shown and (page := runs_page(server, name, ledger.id, metric)):
+        shown = ledger.sweep.tracking.uri == "auto"
+        if shown and (page := runs_page(server, name, ledger.id)):
             announce(f"{name}: {page}")
 
 
@@ -230,10 +233,22 @@ def _run(
         finally:
             state = conductor.close()
             remember(paths.pace, ledger.sweep, conductor.stopwatch)
+        if not isinstance(conductor.failure, LedgerError):  # who lost the ledger says nothing
+            _leave_report(ledger, state, paths, store, spool)
         shutil.rmtree(paths.ray, ignore_errors=True)
         if conductor.failure:
             raise conductor.failure
     return Outcome(state, recorder.unsent)
+
+
+def _leave_report(ledger: Ledger, state: str, paths: SweepPaths, store: Store, spool: Spool) -> None:
+    """The page of the sweep as it stands, in its folder and in its MLflow run."""
+    from orchestrator.report import report  # brings scikit-learn, which no trial should wait for
+
+    if ledger.trials():
+        page, _ = report(ledger, state, store)
+        paths.report.write_text(page, encoding="utf-8")
+        spool.append(events.file(paths.report))
 
 
 def _search(
@@ -281,16 +296,16 @@ def _recording(
     """MLflow, fed from the spool while the ``with`` lasts; embedded for ``auto``, where the server starts beside the
     first trials. ``runs`` are those that it certainly has.
     """
-    uri = home.tracking(ledger.sweep)
+    uri, views = home.tracking(ledger.sweep), partial(views_of, ledger.sweep)
     with ExitStack() as stack:
         if uri == "auto":
             server = stack.enter_context(embedded(home))
             root = f"{store.url}/mlflow" if store.url.startswith("s3://") else home.mlflow_artifacts
-            target = Target(server.url, server.wait, root)
+            target = Target(server.url, server.wait, root, views)
             progress.note(f"MLflow: {server.url}")
         else:
             check(uri)
-            target = Target(uri, lambda: None)
+            target = Target(uri, lambda: None, views=views)
         recorder = Recorder(spool, target, store, ledger.sweep.name, ledger.id, runs, ledger.set_run, progress.note)
         recorder.start()
         try:

@@ -58,6 +58,7 @@ def reported(key: RunKey, report: Mapping[str, Any]) -> Event:
     metrics |= report["metrics"]
     metrics |= {f"health/{name}": value for name, value in report["health"]["signals"].items()}
     metrics["health/verdict"] = VERDICTS[report["health"]["verdict"]]
+    metrics["images"] = report["images"]
     metrics["images_per_second"] = report["images_per_second"]
     return {
         "kind": "report",
@@ -83,6 +84,11 @@ def tagged(key: RunKey, tags: Mapping[str, Any]) -> Event:
 
 def text(trial: int | None, file: str, content: str) -> Event:
     return {"kind": "text", "trial": trial, "file": file, "text": content}
+
+
+def file(path: Path) -> Event:
+    """A local file that goes to the sweep's run, as it is when it is sent."""
+    return {"kind": "file", "trial": None, "file": str(path)}
 
 
 def ended(key: RunKey, status: str, tags: Mapping[str, Any], at: float | None = None) -> Event:

@@ -12,7 +12,7 @@ import re
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -29,6 +29,7 @@ from orchestrator.secrets import without_secrets as without_secrets
 from orchestrator.tracking.events import run_key, run_name
 from orchestrator.tracking.experiment import IDENTITY, experiment_of, settled
 from orchestrator.tracking.spool import Event, Spool
+from orchestrator.tracking.views import page
 
 if TYPE_CHECKING:
     from orchestrator.artifacts import Store
@@ -52,12 +53,13 @@ PERIOD = 1.0
 @dataclass(frozen=True)
 class Target:
     """Where a sweep is recorded: ``ready`` blocks until the server answers; ``artifact_root`` is None where the server
-    decides.
+    decides; ``views`` are tags of the experiment by which its pages open well, given the sweep's own run.
     """
 
     uri: str
     ready: Callable[[], None]
     artifact_root: str | None = None
+    views: Callable[[str], Mapping[str, str]] = lambda parent: {}
 
 
 def check(uri: str) -> None:
@@ -73,13 +75,10 @@ def check(uri: str) -> None:
         ) from None
 
 
-def runs_page(server: str, sweep: str, identity: str, metric: str) -> str | None:
-    """The page of a sweep's runs, sorted by the objective (MLflow's default page is made for language models)."""
+def runs_page(server: str, sweep: str, identity: str) -> str | None:
+    """The page of a sweep's runs, in the view that was saved for it (MLflow's own is made for language models)."""
     experiment = experiment_of(MlflowClient(server), sweep, identity)
-    if experiment is None:
-        return None
-    order = f"workflowType=machine_learning&orderByKey=metrics.%60{metric}%60&orderByAsc=true"
-    return f"{server}/#/experiments/{experiment.experiment_id}/runs?{order}"
+    return page(server, experiment.experiment_id) if experiment else None
 
 
 class Recorder:
@@ -214,6 +213,9 @@ class Recorder:
             self._write(event, lambda: self._client.log_text(self._run(key), event["text"], event["file"]))
         elif event["kind"] == "pause":
             self._write(event, lambda: self._client.update_run(self._run(key), status="SCHEDULED"))
+        elif event["kind"] == "file":
+            if Path(event["file"]).is_file():  # else whoever drives now has another home
+                self._write(event, lambda: self._client.log_artifact(self._run(key), event["file"]))
         else:
             self._log(key, _tags(event["tags"]))
             self._write(event, lambda: self._client.set_terminated(self._run(key), event["status"], event["time"]))
@@ -233,6 +235,9 @@ class Recorder:
         new = [Param(name, str(value)) for name, value in event["params"].items() if name not in before]
         tags = _tags(event["tags"] | self._parentage(key))
         self._log(key, [*new, *tags])
+        if key is None:
+            for name, value in self._target.views(self._run(key)).items():
+                self._client.set_experiment_tag(self._experiment, name, value)
         data = event["dataset"]
         dataset = Dataset(data["name"], data["digest"], "code", data["source"], None, data["profile"])
         inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])]

@@ -26,18 +26,20 @@ from orchestrator.search.journal import Study, place
 from orchestrator.search.kept import kept
 from orchestrator.search.record import record_of
 from orchestrator.search.space import distribution
-from orchestrator.search.trial import Trial
+from orchestrator.search.trial import State, Trial
 from orchestrator.spec import Sweep
 
+LOSSES = ("non_saturating", "hinge", "relativistic")
 SPACE = {
     "train.generator_lr": {"float": (1e-5, 1e-2), "log": True},
     "train.discriminator_lr": {"float": (1e-5, 1e-2), "log": True},
     "train.beta1": {"float": (0.0, 0.9)},
-    "train.loss": {"choice": ("non_saturating", "hinge", "relativistic")},
+    "train.loss": {"choice": LOSSES},
     "train.r1_gamma": {"float": (0.01, 10.0), "log": True},
     "train.r2_gamma": {"float": (0.01, 10.0), "log": True, "when": {"train.loss": ("relativistic",)}},
     "model.width": {"int": (16, 128), "step": 16},
 }
+ENDS: tuple[State, ...] = ("collapsed", "collapsed", "stuck", "diverged")
 LEVELS = (100_000, 300_000, 900_000)
 IDENTITY = "0123456789abcdef0123456789abcdef"
 
@@ -64,7 +66,7 @@ def trial(number: int, trials: int) -> Trial:
         "train.generator_lr": 10 ** dice.uniform(-5, -2),
         "train.discriminator_lr": 10 ** dice.uniform(-5, -2),
         "train.beta1": dice.uniform(0, 0.9),
-        "train.loss": dice.choice(SPACE["train.loss"]["choice"]),  # type: ignore[arg-type]
+        "train.loss": dice.choice(LOSSES),
         "train.r1_gamma": 10 ** dice.uniform(-2, 1),
         "model.width": dice.randrange(16, 129, 16),
     }
@@ -89,7 +91,7 @@ def trial(number: int, trials: int) -> Trial:
     )
     if not bad:
         return made
-    end = dice.choice(("collapsed", "collapsed", "stuck", "diverged"))
+    end = dice.choice(ENDS)
     why = ("coverage .02 where it was .41", "samples alike")
     return replace(made, state=end, verdict=end, reasons=why, rung=0, target=LEVELS[0], score=None)
 

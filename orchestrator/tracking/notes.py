@@ -1,0 +1,56 @@
+"""What MLflow shows as the description of a run, in Markdown."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from orchestrator.commands import command
+from orchestrator.spec import Sweep, counted
+
+NOTE = "mlflow.note.content"
+MOST = 7_500
+"""Characters; MLflow takes 8,000."""
+
+
+def of_sweep(sweep: Sweep, state: str, trials: Sequence[Mapping[str, Any]], best: Mapping[str, Any] | None) -> str:
+    """What was searched, how it stands, and how to go on. ``trials`` and ``best`` are as in ``status --json``."""
+    bounds = "".join(f", {metric} {bound}" for metric, bound in sweep.objective.require.items())
+    counts = ", ".join(f"{count} {word}" for word, count in Counter(t["state"] for t in trials).most_common())
+    lines = [f"**{sweep.name}**: {state}. {sweep.objective.direction.capitalize()} `{sweep.objective.metric}`{bounds}."]
+    lines += ["", f"{counted(len(trials), 'trial')}: {counts}." if trials else "No trial yet."]
+    if best:
+        lines += ["", f"**Best so far**: trial {best['id']}, {sweep.objective.metric} {best['score']:.4g}, with", ""]
+        lines += [f"- `{name}`: {_short(value)}" for name, value in best["params"].items()]
+    lines += ["", "**Searched**", "", *(f"- `{name}`: {_told(one)}" for name, one in sweep.search.space.items())]
+    lines += ["", "**Report**: `report.html` under Artifacts, once the sweep has ended or was stopped.", ""]
+    lines += ["**Go on**", "", "```", command("report", sweep.name), command("promote", sweep.name)]
+    lines += [command("resume", sweep.name, "--trials", 2 * sweep.search.trials), "```"]
+    return _cut("\n".join(lines))
+
+
+def of_training(tags: Mapping[str, Any]) -> str:
+    """How a training ended and why, from the tags that say so."""
+    state, verdict, reasons = (tags[f"gansweep.{name}"] for name in ("state", "verdict", "reasons"))
+    lines = [f"**{state}**, verdict **{verdict}**"]
+    lines += ["", *(f"- {reason}" for reason in str(reasons).split("; "))] if reasons != "none" else []
+    lines += ["", f"score **{tags['gansweep.score']:.4g}**"] if "gansweep.score" in tags else []
+    lines += ["", "```", str(tags["gansweep.error"]), "```"] if "gansweep.error" in tags else []
+    return _cut("\n".join(lines))
+
+
+def _told(dimension: Any) -> str:
+    if dimension.choice is not None:
+        return "one of " + ", ".join(map(_short, dimension.choice))
+    low, high = dimension.ends
+    when = "".join(f", for {name} {_short(list(values))}" for name, values in dimension.when.items())
+    return f"{_short(low)} to {_short(high)}{', log' if dimension.log else ''}{when}"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MOST else f"{text[:MOST]} …"
