@@ -265,6 +265,7 @@ def logs(
         typer.Option("--address", help="What the driver of a Ray job prints: http(s)://HOST:8265.", show_default=False),
     ] = None,
     home: HomeDir = Path(HOME),
+    profile: Profile = PROFILE,
 ) -> None:
     """What the workers of a sweep printed, of dead ones too; or, with --address, its driver."""
     from orchestrator import logs as kept
@@ -276,7 +277,7 @@ def logs(
 
         remote.logs(name, address, follow, _say)
         return
-    at = _home(home)
+    at = _home(home, profile)
 
     def read() -> Iterator[tuple[str, str]]:
         ledger, _ = standing.ledger_of(name, at)
