@@ -184,6 +184,8 @@ class Conductor:
     def close(self) -> SweepState:
         """The slots are gone: settle legs cut short, and say how the sweep stands. Who lost the ledger says nothing."""
         state = self._state()
+        if isinstance(self.failure, LedgerError):
+            return state
         with self._written():
             for prefix, leg in list(self._legs.items()):
                 last = self._last.get(prefix)

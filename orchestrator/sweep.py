@@ -335,7 +335,7 @@ def _interruptible(conductor: Conductor, lease: Lease, progress: Progress) -> It
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     main = threading.get_ident()
-    lease.when_lost = lambda: signal.pthread_kill(main, signal.SIGTERM)
+    lease.when_lost = lambda: signal.pthread_kill(main, signal.SIGINT)  # Ray has taken SIGTERM over by then
     try:
         yield
     except KeyboardInterrupt:
