@@ -17,6 +17,8 @@ from tests.orchestrator.nodes import Legs
 
 HANG = 5
 
+pytestmark = pytest.mark.slow  # minutes each on two busy cores; by hand until they are timed at rest
+
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
