@@ -274,7 +274,8 @@ def _search(
     tune_storage = (
         f"{quote(store.url, safe=':/')}/{ledger.key}/ray" if store.url.startswith("s3://") else str(paths.ray)
     )
-    with _interruptible(conductor, lease, progress), cluster(address):
+    ours = partial(_interruptible, conductor, lease, progress)
+    with ours(), cluster(address), ours():  # Ray takes SIGTERM for itself when it starts
         slots = Slots(gang, most, progress.note, comes=address is not None)
         progress.searching(ledger, slots.count())
         run_legs(conductor, gang, slots, tune_storage, "legs")
@@ -335,7 +336,7 @@ def _interruptible(conductor: Conductor, lease: Lease, progress: Progress) -> It
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     main = threading.get_ident()
-    lease.when_lost = lambda: signal.pthread_kill(main, signal.SIGINT)  # Ray has taken SIGTERM over by then
+    lease.when_lost = lambda: signal.pthread_kill(main, signal.SIGINT)
     try:
         yield
     except KeyboardInterrupt:

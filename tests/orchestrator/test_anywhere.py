@@ -15,12 +15,19 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
 
 from orchestrator import status as standing
+from orchestrator import sweep as story
 from orchestrator.errors import UserError
+from orchestrator.live import Quiet
 from orchestrator.paths import Home
 from orchestrator.search.database import Database, RowLease
+from orchestrator.tracking import recorder
+from orchestrator.tracking.recorder import PATIENCE
 from tests.orchestrator.test_cli import Terminal, gansweep
+from tests.orchestrator.test_recorder import _contents
 
 __all__ = ["gansweep"]
 
@@ -33,6 +40,14 @@ class Lab:
 
     folder: Path
     url: str
+
+    def track(self, database: str) -> Path:
+        """In this MLflow from now on."""
+        (self.folder / "config.toml").write_text(
+            f'[profiles.lab]\nledger = "{self.url}"\ntracking = "sqlite:///{self.folder}/{database}"\n'
+            f'artifacts = "{self.folder}/artifacts"\n'
+        )
+        return self.folder / database
 
     def home(self, machine: str) -> Home:
         return Home.open(self.folder / machine, "lab")
@@ -75,13 +90,10 @@ class Lab:
 
 @pytest.fixture
 def lab(postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
-    config = tmp_path / "config.toml"
-    config.write_text(
-        f'[profiles.lab]\nledger = "{postgres}"\ntracking = "sqlite:///{tmp_path}/mlflow.db"\n'
-        f'artifacts = "{tmp_path}/artifacts"\n'
-    )
-    monkeypatch.setenv("GANSWEEP_CONFIG", str(config))
-    return Lab(tmp_path, postgres)
+    monkeypatch.setenv("GANSWEEP_CONFIG", str(tmp_path / "config.toml"))
+    found = Lab(tmp_path, postgres)
+    found.track("mlflow.db")
+    return found
 
 
 def read(process: subprocess.Popen[str], lines: int) -> None:
@@ -157,3 +169,42 @@ def test_no_password_is_kept_in_the_ledger(lab: Lab) -> None:
         assert first.wait(200) == 0
     study = Database(lab.url).find("small")
     assert study and "name: small" in study.attrs["gansweep.sweep"]
+
+
+def test_mlflow_is_drawn_again_from_the_ledger_each_point_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in PATIENCE.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(recorder, "PERIOD", 0.05)
+    lab.finish("first")
+    monkeypatch.chdir(lab.folder)  # where MLflow puts the files of runs in a database
+    mlflow, pictures = lab.folder, []
+    places = [("first", "old.db"), ("second", "new.db"), ("second", "new.db"), ("third", "new.db")]
+    for machine, database in places:  # the first knows what was told as it happened, the others the ledger alone
+        mlflow = lab.track(database)
+        assert story.sync("small", lab.home(machine), Quiet()) is None
+        pictures.append(drawn(mlflow))
+    first = pictures[0]
+    assert len(first) == 8 and all(run["metrics"] for name, run in first.items() if name != "sweep small")
+    for picture in pictures[1:]:
+        for name, run in picture.items():
+            for part in run:
+                assert run[part] == first[name][part], (name, part)
+    ledger, _ = standing.ledger_of("small", lab.home("anywhere"))
+    made = {run.info.run_id for run in runs(mlflow)}
+    assert all(trial.mlflow_run_id in made for trial in ledger.trials()), "and promote finds them"
+
+
+def drawn(database: Path) -> dict[str, Any]:
+    """All that MLflow has of the sweep, by run, but when the sweep's own run was last ended."""
+    client, found = MlflowClient(f"sqlite:///{database}"), runs(database)
+    names = {run.info.run_id: run.info.run_name for run in found}
+    assert len(set(names.values())) == len(names)
+    picture = {run.info.run_name: _contents(client, run, names) for run in found}
+    del picture["sweep small"]["ended"]
+    return picture
+
+
+def runs(database: Path) -> list[Run]:
+    client = MlflowClient(f"sqlite:///{database}")
+    (experiment,) = (e for e in client.search_experiments() if e.name == "small")
+    return list(client.search_runs([experiment.experiment_id]))

@@ -10,7 +10,15 @@ import pytest
 
 from orchestrator.artifacts import open_store
 from orchestrator.conductor import Conductor
-from orchestrator.errors import DataGoneError, NodeGoneError, OutOfMemoryError, StoreError, UntrainableError, WorkError
+from orchestrator.errors import (
+    DataGoneError,
+    LeaseLostError,
+    NodeGoneError,
+    OutOfMemoryError,
+    StoreError,
+    UntrainableError,
+    WorkError,
+)
 from orchestrator.execution.order import LegOrder
 from orchestrator.paths import RunKey, SweepPaths
 from orchestrator.search.lease import Lease, lease_of
@@ -253,3 +261,14 @@ def test_an_interrupted_sweep_leaves_no_run_that_seems_to_train(conductor: Condu
     events = [event for event, _ in conductor._picture._spool.pending()]
     assert [e["trial"] for e in events if e["kind"] == "pause"] == [0, 1], "at a rung, or cut short"
     assert second.prefix.endswith("/trials/1")
+
+
+def test_who_lost_the_ledger_neither_writes_nor_tells(conductor: Conductor, tmp_path: Path) -> None:
+    leg = order(conductor)
+    conductor.heard(leg, report(5))
+    told = (tmp_path / "spool.jsonl").read_bytes(), (tmp_path / "ledger.journal").read_bytes()
+    conductor._lease.lost = LeaseLostError("'small' was taken over")
+    assert conductor.stopping() and conductor.next_leg() == "done"
+    conductor.ended(leg)
+    assert conductor.close() == "failed" and conductor.failure is conductor._lease.lost
+    assert told == ((tmp_path / "spool.jsonl").read_bytes(), (tmp_path / "ledger.journal").read_bytes())
