@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, TypeGuard
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -23,6 +23,7 @@ from trainers.sealed import own_version
 
 if TYPE_CHECKING:
     from orchestrator.paths import Home
+    from orchestrator.remote import Way
 
 
 class _Group(TyperGroup):
@@ -154,13 +155,11 @@ def submit(
     address = known.cluster(address)
     given = [*(overrides or ()), *([f"name={name}"] if name else ()), *([f"search.trials={trials}"] if trials else ())]
     sweep = spec.load(file, given, here=address is None, resources=known.default_resources)
-    if _is_dashboard(address):
+    if way := _way(address, detach=detach, env=env, driver_cpus=driver_cpus, driver_memory=driver_memory):
         from orchestrator import remote
 
-        way = remote.Way(address, env or (), driver_cpus, driver_memory, detach)
         remote.submit(sweep, way, _say)
         return
-    _refuse_job_options(detach=detach, env=env, driver_cpus=driver_cpus, driver_memory=driver_memory)
     _run(lambda at, progress: story.submit(sweep, at, progress, address), sweep.name, _home(home, profile), as_json)
 
 
@@ -182,12 +181,11 @@ def resume(
 
     at = _home(home, profile)
     address = at.profile.cluster(address)
-    if _is_dashboard(address):
+    if way := _way(address, detach=detach, env=env, driver_cpus=driver_cpus, driver_memory=driver_memory):
         from orchestrator import remote
 
-        remote.resume(name, trials, remote.Way(address, env or (), driver_cpus, driver_memory, detach), _say)
+        remote.resume(name, trials, way, _say)
         return
-    _refuse_job_options(detach=detach, env=env, driver_cpus=driver_cpus, driver_memory=driver_memory)
     _run(lambda at, progress: story.resume(name, at, progress, trials, address), name, at, as_json)
 
 
@@ -270,7 +268,7 @@ def logs(
     """What the workers of a sweep printed, of dead ones too; or, with --address, its driver."""
     from orchestrator import logs as kept
     from orchestrator import status as standing
-    from orchestrator.sweep import store_of
+    from orchestrator.artifacts import store_of
 
     if address:
         from orchestrator import remote
@@ -405,15 +403,14 @@ def report(
     from orchestrator import report as reporting
     from orchestrator import show
     from orchestrator import status as standing
-    from orchestrator.artifacts import open_store
+    from orchestrator.artifacts import store_of
 
     at = _home(home, profile)
     ledger, paths = standing.ledger_of(name, at)
     if as_json:
         _print_json(reporting.numbers(ledger, standing.state(ledger, paths)))
         return
-    store = open_store(at.store_url(ledger.sweep), at.artifacts)
-    page, document = reporting.report(ledger, standing.state(ledger, paths), store)
+    page, document = reporting.report(ledger, standing.state(ledger, paths), store_of(ledger.sweep, at))
     _write(output, page)
     show.reported(document, output)
 
@@ -429,11 +426,11 @@ def samples(
     """The sample grids of all trials side by side, on one page that opens offline."""
     from orchestrator import report as reporting
     from orchestrator import status as standing
-    from orchestrator.artifacts import open_store
+    from orchestrator.artifacts import store_of
 
     at = _home(home, profile)
     ledger, _ = standing.ledger_of(name, at)
-    page, shown = reporting.samples(ledger, by, open_store(at.store_url(ledger.sweep), at.artifacts))
+    page, shown = reporting.samples(ledger, by, store_of(ledger.sweep, at))
     _write(output, page)
     print(f"{output}: sample grids of {shown:,} of {len(ledger.trials()):,} trials; open it in a browser")
 
@@ -549,18 +546,24 @@ def _run(work: Callable[[Home, Any], Any], name: str, at: Home, as_json: bool) -
         raise WorkError(f"sweep '{name}' is over and no trial finished:{why}")
 
 
-def _is_dashboard(address: str | None) -> TypeGuard[str]:
-    return address is not None and address.startswith(("http://", "https://"))
+def _way(
+    address: str | None, detach: bool, env: list[str] | None, driver_cpus: float | None, driver_memory: float | None
+) -> Way | None:
+    """How a driver goes to the cluster whose dashboard is at ``address``; None where it runs here. Raises UserError
+    where an option of Ray jobs stands beside a sweep that is none.
+    """
+    if address is not None and address.startswith(("http://", "https://")):
+        from orchestrator.remote import Way
 
-
-def _refuse_job_options(**given: Any) -> None:
-    """Raises UserError where an option of Ray jobs stands beside a sweep that is none."""
+        return Way(address, env or (), driver_cpus, driver_memory, detach)
+    given = {"detach": detach, "env": env, "driver_cpus": driver_cpus, "driver_memory": driver_memory}
     if names := [name for name, value in given.items() if value]:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in names)
         raise UserError(
             f"{options} needs --address http://…, a Ray cluster's dashboard: this sweep's driver runs here, and ends "
             "with its terminal"
         )
+    return None
 
 
 def _ask(name: str, words: list[str], address: str) -> None:

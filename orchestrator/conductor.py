@@ -80,10 +80,10 @@ class Progress(Protocol):
 
 
 class Conductor:
-    """``failure`` is why the sweep had to stop by itself, or None."""
+    """``progress`` is who watches; ``failure`` is why the sweep had to stop by itself, or None."""
 
     def __init__(self, ledger: Ledger, spool: Spool, store: Store, lease: Lease, progress: Progress) -> None:
-        self._ledger, self._store, self._lease, self._progress = ledger, store, lease, progress
+        self._ledger, self._store, self._lease, self.progress = ledger, store, lease, progress
         self._picture = Picture(ledger, spool, store, dataset(ledger, progress))
         self._legs: dict[str, Leg] = {}
         self._last: dict[str, str] = {}
@@ -126,7 +126,7 @@ class Conductor:
             self.stopwatch.report(more)
             self._picture.report(leg.run, report)
             self._last[order.prefix] = report["checkpoint"]
-            self._progress.reported(leg, report)
+            self.progress.reported(leg, report)
 
     def ended(self, order: LegOrder) -> None:
         leg = self._legs.get(order.prefix)
@@ -145,25 +145,16 @@ class Conductor:
             if self._dead_in_a_row[kind] >= IN_A_ROW[kind]:
                 self.failure = type(error)(f"{IN_A_ROW[kind]} legs died one after the other, the last of: {error}")
             self._tell(leg)
-            self._progress.ended(leg, trial)
+            self.progress.ended(leg, trial)
 
     def moved(self, images: Mapping[str, int]) -> None:
         known = [(leg, images[prefix]) for prefix, leg in self._legs.items() if prefix in images]
-        self._progress.moved({leg.run: shown for leg, shown in known})
+        self.progress.moved({leg.run: shown for leg, shown in known})
 
     def stopping(self) -> bool:
         if self._lease.lost and self.failure is None:
             self.failure = self._lease.lost
         return self.interrupted or self.failure is not None or self._lease.stop_asked
-
-    @property
-    def progress(self) -> Progress:
-        """Who watches."""
-        return self._progress
-
-    @progress.setter
-    def progress(self, progress: Progress) -> None:
-        self._progress = progress
 
     @property
     def legs_out(self) -> int:
@@ -214,7 +205,7 @@ class Conductor:
         self._legs.pop(prefix)
         trial = self._ledger.end_leg(leg)
         self._tell(leg)
-        self._progress.ended(leg, trial)
+        self.progress.ended(leg, trial)
 
     def _images(self, leg: Leg) -> int:
         """Shown so far, as the ledger has it."""

@@ -76,7 +76,8 @@ def _ledger(home: Home) -> str:
 
 
 def _tracking(home: Home, sweep: Sweep | None) -> str:
-    from orchestrator.tracking.recorder import check, without_secrets
+    from orchestrator.secrets import without_secrets
+    from orchestrator.tracking.recorder import check
 
     uri = home.tracking(sweep)
     if uri == "auto":
@@ -86,9 +87,9 @@ def _tracking(home: Home, sweep: Sweep | None) -> str:
 
 
 def _artifacts(home: Home, sweep: Sweep | None) -> str:
-    from orchestrator.artifacts import open_store
+    from orchestrator.artifacts import store_of
 
-    store = open_store(home.store_url(sweep), home.artifacts)
+    store = store_of(sweep, home)
     store.check()
     return f"{store.url} can be written and read"
 
@@ -97,9 +98,10 @@ def _ray(home: Home, sweep: Sweep) -> str:
     from orchestrator.execution.environment import prepare
 
     prepare(None, home.root / "ray.token")
+    from orchestrator.artifacts import store_of
     from orchestrator.execution.cluster import cluster
     from orchestrator.execution.slots import Slots
-    from orchestrator.sweep import gang_of, store_of
+    from orchestrator.sweep import gang_of
 
     with cluster(None):
         fit = Slots(gang_of(sweep, store_of(sweep, home), str(home.cache)), sweep.most_trials, comes=False).count()
@@ -111,11 +113,12 @@ def _cluster(home: Home, sweep: Sweep, address: str) -> list[Finding]:
     from orchestrator.execution.environment import prepare
 
     prepare(address, home.root / "ray.token")
+    from orchestrator.artifacts import store_of
     from orchestrator.execution import gcs
     from orchestrator.execution.cluster import cluster
     from orchestrator.execution.probe import faults, probe
     from orchestrator.execution.reach import all_reduce
-    from orchestrator.sweep import gang_of, store_of
+    from orchestrator.sweep import gang_of
 
     gang = gang_of(sweep, store_of(sweep, home), str(home.cache))
     try:

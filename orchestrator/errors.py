@@ -79,3 +79,9 @@ class StoreError(WorkError):
 
 class DamagedArtifactError(StoreError):
     """What was stored is changed, incomplete or gone; an older one may do."""
+
+
+def first_line(error: Exception) -> str:
+    """Of its message; its class where it has none."""
+    message = str(error).strip()
+    return message.splitlines()[0] if message else type(error).__name__

@@ -11,20 +11,19 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from orchestrator.conductor import Conductor, Progress
 from orchestrator.errors import UserError
 from orchestrator.paths import RunKey
 from orchestrator.search.ledger import Ledger
-from orchestrator.search.trial import Leg, Trial
+from orchestrator.search.trial import Leg, State, Trial
 from orchestrator.tracking.spool import Spool
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
 VARIABLE = "GANSWEEP_METRICS"
-STATES = ("running", "waiting", "finished", "pruned", "collapsed", "diverged", "stuck", "crashed")
 
 
 @contextmanager
@@ -143,7 +142,7 @@ class Measured:
 
     def _count(self) -> None:
         found = Counter(self._states.values())
-        for state in STATES:
+        for state in get_args(State):
             self._trials.labels(self._sweep, state).set(found[state])
 
 

@@ -19,6 +19,7 @@ from rich.text import Text
 from orchestrator.commands import command
 from orchestrator.estimate import Estimate, estimate, parameter_ranges, parameters, stages
 from orchestrator.search.effort import Confirming, confirming
+from orchestrator.search.trial import BAD
 from orchestrator.secrets import without_secrets
 from orchestrator.spec import Sweep, counted
 from trainers.shown import duration
@@ -42,8 +43,6 @@ _COLOURS = {
     "crashed": "bold red",
 }
 
-
-_BAD = ("stuck", "collapsed", "diverged", "crashed")
 
 ROWS = 40
 """Trials that ``status`` shows."""
@@ -75,7 +74,7 @@ def _shortened(document: dict[str, Any], direction: str) -> dict[str, Any]:
 
     def rank(trial: dict[str, Any]) -> tuple[Any, ...]:
         score = math.inf if trial["score"] is None else sign * trial["score"]
-        worse = bool(trial["violations"]) or trial["state"] in _BAD
+        worse = bool(trial["violations"]) or trial["state"] in BAD
         return (trial["id"] != best.get("id"), trial["state"] != "running", worse, score)
 
     return {

@@ -6,6 +6,7 @@ Who only looks imports no more than this: neither torch nor Ray nor MLflow.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import GansweepError, UserError
@@ -107,9 +108,13 @@ def fruitless(document: dict[str, Any]) -> str | None:
     return "".join(f"\n  {count} {state}{_reason(first[state])}" for state, count in ends.most_common())
 
 
+def why(trial: Mapping[str, Any]) -> str:
+    """The reason of its end, of one of the document's ``trials``; empty where none was recorded."""
+    return (trial["error"] if trial["state"] == "crashed" else "") or "; ".join(trial["reasons"])
+
+
 def _reason(trial: dict[str, Any]) -> str:
-    why = (trial["error"] if trial["state"] == "crashed" else "") or "; ".join(trial["reasons"])
-    return f", as trial {trial['id']}: {why}" if why else ""
+    return f", as trial {trial['id']}: {reason}" if (reason := why(trial)) else ""
 
 
 def rows(ledger: Known) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ from typing import Any
 from urllib.parse import quote
 
 from orchestrator import surroundings
-from orchestrator.artifacts import Store, open_store
+from orchestrator.artifacts import Store, store_of
 from orchestrator.commands import command
 from orchestrator.conductor import Conductor, Progress, dataset
 from orchestrator.earlier import remember
@@ -202,10 +202,6 @@ def grid_of(ledger: Known, home: Home) -> str | None:
     return f"{store_of(ledger.sweep, home).url}/{samples_key(trial_key(ledger.key, best.id), best.images)}"
 
 
-def store_of(sweep: Sweep, home: Home) -> Store:
-    return open_store(home.store_url(sweep), home.artifacts)
-
-
 def tracking_uri(sweep: Sweep, home: Home) -> str:
     """Where the sweep's runs can be read without a server of ours running."""
     uri = home.tracking(sweep)
@@ -221,8 +217,8 @@ def _run(
     store.check()
     spool = Spool(paths.spool)
     conductor = Conductor(ledger, spool, store, lease, progress)
-    untold = home.profile.is_shared and conductor.untold  # by who drove it elsewhere
-    if ledger.is_over() and spool.empty and ledger.state() == "finished" and not untold:
+    is_done = ledger.is_over() and spool.empty and ledger.state() == "finished"
+    if is_done and not (home.profile.is_shared and conductor.untold):  # by who drove it elsewhere
         return Outcome("finished")
     with _recording(ledger, home, spool, store, progress, ledger.runs()) as recorder:
         conductor.open()
@@ -274,8 +270,7 @@ def _search(
     tune_storage = (
         f"{quote(store.url, safe=':/')}/{ledger.key}/ray" if store.url.startswith("s3://") else str(paths.ray)
     )
-    ours = partial(_interruptible, conductor, lease, progress)
-    with ours(), cluster(address), ours():  # Ray takes SIGTERM for itself when it starts
+    with _interruptible(conductor, lease, progress), cluster(address):
         slots = Slots(gang, most, progress.note, comes=address is not None)
         progress.searching(ledger, slots.count())
         run_legs(conductor, gang, slots, tune_storage, "legs")

@@ -24,6 +24,7 @@ from statistics import median
 from typing import Any
 
 from trainers import config
+from trainers.check import LAGGING
 from trainers.config import BAD
 from trainers.course import ASTRAY, FAR, Course
 from trainers.report import Health, Verdict
@@ -67,7 +68,7 @@ THRESHOLDS = {
     "span": 0.08,
     "still": 0.01,  # largest change of any measure where nothing moves
     # The average is no evidence while so much of it is first weights.
-    "first weights": 0.1,
+    "first weights": LAGGING,
     # The rest explains a suspicion and is never the ground for one: healthy trainings pass through each for a while.
     "certain": 0.01,  # loss of a discriminator that has nothing left to learn
     "faint": 0.01,  # gradient norm over the run's median: vanishing (Arjovsky 2017, section 2.1), or exploding

@@ -7,6 +7,7 @@ without it the folder does not exist.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.artifacts.directory import DirectoryStore
 from orchestrator.artifacts.s3 import S3Store
@@ -14,7 +15,16 @@ from orchestrator.artifacts.store import Store
 from orchestrator.errors import UserError
 from trainers.places import place
 
-__all__ = ["Store", "open_store"]
+if TYPE_CHECKING:
+    from orchestrator.paths import Home
+    from orchestrator.spec import Sweep
+
+__all__ = ["Store", "open_store", "store_of"]
+
+
+def store_of(sweep: Sweep | None, home: Home) -> Store:
+    """Where the artifacts of ``sweep``, or of any, are kept. Raises UserError as ``open_store``."""
+    return open_store(home.store_url(sweep), home.artifacts)
 
 
 def open_store(url: str, default: Path) -> Store:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import ray
 
-from orchestrator.errors import GansweepError, UserError, WorkError
+from orchestrator.errors import GansweepError, UserError, WorkError, first_line
 from orchestrator.execution import gcs
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ def cluster(address: str | None) -> Iterator[None]:
     """Ray for the duration of a ``with``: the cluster at ``address``, or an embedded one. The environment is prepared
     already.
     """
+    ours = signal.getsignal(signal.SIGTERM)
     with ExitStack() as stack:
         try:
             if address is None:
@@ -38,13 +40,14 @@ def cluster(address: str | None) -> Iterator[None]:
                 )
             else:
                 ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            signal.signal(signal.SIGTERM, ours)  # Ray takes it for itself
             gcs.hush(log.warning)
         except GansweepError:
             raise
         except Exception as error:  # Ray raises the bare class where its processes do not come up in time
             if address is None:
-                raise WorkError(f"Ray could not be started on this machine: {_first_line(error)}") from error
-            raise UserError(f"no Ray cluster answers at {address}: {_first_line(error)}") from None
+                raise WorkError(f"Ray could not be started on this machine: {first_line(error)}") from error
+            raise UserError(f"no Ray cluster answers at {address}: {first_line(error)}") from None
         try:
             yield
         finally:
@@ -69,7 +72,3 @@ def socket_folder() -> Iterator[Path]:
         )
     with tempfile.TemporaryDirectory(prefix="gs-", dir=parent, ignore_cleanup_errors=True) as folder:
         yield Path(folder)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

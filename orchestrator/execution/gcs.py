@@ -71,8 +71,5 @@ def named(node: dict[str, Any]) -> str:
 
 
 def _client() -> Any:
-    return _here().gcs_client
-
-
-def _here() -> Any:
-    return worker.global_worker
+    here: Any = worker.global_worker
+    return here.gcs_client

@@ -26,7 +26,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from orchestrator.commands import command
-from orchestrator.errors import UserError, WorkError
+from orchestrator.errors import UserError, WorkError, first_line
 
 POLL = 1.0
 """Seconds between two looks at a job."""
@@ -108,8 +108,7 @@ class Cluster:
                 "order)"
             ) from None
         except (OSError, RuntimeError, ValueError) as error:
-            why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise UserError(f"no Ray dashboard answers at {address}: {why}") from None
+            raise UserError(f"no Ray dashboard answers at {address}: {first_line(error)}") from None
 
     def start(self, job: Job, show: Show) -> None:
         """Send a job under the name of its sweep; one that runs already is joined. Raises UserError where another job
@@ -206,7 +205,7 @@ class Cluster:
             try:
                 _once_awake(submit)
             except (RuntimeError, OSError) as error:
-                raise WorkError(f"the cluster at {self.address} refuses the job: {_first_line(error)}") from None
+                raise WorkError(f"the cluster at {self.address} refuses the job: {_last_line(error)}") from None
 
     def _command(self, *words: str) -> str:
         return command(*words, "--address", self.address)
@@ -274,6 +273,6 @@ def _token() -> str | None:
         raise UserError(f"the token in {file} can't be read: {error.strerror}") from None
 
 
-def _first_line(error: Exception) -> str:
+def _last_line(error: Exception) -> str:
     text = str(error).strip()
     return text.splitlines()[-1] if text else type(error).__name__

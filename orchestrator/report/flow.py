@@ -38,11 +38,8 @@ def _fate(trial: Trial, number: int, level: int) -> str:
 
 
 def score_at(sweep: Sweep, trial: Trial, level: int) -> float | None:
-    """The score as it stood at the first evaluation at or past ``level`` images; None for a trial that ended badly or
-    did not come so far.
-    """
-    upto = min((images for images in trial.reports if images >= level), default=None)
-    return objective.score(sweep.objective, trial.reports, upto) if upto and trial.state not in BAD else None
+    """As ``objective.score_at``; None for a trial that ended badly."""
+    return None if trial.state in BAD else objective.score_at(sweep.objective, trial.reports, level)
 
 
 def rank_correlations(sweep: Sweep, trials: Sequence[Trial]) -> list[dict[str, Any]]:

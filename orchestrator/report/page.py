@@ -14,6 +14,7 @@ from orchestrator.report.grids import Film
 from orchestrator.report.svg import number
 from orchestrator.search.trial import BAD
 from orchestrator.spec import counted
+from orchestrator.status import why
 
 VERDICTS = ("healthy", "slow", "suspect", "stuck", "collapsed", "diverged", "unjudged")
 
@@ -159,16 +160,12 @@ def _costs(document: Mapping[str, Any]) -> str:
 
 def _failures(failed: Sequence[Mapping[str, Any]]) -> str:
     rows = [
-        (str(t["id"]), html.tag(t["state"]), f"{t['images']:,}", escape(_why(t)))
+        (str(t["id"]), html.tag(t["state"]), f"{t['images']:,}", escape(why(t) or "no reason was recorded"))
         for t in sorted(failed, key=lambda t: (t["state"], t["id"]))
     ]
     shown = html.table(("trial", "state", "images", "why"), rows[:20], (0, 2))
     rest = html.table(("trial", "state", "images", "why"), rows[20:], (0, 2))
     return shown + (html.folded(f"{len(rows) - 20:,} more", rest) if rows[20:] else "")
-
-
-def _why(trial: Mapping[str, Any]) -> str:
-    return (trial["error"] if trial["state"] == "crashed" else "; ".join(trial["reasons"])) or "no reason was recorded"
 
 
 def _trials(document: Mapping[str, Any]) -> str:

@@ -22,6 +22,12 @@ def score(objective: Objective, reports: Reports, upto: int | None = None) -> fl
     return _recent(objective.metric, reports, upto)
 
 
+def score_at(objective: Objective, reports: Reports, level: int) -> float | None:
+    """The score as it stood at the first evaluation at or past ``level`` images; None where none came so far."""
+    upto = min((images for images in reports if images >= level), default=None)
+    return None if upto is None else score(objective, reports, upto)
+
+
 def violations(objective: Objective, reports: Reports) -> dict[str, float]:
     """Constraint -> how far it is from being kept; zero or less is kept (Optuna's convention). Unmeasured counts as
     violated.

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from orchestrator.search.objective import cost, score
+from orchestrator.search.objective import cost, score_at
 from orchestrator.search.ranking import Ranking
 from orchestrator.search.trial import FATAL, Trial
 from orchestrator.spec import Objective
@@ -97,8 +97,7 @@ class Ladder:
 
     def _cost_at(self, trial: Trial, level: int) -> float:
         """Of the score at the first evaluation at or past ``level`` images; infinite for a trial that earned none."""
-        upto = min((images for images in trial.reports if images >= level), default=None)
-        value = score(self._rules.objective, trial.reports, upto) if upto and trial.state not in FATAL else None
+        value = None if trial.state in FATAL else score_at(self._rules.objective, trial.reports, level)
         return math.inf if value is None else cost(self._rules.objective, value)
 
 

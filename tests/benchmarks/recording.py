@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import sweep as story
+from orchestrator.artifacts import store_of
 from orchestrator.conductor import Conductor
 from orchestrator.live import Quiet
 from orchestrator.paths import Home
@@ -44,7 +45,7 @@ def seconds(home: Home, name: str, recorded: bool) -> float:
     sweep = load(Path("configs/digits.yaml"), [*ONE_TRIAL, f"name={name}"])
     paths = home.sweep(sweep.name)
     paths.root.mkdir(parents=True)
-    ledger, store, watch = Ledger.open(sweep, paths.ledger), story.store_of(sweep, home), Watch()
+    ledger, store, watch = Ledger.open(sweep, paths.ledger), store_of(sweep, home), Watch()
     spool = Spool(paths.spool)
     lease = lease_of(sweep, paths)
     conductor = Conductor(ledger, spool, store, lease, watch)

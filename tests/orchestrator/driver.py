@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from orchestrator import sweep as story
+from orchestrator.artifacts import store_of
 from orchestrator.conductor import Conductor
 from orchestrator.errors import GansweepError
 from orchestrator.live import Quiet
@@ -26,7 +27,7 @@ from tests.orchestrator.small import report, sweep
 def drive(home: Home, pause: float) -> None:
     asked = sweep(search={"trials": 6}, confirm={"top": 1, "seeds": 1})
     with story._driven(asked, home) as (ledger, lease, paths):
-        store = story.store_of(ledger.sweep, home)
+        store = store_of(ledger.sweep, home)
         conductor = Conductor(ledger, Spool(paths.spool), store, lease, Quiet())
         with story._interruptible(conductor, lease, Quiet()):
             conductor.open()
