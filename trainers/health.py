@@ -20,7 +20,6 @@ import copy
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from statistics import median
 from typing import Any
 
 from trainers import config
@@ -29,6 +28,7 @@ from trainers.config import BAD
 from trainers.course import ASTRAY, FAR, Course
 from trainers.report import Health, Verdict
 from trainers.schedule import first_weights
+from trainers.symptoms import Symptoms
 
 MODES = "mode_diversity"
 WATCHED = ("coverage", MODES, "misfit")
@@ -52,12 +52,17 @@ THRESHOLDS = {
     # still so far off, all but two had come to less, and those two went on at the next evaluation.
     "share": 0.12,
     "share of effort": 1.25,
+    # Before half of the budget only of one that hardly changes over the last half of its way: rings have swung without
+    # a gain for two fifths of theirs and then found all modes at once (infra/results/longer.parquet).
+    "late": 0.5,
+    "restless": 0.1,
     # Nobody can be sure of one that is not astray, or that varies half as much as the data without being wrecked: empty
     # bins may be no modes, and features that see contrast before shape put a good generator far off.
     "astray": ASTRAY,
     "varied": 0.5,
     "wrecked": 2.0,
-    # Lost: it was good, and is so much worse than its best.
+    # Lost: it was good, and so near, and is so much worse than its best.
+    "had": FAR / 2,
     "modes fall": 0.75,
     "bins": 0.2,  # distance under which fewer bins are no loss
     "misfit rise": 2.0,
@@ -69,16 +74,8 @@ THRESHOLDS = {
     "still": 0.01,  # largest change of any measure where nothing moves
     # The average is no evidence while so much of it is first weights.
     "first weights": LAGGING,
-    # The rest explains a suspicion and is never the ground for one: healthy trainings pass through each for a while.
-    "certain": 0.01,  # loss of a discriminator that has nothing left to learn
-    "faint": 0.01,  # gradient norm over the run's median: vanishing (Arjovsky 2017, section 2.1), or exploding
-    "violent": 100.0,
-    "hasty": 0.05,  # of its weights in one step: .001 is usual, healthy runs of the development group keep under .035
 }
 """Every number the verdict depends on, with its source; set on the development half of the labelled set."""
-
-USUAL = 64
-"""Reports whose median gradient norm is the usual one."""
 
 
 @dataclass
@@ -93,8 +90,7 @@ class _Memory:
     bad_in_a_row: int = 0
     bad_since: int = 0
     course: dict[str, Any] = field(default_factory=lambda: asdict(Course()))
-    certain_since: int | None = None
-    norms: dict[str, list[float]] = field(default_factory=dict)
+    symptoms: dict[str, Any] = field(default_factory=lambda: asdict(Symptoms()))
 
 
 class HealthMonitor:
@@ -102,7 +98,7 @@ class HealthMonitor:
 
     def __init__(self, settings: config.Health, train: config.Train | None = None) -> None:
         self.settings, self.train = settings, train or config.Train()
-        self._memory, self._course = _Memory(), Course()
+        self._memory, self._course, self._symptoms = _Memory(), Course(), Symptoms()
 
     def observe(
         self, images: int, losses: Mapping[str, float], signals: Mapping[str, float], metrics: Mapping[str, float]
@@ -112,7 +108,7 @@ class HealthMonitor:
         """
         memory, train = self._memory, self.train
         self._course.move(images - memory.undone, train.batch_size, train.n_dis, signals)
-        symptoms = self._symptoms(images, losses, signals)
+        symptoms = self._symptoms.of(images, losses, signals)
         seen = {name: metrics[name] for name in SEEN if math.isfinite(metrics.get(name, math.nan))}
         if broken := _broken(losses, signals):
             memory.verdict, memory.reasons = "diverged", tuple(broken)
@@ -133,7 +129,7 @@ class HealthMonitor:
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed training needs to judge on as if it had never stopped."""
-        return asdict(self._memory) | {"course": asdict(self._course)}
+        return asdict(self._memory) | {"course": asdict(self._course), "symptoms": asdict(self._symptoms)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on from a ``state_dict``. Of what version 0.1.0 remembered, which was in images, the verdict stands, and
@@ -141,7 +137,7 @@ class HealthMonitor:
         """
         known = {name: value for name, value in state.items() if name in _Memory.__dataclass_fields__}
         self._memory = _Memory(**copy.deepcopy({**known, "reasons": tuple(state["reasons"])}))
-        self._course = Course(**self._memory.course)
+        self._course, self._symptoms = Course(**self._memory.course), Symptoms(**self._memory.symptoms)
 
     def go_back(self, state: Mapping[str, Any], then: int, now: int) -> None:
         """After ``now`` images the training goes on from what it was after ``then``, with this ``state_dict``."""
@@ -169,7 +165,7 @@ class HealthMonitor:
                 self._is_open("suspect", [reason, doubt])
             else:
                 self._is_bad([reason], symptoms, lost=False)
-        memory.was_good = memory.was_good or not wrong
+        memory.was_good = memory.was_good or (not wrong and seen.get("misfit", 0.0) <= THRESHOLDS["had"])
 
     def _is_good(self) -> None:
         memory = self._memory
@@ -237,43 +233,15 @@ class HealthMonitor:
             return f"{len(course.points)} evaluation{'s are' if len(course.points) > 1 else ' is'} too few to compare"
         if self._first_weights > THRESHOLDS["first weights"]:
             return f"the average still holds {self._first_weights:.0%} of its first weights"
-        rests, tried = course.moved() < THRESHOLDS["still"], share * course.effort >= THRESHOLDS["share of effort"]
-        if share >= THRESHOLDS["share"] and (tried or rests):
-            return ""
-        return (
-            f"too little to judge by: in {share:.0%} of the budget the weights have moved {course.effort:.2g} times "
-            "their own norm"
-        )
-
-    # -- what explains it ------------------------------------------------------------------------------------------
-
-    def _symptoms(self, images: int, losses: Mapping[str, float], signals: Mapping[str, float]) -> list[str]:
-        """What losses, gradients and steps say about why a training fails."""
-        memory, found = self._memory, []
-        if abs(losses.get("discriminator", math.inf)) >= THRESHOLDS["certain"]:
-            memory.certain_since = None
-        elif memory.certain_since is None:
-            memory.certain_since = images
-        elif images > memory.certain_since:
-            found.append(
-                f"the discriminator's loss has been under {THRESHOLDS['certain']} for {images - memory.certain_since} "
-                "images: it is too strong"
+        moved, tried = course.moved(), share * course.effort >= THRESHOLDS["share of effort"]
+        if share < THRESHOLDS["share"] or not (tried or moved < THRESHOLDS["still"]):
+            return (
+                f"too little to judge by: in {share:.0%} of the budget the weights have moved {course.effort:.2g} "
+                "times their own norm"
             )
-        for player in ("generator", "discriminator"):
-            found += self._of_step(player, signals)
-        return found
-
-    def _of_step(self, player: str, signals: Mapping[str, float]) -> list[str]:
-        found = []
-        if math.isfinite(norm := signals.get(f"{player}_gradient_norm", math.nan)):
-            norms = self._memory.norms.setdefault(player, [])
-            norms[:] = [*norms, norm][-USUAL:]
-            usual = median(norms)
-            if not THRESHOLDS["faint"] * usual <= norm <= THRESHOLDS["violent"] * usual:
-                found.append(f"the {player}'s gradient norm is {norm:.2g}, where {usual:.2g} is usual")
-        if (moved := signals.get(f"{player}_update_ratio", 0.0)) > THRESHOLDS["hasty"]:
-            found.append(f"the {player} moves by {moved:.1%} of its weights in one step: its learning rate is too high")
-        return found
+        if share < THRESHOLDS["late"] and moved >= THRESHOLDS["restless"]:
+            return f"too little to judge by: what it makes still changes, and {share:.0%} of the budget is spent"
+        return ""
 
 
 _WORDS = {

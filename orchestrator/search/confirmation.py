@@ -20,6 +20,10 @@ from orchestrator.spec import Sweep
 
 FIRST_SEED = 1_000
 """Fresh seeds start so far above the sweep's own."""
+AGAIN = 2
+"""Times the planned number of re-trainings after which no further trial makes up for those that failed: settings that
+collapse one after the other would cost more than their search.
+"""
 
 
 @dataclass(frozen=True)
@@ -170,15 +174,16 @@ class Confirmations:
 
     def _left(self, trials: Sequence[Trial]) -> Iterator[tuple[Trial, Confirmation]]:
         """What was begun and has no end yet, then the best finished trials, each on every fresh seed. Who fails on one
-        makes way for the next.
+        makes way for the next, until ``AGAIN`` times as many were trained as planned.
         """
-        known = self.all()
+        known, most = self.all(), AGAIN * self._size.top * self._size.seeds
         yield from ((trials[run.trial], run) for run in known if not run.done)
         failed = {run.trial for run in known if run.failed}
         good = [t for t in trials if t.promotable and t.id not in failed]
         ranked = sorted(good, key=lambda t: objective.cost(self._sweep.objective, t.score or 0.0))
+        begun = {run.trial for run in known}
         for trial in ranked[: self._size.top]:
-            for i in range(self._size.seeds):
+            for i in range(self._size.seeds if trial.id in begun or len(known) < most else 0):
                 seed = self._sweep.train.seed + FIRST_SEED + i
                 if (trial.id, seed) not in self._runs:
                     yield trial, Confirmation(trial.id, seed)

@@ -109,6 +109,18 @@ def test_what_is_said_of_one_evaluation_must_still_be_so_after_a_while():
     assert words(judge([GOOD, GOOD, lost, GOOD, lost]))[2:] == ["suspect", "healthy", "suspect"]
 
 
+def test_before_half_of_the_budget_only_one_that_hardly_changes_is_called():
+    changing, resting = ([of(0.1, rise**i) for i in range(20)] for rise in (1.1, 1.0))
+    changes, rests = (words(judge(course, every=5_000)) for course in (changing, resting))
+    assert set(changes[:9]) == {"unjudged"} and changes[10] == "collapsed"
+    assert rests.index("stuck") < 9
+
+
+def test_what_was_hardly_good_once_was_never_had():
+    barely, worse = of(0.55, 0.4), of(0.3, 0.4)
+    assert not {"stuck", "collapsed"} & set(words(judge([barely, barely, worse, worse, barely, worse, worse])))
+
+
 def test_an_average_that_lags_is_no_collapse():
     lagging = [of(0.1, 1.2, raw_mode_diversity=0.9, raw_misfit=0.1)] * 8
     answers = judge(lagging, monitor(ema_half_life=100_000, ema_ramp=0))
@@ -131,7 +143,7 @@ def test_few_bins_are_filled_by_a_good_generator_of_pictures_that_vary_in_many_w
     answers = judge([of(0.3, 0.06, 0.05)] * 9)
     assert words(answers)[-1] == "suspect", "covering so little, it may have lost them"
     assert answers[-1].reasons[-1] == "it lies too near to the data for a certain verdict"
-    assert set(words(judge([GOOD, GOOD, *[of(0.3, 0.15, 0.4)] * 6]))) == {"healthy", "suspect"}
+    assert set(words(judge([GOOD, GOOD, *[of(0.3, 0.15, 0.4)] * 6]))) == {"healthy", "unjudged", "suspect"}
 
 
 def test_contrast_that_is_too_strong_looks_far_off_and_is_never_ended():

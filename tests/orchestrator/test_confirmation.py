@@ -147,6 +147,15 @@ def test_one_failed_seed_of_three_disqualifies_however_good_the_median(
     assert ledger.confirmations.medians() == {1: 6.0}
 
 
+def test_settings_that_fail_one_after_the_other_are_not_all_trained_again(tmp_path: Path):
+    def script(leg: Leg, images: int) -> dict[str, Any]:
+        return as_numbered(leg, images) if leg.confirm_seed is None else {"verdict": "collapsed"}
+
+    ledger = Ledger.open(sweep(rungs=None, search={"trials": 9}, confirm={"top": 1, "seeds": 2}), tmp_path / "journal")
+    run(ledger, script)
+    assert len(ledger.confirmations.all()) == 4 and ledger.next_leg() == "done"
+
+
 def test_a_setting_that_can_not_be_trained_is_not_tried_again_on_a_fresh_seed(tmp_path: Path):
     ledger = Ledger.open(sweep(rungs=None, search={"trials": 1}, confirm={"top": 1, "seeds": 1}), tmp_path / "journal")
     train(ledger, next_leg(ledger))
