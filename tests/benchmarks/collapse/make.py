@@ -39,7 +39,7 @@ def main() -> None:
     """Runs what is missing, then writes the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--group", choices=("dev", "held-out", "longer"), required=True)
+    parser.add_argument("--group", choices=("dev", "held-out", "second", "longer"), required=True)
     parser.add_argument("--part", default="0/1", metavar="I/N", help="every N-th run from I, to share the work")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -59,6 +59,8 @@ def planned(group: str) -> list[Plan]:
     """Every run of a group, in an order in which a set that is stopped early is still balanced."""
     if group == "held-out":
         from tests.benchmarks.collapse.held_out import PLANS
+    elif group == "second":
+        from tests.benchmarks.collapse.second import PLANS
     elif group == "longer":
         from tests.benchmarks.collapse.longer import PLANS
     else:

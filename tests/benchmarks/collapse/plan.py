@@ -10,7 +10,7 @@ from trainers.config import Config
 from trainers.loop import Run
 
 Act = Callable[[Run], None]
-Group = Literal["dev", "held-out"]
+Group = Literal["dev", "held-out", "second"]
 
 
 @dataclass(frozen=True)

@@ -57,12 +57,16 @@ def drawn(generator: Any, data: Dataset, config: Config) -> Tensor:
 
 
 def _points(samples: Tensor, data: Dataset) -> dict[str, float]:
-    """A sample belongs to a centre within 0.4 of the distance between neighbouring centres: blur is no collapse."""
+    """A sample belongs to a centre within 0.4 of the distance between neighbouring centres: blur is no collapse. Due to
+    a centre is its share of the training data.
+    """
     centers = torch.tensor(data.space.centers)
     spacing = float(torch.cdist(centers, centers).fill_diagonal_(torch.inf).min())
     nearest = torch.cdist(samples, centers).min(1)
     counts = torch.bincount(nearest.indices[nearest.values < 0.4 * spacing], minlength=len(centers))
-    kept = float((counts >= len(samples) / len(centers) / 4).float().mean())
+    reals = data.train[torch.arange(len(data.train))].values
+    due = torch.bincount(torch.cdist(reals, centers).argmin(1), minlength=len(centers)) / len(reals) * len(samples)
+    kept = float((counts >= due / 4).float().mean())
     return {"kept": kept, **mode_report(samples, centers, data.space.std)}
 
 
