@@ -5,7 +5,8 @@ Everything goes through the spool, which takes each report once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from orchestrator.artifacts import Store
@@ -116,7 +117,23 @@ class Picture:
             metric = self._ledger.sweep.objective.metric
             self._spool.append(events.confirmed(run.trial, number, metric, run.score, run.reported_at))
 
+    def stands(self, key: RunKey) -> None:
+        """How the sweep stands, now that a training has ended: its curves over device-hours."""
+        trials, best = self._ledger.trials(), self._ledger.best()
+        metrics = {f"trials/{state}": float(count) for state, count in Counter(t.state for t in trials).items()}
+        if best and best.score is not None:
+            metrics[f"best/{self._ledger.sweep.objective.metric}"] = best.score
+        self._spool.append(events.stood(key, self._device_hours(trials), metrics))
+
     # -- below -----------------------------------------------------------------------------------------------------
+
+    def _device_hours(self, trials: Sequence[Trial]) -> float:
+        """Spent in training so far; a re-training is as fast as its trial."""
+        held, _ = self._ledger.sweep.resources.devices
+        again = self._ledger.confirmations.all()
+        trained = [(t.images, t.images_per_second) for t in trials]
+        trained += [(run.images, trials[run.trial].images_per_second) for run in again]
+        return sum(held * images / speed / 3600 for images, speed in trained if speed)
 
     def _note(self, state: SweepState) -> str:
         best = self._ledger.best()

@@ -146,6 +146,13 @@ class Resources(Settings):
             raise ValueError(f"gpus_per_worker {self.gpus_per_worker}: a fraction up to 1, or a whole number")
         return self
 
+    @property
+    def devices(self) -> tuple[float, str]:
+        """How many devices one trial holds, and what they are."""
+        if self.gpus_per_worker:
+            return self.workers_per_trial * self.gpus_per_worker, "GPU"
+        return self.workers_per_trial * self.cpus_per_worker, "CPU"
+
 
 class Tracking(Settings):
     uri: Database = Field(

@@ -29,6 +29,7 @@ from torch import nn
 
 import trainers
 from orchestrator.errors import UserError, WorkError
+from orchestrator.registry import card
 from orchestrator.secrets import without_secrets
 from trainers.config import Config
 from trainers.data import Space
@@ -72,7 +73,7 @@ def promote(
     with _registry(uri) as client:
         restored = _restored(client, run_id)
         standing = _same(client, model, evidence.tags)
-        found = standing or _publish(client, model, run_id, evidence)
+        found = standing or _publish(client, model, alias, run_id, evidence)
         for key, value in evidence.tags.items() if standing else ():
             client.set_model_version_tag(model, found.version, key, value)
         previous = _holder(client, model, alias)
@@ -145,7 +146,7 @@ def _restored(client: MlflowClient, run_id: str) -> bool:
     return True
 
 
-def _publish(client: MlflowClient, model: str, run_id: str, evidence: Evidence) -> ModelVersion:
+def _publish(client: MlflowClient, model: str, alias: str, run_id: str, evidence: Evidence) -> ModelVersion:
     manifest = json.loads((evidence.generator / "manifest.json").read_text())
     space = manifest["space"]
     conditional = space["classes"] > 0 and manifest["config"]["model"]["conditional"]
@@ -156,6 +157,11 @@ def _publish(client: MlflowClient, model: str, run_id: str, evidence: Evidence) 
     artifacts = {"generator": str(evidence.generator), "sweep": str(evidence.sweep_file)}
     if evidence.samples:
         artifacts["samples"] = str(evidence.samples)
+    about = card.of_model(model, alias, space, conditional)
+    told = card.of_version({name.removeprefix("gansweep."): value for name, value in evidence.tags.items()})
+    file = evidence.generator.with_name("model_card.md")
+    file.write_text(f"# {model}\n\n{about}\n\n{told}\n")
+    artifacts["card"] = str(file)
     before = client.get_run(run_id).info
     try:
         with mlflow.start_run(run_id=run_id):
@@ -175,7 +181,11 @@ def _publish(client: MlflowClient, model: str, run_id: str, evidence: Evidence) 
         else:
             client.set_terminated(run_id, before.status, before.end_time)
     with contextlib.redirect_stderr(io.StringIO()):  # where it announces each step
-        return mlflow.register_model(logged.model_uri, model, tags=dict(evidence.tags))
+        made = mlflow.register_model(logged.model_uri, model, tags=dict(evidence.tags))
+    client.update_model_version(model, made.version, description=told)
+    if not client.get_registered_model(model).description:  # else somebody wrote a better one, or a licence into ours
+        client.update_registered_model(model, description=about)
+    return made
 
 
 def _signature(shape: list[int], conditional: bool) -> ModelSignature:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.report.flow import costs, rank_correlations, rungs, score_at
 from orchestrator.report.landscape import landscape
-from orchestrator.report.timeline import course_of_run, course_of_trial, devices, over_hours
+from orchestrator.report.timeline import course_of_run, course_of_trial, over_hours
 from orchestrator.search.importance import Measured, importance
 from orchestrator.search.trial import FATAL, Trial
 from orchestrator.spec import Sweep
@@ -22,7 +22,7 @@ def numbers(ledger: Known, state: str) -> dict[str, Any]:
     images are as in ``gansweep status --json``.
     """
     sweep, trials = ledger.sweep, ledger.trials()
-    held, device = devices(sweep.resources)
+    held, device = sweep.resources.devices
     speeds = {trial.id: trial.images_per_second for trial in trials}
     runs = ledger.confirmations.all()
     courses = [course_of_trial(trial, held) for trial in trials]

@@ -9,7 +9,7 @@ from typing import Any
 from orchestrator.search import objective
 from orchestrator.search.confirmation import Confirmation
 from orchestrator.search.trial import BAD, Trial
-from orchestrator.spec import Objective, Resources
+from orchestrator.spec import Objective
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,6 @@ class Course:
     reports: Mapping[int, Mapping[str, float]]
     hours: dict[int, float] = field(default_factory=dict)
     at: dict[int, float] = field(default_factory=dict)
-
-
-def devices(resources: Resources) -> tuple[float, str]:
-    """How many devices one trial holds, and what they are."""
-    if resources.gpus_per_worker:
-        return resources.workers_per_trial * resources.gpus_per_worker, "GPU"
-    return resources.workers_per_trial * resources.cpus_per_worker, "CPU"
 
 
 def course_of_trial(trial: Trial, held: float) -> Course:

@@ -16,6 +16,7 @@ RUNS, CHARTS = "gansweep", "gansweep-charts"
 _TAG = "mlflow.sharedViewState."
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Without it MLflow guesses, and shows what is made for language models."""
+ENDS = ("finished", "pruned", "stuck", "collapsed", "diverged", "crashed")
 SHOWN_RATES = ("train.generator_lr", "train.discriminator_lr", "train.loss")
 
 
@@ -73,6 +74,7 @@ def _charts(sweep: Sweep) -> dict[str, Any]:
         ("Quality", True, [_line(aim, aim, log=True), *(_line(one, one) for one in others), _parallel(varied, aim)]),
         ("Samples", True, [_grids(sweep.rung_images()[0])]),
         ("Confirmation", True, [_line(f"confirm/{aim}", f"{aim} on fresh seeds")]),
+        ("Sweep, over device-seconds", True, [_line(f"best/{aim}", f"best {aim}"), *map(_count, ENDS)]),
         ("Losses", True, [_line("loss/generator", "generator"), _line("loss/discriminator", "discriminator")]),
         ("Speed", False, [_line("images_per_second", "images per second")]),
         ("Health", False, [_line("health/verdict", "verdict: 0 healthy, 2 collapsed, 3 diverged")]),
@@ -103,6 +105,10 @@ def _charts(sweep: Sweep) -> dict[str, Any]:
 def _line(metric: str, name: str, log: bool = False) -> dict[str, Any]:
     look = {"scaleType": "log" if log else "linear", "xAxisKey": "step", "lineSmoothness": 0, "ignoreOutliers": False}
     return {"type": "LINE", "metricKey": metric, "selectedMetricKeys": [metric], "displayName": name, **look}
+
+
+def _count(state: str) -> dict[str, Any]:
+    return _line(f"trials/{state}", f"trials {state}")
 
 
 def _grids(step: int) -> dict[str, Any]:

@@ -208,6 +208,23 @@ def test_runs_end_with_their_last_report_and_show_how_they_ended(tmp_path: Path)
     ]
 
 
+def test_the_sweeps_own_run_has_its_course_over_device_seconds(tmp_path: Path):
+    conductor = drive(tmp_path, sweep(search={"trials": 2}, rungs=None, confirm={"top": 0}))
+    for fid, verdict in ((9.0, "healthy"), (5.0, "collapsed")):
+        leg = order(conductor)
+        for images in (30, 60, 90):
+            conductor.heard(leg, report(images, fid=fid, verdict=verdict, stored=(f"k/{images}",)))
+        conductor.ended(leg)
+    conductor.close()
+    stood = [e for e, _ in Spool(tmp_path / "spool.jsonl").pending() if e.get("id", "").startswith("stood/")]
+    assert [e["metrics"]["best/fid"] for e in stood] == [9.0, 9.0], "a collapsed trial is no best"
+    assert stood[-1]["metrics"] | {"device_hours": 0.0} == {
+        **{"trials/finished": 1.0, "trials/collapsed": 1.0, "best/fid": 9.0, "device_hours": 0.0}
+    }
+    first, last = (e["metrics"]["device_hours"] for e in stood)
+    assert last == pytest.approx(2 * first) and first > 0
+
+
 def test_what_can_not_be_trained_is_not_tried_again(conductor: Conductor) -> None:
     conductor.failed(order(conductor), UntrainableError("train.batch_size: 33 can't be shared by 2 ranks"))
     trial = conductor._ledger.trial(0)

@@ -20,6 +20,7 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from orchestrator.registry.card import LICENCE
 from tests.orchestrator.sweeps import TINY, User
 
 LOAD = """
@@ -106,6 +107,9 @@ def test_the_best_is_promoted_and_loads_in_a_fresh_process(finished: User, tmp_p
     now = {run_id: (run.info.status, run.info.end_time) for run_id, run in runs.items()}
     assert now == ended, "its duration is that of its training"
     assert len(version.tags["gansweep.data.fingerprint"]) == 64
+    about = MlflowClient(finished.mlflow).get_registered_model("tiny").description
+    assert f'load_model("{document["uri"]}")' in about and LICENCE in about
+    assert f"Trial {best['id']} of sweep **tiny**" in version.description and "| fid |" in version.description
     out = tmp_path / "made.npy"
     environment = {**os.environ, "MLFLOW_TRACKING_URI": finished.mlflow, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
     command = [sys.executable, "-c", LOAD, document["uri"], str(out)]
