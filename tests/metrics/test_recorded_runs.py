@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from tests.benchmarks.collapse.judge import Run, alarm, failing, load_runs, told, verdict
+from tests.benchmarks.collapse.replay import Run, alarm, failing, load_runs, told, verdict
 from tests.benchmarks.seeds import RESULTS
 from trainers.config import BAD
 

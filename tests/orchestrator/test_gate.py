@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.registry.gate import MEASURES, Candidate, impossible, indistinct, refusals
-from tests.benchmarks.collapse.judge import Row, load_runs
+from tests.benchmarks.collapse.replay import Row, load_runs
 from tests.benchmarks.seeds import RESULTS
 
 RUNS = {"metric": load_runs(RESULTS / "collapse.parquet"), "blind": load_runs(RESULTS / "unknown.parquet")}

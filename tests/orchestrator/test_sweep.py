@@ -109,7 +109,8 @@ def test_the_best_is_promoted_and_loads_in_a_fresh_process(finished: User, tmp_p
     assert len(version.tags["gansweep.data.fingerprint"]) == 64
     about = MlflowClient(finished.mlflow).get_registered_model("tiny").description
     assert f'load_model("{document["uri"]}")' in about and LICENCE in about
-    assert f"Trial {best['id']} of sweep **tiny**" in version.description and "| fid |" in version.description
+    told = str(version.description)
+    assert f"Trial {best['id']} of sweep **tiny**" in told and "| fid |" in told
     out = tmp_path / "made.npy"
     environment = {**os.environ, "MLFLOW_TRACKING_URI": finished.mlflow, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
     command = [sys.executable, "-c", LOAD, document["uri"], str(out)]

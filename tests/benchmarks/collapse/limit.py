@@ -26,15 +26,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import QuantileTransformer
 
-from tests.benchmarks.collapse.judge import (
+from tests.benchmarks.collapse.replay import (
     Row,
     Run,
-    _part,
-    _train,
     alarm,
+    columns,
     failing,
     load_runs,
     spent,
+    train_of,
     verdict,
 )
 from tests.benchmarks.seeds import RESULTS, table
@@ -90,13 +90,13 @@ def main() -> None:
 
 def features(run: Run) -> np.ndarray:
     """(reports, features), each row from what was known by then."""
-    train, course, lines = _train(run.rows[0]), Course(), []
+    train, course, lines = train_of(run.rows[0]), Course(), []
     measures, signals = (
         np.array([[_value(row, name) for name in of] for row in run.rows]) for of in (MEASURES, SIGNALS)
     )
     images = np.array([row["images"] for row in run.rows], float)
     for i, row in enumerate(run.rows):
-        course.move(row["images"], train.batch_size, train.n_dis, _part(row, "signal"))
+        course.move(row["images"], train.batch_size, train.n_dis, columns(row, "signal"))
         at, seen = images[: i + 1] / images[i], measures[: i + 1]
         first, third, last = (
             _median(seen[(at >= low) & (at < high)]) for low, high in ((0.25, 0.5), (0.5, 0.75), (0.75, 2))

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.benchmarks.collapse.held_out import PLANS as HELD_OUT
-from tests.benchmarks.collapse.judge import load_runs
 from tests.benchmarks.collapse.plan import Plan
+from tests.benchmarks.collapse.replay import load_runs
 from tests.benchmarks.seeds import RESULTS
 
 TIMES = 4
