@@ -32,43 +32,43 @@ PICTURES = tuple(HERE + name for name in ("checks", "clocks", "targets", "faces"
 
 def digits(chance: Chance) -> Drawn:
     """8x8, fully connected; half of them conditional."""
-    return {"name": "digits"}, *_flat(chance, between(chance, 3e-4, 4e-3), 1.0, (0.8, 1_400))
+    return {"name": "digits"}, *_flat(chance, between(chance, 3e-4, 4e-3), 1.0, (0.8, 900))
 
 
 def slow_digits(chance: Chance) -> Drawn:
     """8x8, fully connected, at rates that need most of the budget, or more."""
-    return {"name": "digits"}, *_flat(chance, between(chance, 5e-5, 2e-4), 1.0, (0.3, 2_400))
+    return {"name": "digits"}, *_flat(chance, between(chance, 5e-5, 2e-4), 1.0, (0.3, 1_500))
 
 
 def pictures(chance: Chance) -> Drawn:
     """16x16, fully connected; half of them conditional."""
     data = {"name": chance.choice(PICTURES), "resolution": 16}
-    return data, *_flat(chance, between(chance, 3e-4, 3e-3), 3.0, (0.9, 1_000))
+    return data, *_flat(chance, between(chance, 3e-4, 3e-3), 3.0, (0.9, 600))
 
 
 def large_pictures(chance: Chance) -> Drawn:
     """32x32, fully connected."""
     data = {"name": chance.choice(PICTURES), "resolution": 32}
-    return data, *_flat(chance, between(chance, 5e-4, 2e-3), 3.0, (0.7, 700))
+    return data, *_flat(chance, between(chance, 5e-4, 2e-3), 3.0, (0.7, 500))
 
 
 def conv_digits(chance: Chance) -> Drawn:
     """8x8: DCGAN, ResNet or R3GAN."""
-    return {"name": "digits"}, *_conv(chance, 8, 1.0, chance.choice((300, 450)))
+    return {"name": "digits"}, *_conv(chance, 8, 1.0, chance.choice((200, 300)))
 
 
 def conv_pictures(chance: Chance) -> Drawn:
     """16x16: DCGAN, ResNet or R3GAN."""
-    return {"name": chance.choice(PICTURES), "resolution": 16}, *_conv(chance, 4, 2.0, chance.choice((200, 300)))
+    return {"name": chance.choice(PICTURES), "resolution": 16}, *_conv(chance, 4, 2.0, chance.choice((150, 250)))
 
 
 def large_conv_pictures(chance: Chance) -> Drawn:
     """32x32: DCGAN or R3GAN."""
     data = {"name": chance.choice(PICTURES), "resolution": 32}
-    model, train, _ = _conv(chance, 4, 2.0, 160)
+    model, train, _ = _conv(chance, 4, 2.0, 120)
     if model["generator"] == "resnet":
         model |= {"generator": "dcgan", "discriminator": "dcgan"}
-    return data, model, train | {"batch_size": 16, "images": 160 * 16}, 5
+    return data, model, train | {"batch_size": 16, "images": 120 * 16}, 5
 
 
 def _flat(chance: Chance, rate: float, strength: float, length: tuple[float, int]) -> tuple[Values, Values, int]:
@@ -86,9 +86,9 @@ def _flat(chance: Chance, rate: float, strength: float, length: tuple[float, int
         "conditional": chance.random() < 0.5,
         "pieces": chance.choice((2, 3)),
     }
-    steps = int(min(max(chance.uniform(0.7, 1.3) * length[0] / rate, 500), length[1]))
+    steps = int(min(max(chance.uniform(0.7, 1.3) * length[0] / rate, 400), length[1]))
     train = pace(chance, rate, steps, chance.choice((16, 32, 32, 64))) | _judged(chance, model, strength)
-    return model, train, chance.choice((5, 5, 6, 8, 12))
+    return model, train, chance.choice((5, 5, 6, 6, 8))
 
 
 def _conv(chance: Chance, width: int, strength: float, steps: int) -> tuple[Values, Values, int]:
@@ -112,19 +112,19 @@ def _judged(chance: Chance, model: Values, strength: float) -> Values:
 
 
 LEARNING: tuple[tuple[Kind, int], ...] = (
-    (points, 50),
-    (calm_points, 48),
-    (fast_points, 12),
-    (late_points, 54),
-    (slow_points, 46),
-    (lagging_points, 6),
-    (digits, 20),
-    (slow_digits, 4),
-    (pictures, 18),
-    (conv_digits, 8),
-    (conv_pictures, 5),
+    (points, 45),
+    (calm_points, 60),
+    (fast_points, 10),
+    (late_points, 48),
+    (slow_points, 48),
+    (lagging_points, 5),
+    (digits, 18),
+    (slow_digits, 3),
+    (pictures, 14),
+    (conv_digits, 6),
+    (conv_pictures, 4),
     (large_pictures, 3),
-    (large_conv_pictures, 3),
+    (large_conv_pictures, 2),
 )
 
 
@@ -151,14 +151,14 @@ def _acted(cause: str, number: int) -> Plan:
     name = chance.choice(("digits", *PICTURES) if images else EASY if cause in JOLTS else SETS)
     shape = {"width": chance.choice((32, 64)), "depth": chance.choice((2, 3)), "growth": 1}
     model = {"generator": "mlp", "discriminator": "mlp", "latent_dim": 16 if images else 3} | shape | failure.model
-    steps = chance.choice((600, 800) if images else (900, 1_300))
+    steps = chance.choice((400, 500) if images else (700, 1_000))
     train = pace(chance, rate, steps, failure.train.get("batch_size", batch))
     train |= {"lr_schedule": "constant", "beta1": 0.0, "ema_half_life": min(train["ema_half_life"], 4_000)}
     train |= failure.train
     train["generator_lr"] *= failure.generator
     train["discriminator_lr"] *= failure.discriminator
     data = {"name": name} | ({"resolution": 16} if name in PICTURES else {})
-    evaluations = chance.choice((5, 6, 8) if images else (6, 10, 14, 20, 30))
+    evaluations = chance.choice((5, 5, 6) if images else (6, 8, 10, 14, 20))
     at = failure.at and failure.at + chance.choice((-0.1, 0.0, 0.1))
     return Plan("second", cause, number, settings(data, model, train, evaluations), failure.act, at)
 
