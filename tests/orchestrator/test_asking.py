@@ -1,16 +1,23 @@
-"""Spaces with an end: each point once, and then the search is over."""
+"""What the sampler is shown and proposes; spaces with an end: each point once, and then the search is over."""
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.samplers import BaseSampler, TPESampler
+from optuna.samplers._tpe.sampler import _split_trials, default_gamma
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from orchestrator.search.asking import View, propose
+from orchestrator.search.asking import GOOD, SHOWN, Tpe, View, _Shown, _shown, propose
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.points import Points
-from orchestrator.search.trial import Leg
+from orchestrator.search.space import suggest
+from orchestrator.search.trial import Leg, State, Trial
 from orchestrator.spec import Search, Sweep, warnings
 from tests.orchestrator.small import BASE, next_leg, run, sweep, train
 
@@ -24,6 +31,65 @@ def test_the_sampler_has_a_seed_for_any_number_of_trials():
     assert propose(asked, 4_295, View(asked), [], Points(asked, [])) != propose(
         asked, 4_296, View(asked), [], Points(asked, [])
     )
+
+
+def many(asked: Sweep, count: int) -> tuple[View, list[FrozenTrial]]:
+    """A view of trials of every kind, and all of them as Optuna has them."""
+    view, source, stored = View(asked), random.Random(1), list[FrozenTrial]()
+    kinds: tuple[State, ...] = ("finished", "finished", "pruned", "collapsed", "waiting", "running")
+    for number in range(count):
+        state, value = source.choice(kinds), source.choice((source.random(), 0.5))
+        violated = {"coverage >= 0.5": source.random() - (0.9 if state != "collapsed" else 0.0)}
+        ended = state not in ("waiting", "running")
+        params = {"train.generator_lr": 10 ** source.uniform(-5, -1), "train.loss": source.choice(("hinge", "minimax"))}
+        space = {
+            "train.generator_lr": FloatDistribution(1e-5, 1e-1, log=True),
+            "train.loss": CategoricalDistribution(("hinge", "minimax")),
+        }
+        frozen = create_trial(
+            state=TrialState.COMPLETE if ended else TrialState.RUNNING,
+            value=value if ended else None,
+            params=params,
+            distributions=space,
+            intermediate_values={30: value} if state != "running" else {},
+            constraints=violated if ended else None,
+        )
+        frozen.number = number
+        view.put(Trial(number, params, state, target=90), frozen)
+        stored.append(frozen)
+    return view, stored
+
+
+def test_the_sampler_that_is_shown_some_of_many_trials_finds_the_same_ones_good():
+    """The best tenth, 25 at most, by Optuna's own division."""
+    asked = sweep()
+    view, trials = many(asked, 600)
+    study = optuna.create_study(direction=asked.objective.direction)
+    ended = sum(trial.state != TrialState.RUNNING or bool(trial.intermediate_values) for trial in trials)
+    assert default_gamma(ended) == default_gamma(SHOWN) == GOOD
+    known = {trial.number: trial for trial in trials}
+    everything = [_shown(known[number], not known[number].intermediate_values and known[number].value is None)
+                  for number in known]  # fmt: skip
+    shown = view.of(trials, seed=3)
+    running = sum(trial.state == TrialState.RUNNING for trial in shown)
+    assert len(shown) - running == SHOWN < ended
+    good, same_good = (_split_trials(study, those, GOOD)[0] for those in (everything, shown))
+    assert [trial.number for trial in good] == [trial.number for trial in same_good]
+    assert view.of(trials, seed=3) == shown != view.of(trials, seed=4), "the others are drawn by seed"
+
+
+def test_what_is_proposed_is_what_optunas_own_sampler_proposes():
+    asked = sweep(search={"space": {"train.generator_lr": {"float": (1e-5, 1e-1), "log": True},
+                                    "train.loss": {"choice": ("hinge", "minimax")}}})  # fmt: skip
+    view, trials = many(asked, 120)
+
+    def first(sampler: BaseSampler) -> dict[str, Any]:
+        storage = _Shown(view.of(trials, seed=0))
+        study = optuna.create_study(storage=storage, direction=asked.objective.direction, sampler=sampler)
+        return suggest(study.ask(), asked)
+
+    for seed in range(5):
+        assert first(Tpe(asked, seed)) == first(TPESampler(seed=seed))
 
 
 def same(leg: Leg, images: int) -> dict[str, Any]:
