@@ -2,7 +2,8 @@
 
     gansweep ui &    then: python -m infra.browser.walk http://127.0.0.1:5000 digits [--pictures FOLDER]
 
-List, charts, the sweep's own run, the best trial, a trial that ended badly, and two side by side.
+List, charts, the sweep's own run, the best trial, a trial that ended badly, two side by side, and where a generator
+was promoted, the registered model and its version.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -51,6 +53,11 @@ def pages(server: str, sweep: str) -> Iterator[Page]:
     yield Page(
         "compare", f"{server}/#/compare-runs?runs={both}&experiments=[%22{number}%22]", ("Parameters", "Metrics")
     )
+    named = urllib.parse.quote(f"name = '{sweep}'")
+    for version in _ask(server, f"model-versions/search?filter={named}").get("model_versions", [])[:1]:
+        address = f"{server}/#/models/{urllib.parse.quote(sweep)}"
+        yield Page("model", address, ("generates examples of shape", "Licence", "champion"))
+        yield Page("version", f"{address}/versions/{version['version']}", ("verdict healthy", "On fresh seeds"))
 
 
 def _tags(run: dict[str, Any]) -> dict[str, str]:
@@ -59,7 +66,8 @@ def _tags(run: dict[str, Any]) -> dict[str, str]:
 
 def _ask(server: str, what: str, **body: Any) -> dict[str, Any]:
     address = f"{server}/api/2.0/mlflow/{what}"
-    asked = urllib.request.Request(address, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    posted = json.dumps(body).encode() if body else None
+    asked = urllib.request.Request(address, posted, {"Content-Type": "application/json"})
     with urllib.request.urlopen(asked, timeout=60) as answer:
         found: dict[str, Any] = json.load(answer)
         return found
