@@ -19,8 +19,8 @@ from orchestrator.search.effort import confirming
 from orchestrator.search.known import Known
 from orchestrator.search.objective import cost
 from orchestrator.search.trial import Training, Trial
+from orchestrator.secrets import without_secrets
 from orchestrator.spec import Objective, Sweep, counted
-from orchestrator.tracking.recorder import without_secrets
 from trainers.data import load
 
 WEIGHTS = ("manifest.json", "state.json", "generator_ema.safetensors")

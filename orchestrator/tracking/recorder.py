@@ -17,17 +17,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from mlflow.entities import Dataset, DatasetInput, InputTag, LifecycleStage, Metric, Param, RunTag, ViewType
+from mlflow.entities import Dataset, DatasetInput, InputTag, LifecycleStage, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 from PIL import Image, UnidentifiedImageError
 
 from orchestrator.errors import GansweepError, StoreError, UserError
 from orchestrator.paths import RunKey, key_word
-from orchestrator.secrets import without_secrets as without_secrets
+from orchestrator.secrets import without_secrets
 from orchestrator.tracking.events import run_key, run_name
-from orchestrator.tracking.experiment import IDENTITY, experiment_of, settled
+from orchestrator.tracking.experiment import experiment_of, settled
+from orchestrator.tracking.runs import Runs
 from orchestrator.tracking.spool import Event, Spool
 from orchestrator.tracking.views import page
 
@@ -100,8 +100,8 @@ class Recorder:
         say: Callable[[str], None],
     ) -> None:
         self._spool, self._target, self._store = spool, target, store
-        self._sweep, self._id = sweep, identity
-        self._runs, self._on_run, self._say = dict(runs), on_run, say
+        self._sweep, self._id, self._say = sweep, identity, say
+        self._runs = Runs(sweep, identity, runs, on_run)
         self._closing = threading.Event()
         self._resent = True  # the first event may have been sent before we died
         self._points: dict[tuple[str, str], set[int]] = {}  # of a run and a metric, the steps that MLflow has
@@ -153,8 +153,12 @@ class Recorder:
     def _connect(self) -> None:
         self._target.ready()
         client = MlflowClient(self._target.uri)
-        self._experiment = settled(client, self._sweep, self._id, self._target.artifact_root, self._say)
+        self._settle(client)
         self._client = client
+
+    def _settle(self, client: MlflowClient) -> None:
+        experiment = settled(client, self._sweep, self._id, self._target.artifact_root, self._say)
+        self._runs.connect(client, experiment)
 
     def _send(self) -> None:
         """Everything pending, in order: the metrics of a run are gathered into one batch until an event of another kind
@@ -184,7 +188,7 @@ class Recorder:
         """
         if not self._resent or not event["metrics"]:
             return False
-        run, last = self._run(run_key(event), event["time"]), _metrics(event)[-1].key
+        run, last = self._runs.of(run_key(event), event["time"]), _metrics(event)[-1].key
         if (run, last) not in self._points:
             try:
                 history = self._client.get_metric_history(run, last)
@@ -210,21 +214,21 @@ class Recorder:
         elif event["kind"] == "tags":
             self._log(key, _tags(event["tags"]))
         elif event["kind"] == "text":
-            self._write(event, lambda: self._client.log_text(self._run(key), event["text"], event["file"]))
+            self._write(event, lambda: self._client.log_text(self._runs.of(key), event["text"], event["file"]))
         elif event["kind"] == "pause":
-            self._write(event, lambda: self._client.update_run(self._run(key), status="SCHEDULED"))
+            self._write(event, lambda: self._client.update_run(self._runs.of(key), status="SCHEDULED"))
         elif event["kind"] == "file":
             if Path(event["file"]).is_file():  # else whoever drives now has another home
-                self._write(event, lambda: self._client.log_artifact(self._run(key), event["file"]))
+                self._write(event, lambda: self._client.log_artifact(self._runs.of(key), event["file"]))
         else:
             self._log(key, _tags(event["tags"]))
-            self._write(event, lambda: self._client.set_terminated(self._run(key), event["status"], event["time"]))
+            self._write(event, lambda: self._client.set_terminated(self._runs.of(key), event["status"], event["time"]))
 
     def _start_run(self, event: Event) -> None:
         key, known = run_key(event), []
 
         def begin() -> None:
-            run = self._client.get_run(self._run(key, event["time"]))
+            run = self._client.get_run(self._runs.of(key, event["time"]))
             if run.info.status != "RUNNING":
                 self._client.update_run(run.info.run_id, status="RUNNING")
             known.append(run)
@@ -233,22 +237,22 @@ class Recorder:
         # MLflow refuses to change a parameter; an extended sweep has its new settings in sweep.yaml.
         before = known[0].data.params if known else {}
         new = [Param(name, str(value)) for name, value in event["params"].items() if name not in before]
-        tags = _tags(event["tags"] | self._parentage(key))
+        tags = _tags(event["tags"] | self._runs.parentage(key))
         self._log(key, [*new, *tags])
         if key is None:
-            for name, value in self._target.views(self._run(key)).items():
-                self._client.set_experiment_tag(self._experiment, name, value)
+            for name, value in self._target.views(self._runs.of(key)).items():
+                self._client.set_experiment_tag(self._runs.experiment, name, value)
         data = event["dataset"]
         dataset = Dataset(data["name"], data["digest"], "code", data["source"], None, data["profile"])
         inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])]
-        self._write(event, lambda: self._client.log_inputs(self._run(key), inputs))
+        self._write(event, lambda: self._client.log_inputs(self._runs.of(key), inputs))
 
     def _log(self, key: RunKey, entries: Sequence[Metric | Param | RunTag]) -> None:
         """All of ``entries`` that MLflow takes, the others set aside."""
 
         def write() -> None:
             self._client.log_batch(
-                self._run(key),
+                self._runs.of(key),
                 metrics=[one for one in entries if isinstance(one, Metric)],
                 params=[one for one in entries if isinstance(one, Param)],
                 tags=[one for one in entries if isinstance(one, RunTag)],
@@ -298,13 +302,11 @@ class Recorder:
         over: the spool has everything.
         """
         try:
-            if self._client.get_experiment(self._experiment).lifecycle_stage == LifecycleStage.DELETED:
-                self._experiment = settled(self._client, self._sweep, self._id, self._target.artifact_root, self._say)
+            if self._client.get_experiment(self._runs.experiment).lifecycle_stage == LifecycleStage.DELETED:
+                self._settle(self._client)
                 return True
-            if key not in self._runs:
-                return False
-            if self._client.get_run(self._runs[key]).info.lifecycle_stage == LifecycleStage.DELETED:
-                self._restore(key)
+            if self._runs.restored(key):
+                self._say(f"run '{run_name(self._sweep, key)}' had been deleted in MLflow and is restored")
                 return True
         except MlflowException as error:
             if error.error_code != MISSING:
@@ -312,55 +314,20 @@ class Recorder:
             self._start_over()
         return False
 
-    def _restore(self, key: RunKey) -> None:
-        self._client.restore_run(self._runs[key])
-        self._say(f"run '{run_name(self._sweep, key)}' had been deleted in MLflow and is restored")
-
     def _start_over(self) -> NoReturn:
         self._say("runs of this sweep are gone from MLflow for good; all its records are sent again")
         del self._client
-        self._runs.clear()
+        self._runs.forget()
         self._spool.mark(0)
         self._resent = True
         raise _StartOverError
-
-    def _run(self, key: RunKey, since: int | None = None) -> str:
-        """The MLflow run of ``key``, found or made; it began at ``since``, in milliseconds, or now."""
-        if key not in self._runs:
-            found = self._client.search_runs(
-                [self._experiment], f"tags.`{IDENTITY}` = '{self._identity(key)}'", ViewType.ALL, max_results=1
-            )
-            self._runs[key] = found[0].info.run_id if found else self._create(key, since)
-            self._on_run(key, self._runs[key])
-        return self._runs[key]
-
-    def _identity(self, key: RunKey) -> str:
-        if isinstance(key, tuple):
-            return f"{self._identity(key[0])}/{key[1]}"
-        return self._id if key is None else f"{self._id}/{key}"
-
-    def _create(self, key: RunKey, since: int | None) -> str:
-        tags = {IDENTITY: self._identity(key), "gansweep.sweep": self._sweep, **self._parentage(key)}
-        tags[MLFLOW_RUN_NAME] = run_name(self._sweep, key)
-        if isinstance(key, tuple):
-            tags |= {"gansweep.confirms": str(key[0]), "gansweep.seed": str(key[1])}
-        elif key is not None:
-            tags["gansweep.trial"] = str(key)
-        run_id: str = self._client.create_run(self._experiment, start_time=since, tags=tags).info.run_id
-        return run_id
-
-    def _parentage(self, key: RunKey) -> dict[str, str]:
-        """A run's parent: the sweep's for a trial, the trial's for a re-training of it."""
-        if key is None:
-            return {}
-        return {MLFLOW_PARENT_RUN_ID: self._run(key[0] if isinstance(key, tuple) else None)}
 
     def _samples(self, event: Event) -> None:
         if event.get("samples"):
             self._write(event, lambda: self._log_samples(event))
 
     def _log_samples(self, event: Event) -> None:
-        key, run = event["samples"], self._run(run_key(event))
+        key, run = event["samples"], self._runs.of(run_key(event))
         if self._resent and self._has_picture(run, event["images"]):
             return
         with tempfile.TemporaryDirectory() as folder:

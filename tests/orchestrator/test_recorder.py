@@ -15,8 +15,9 @@ from PIL import Image
 from orchestrator.artifacts.directory import DirectoryStore
 from orchestrator.errors import UserError, WorkError
 from orchestrator.paths import RunKey
+from orchestrator.secrets import without_secrets
 from orchestrator.tracking import events, recorder
-from orchestrator.tracking.recorder import PATIENCE, Recorder, Target, check, without_secrets
+from orchestrator.tracking.recorder import PATIENCE, Recorder, Target, check
 from orchestrator.tracking.spool import Spool
 from tests.orchestrator.small import report
 from trainers.report import Verdict

@@ -84,7 +84,7 @@ def test_an_experiment_deleted_while_a_sweep_runs_is_restored(tmp_path: Path, se
     desk = recorded_desk(tmp_path, "binned-live", server)
     one = desk.record()
     one._connect()
-    client.delete_experiment(one._experiment)
+    client.delete_experiment(one._runs.experiment)
     desk.spool.append(events.reported(0, report(30, fid=1.0)))
     desk.spool.append(events.tagged(1, {"late": "yes"}))
     one._send()

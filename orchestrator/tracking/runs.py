@@ -1,0 +1,69 @@
+"""The MLflow run of each training of a sweep: found by its tags, or made; exactly one, whatever dies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from mlflow.entities import LifecycleStage, ViewType
+from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
+
+from orchestrator.paths import RunKey
+from orchestrator.tracking.events import run_name
+from orchestrator.tracking.experiment import IDENTITY
+
+
+class Runs:
+    """``known`` are those made so far; ``on_run`` hears of each that is found or made. To be connected before use."""
+
+    def __init__(
+        self, sweep: str, identity: str, known: Mapping[RunKey, str], on_run: Callable[[RunKey, str], None]
+    ) -> None:
+        self._sweep, self._id, self._known, self._on_run = sweep, identity, dict(known), on_run
+
+    def connect(self, client: MlflowClient, experiment: str) -> None:
+        """Where they are."""
+        self._client, self.experiment = client, experiment
+
+    def of(self, key: RunKey, since: int | None = None) -> str:
+        """The run of ``key``, found or made; it began at ``since``, in milliseconds, or now."""
+        if key not in self._known:
+            found = self._client.search_runs(
+                [self.experiment], f"tags.`{IDENTITY}` = '{self._identity(key)}'", ViewType.ALL, max_results=1
+            )
+            self._known[key] = found[0].info.run_id if found else self._create(key, since)
+            self._on_run(key, self._known[key])
+        return self._known[key]
+
+    def parentage(self, key: RunKey) -> dict[str, str]:
+        """A run's parent, as a tag: the sweep's for a trial, the trial's for a re-training of it."""
+        if key is None:
+            return {}
+        return {MLFLOW_PARENT_RUN_ID: self.of(key[0] if isinstance(key, tuple) else None)}
+
+    def restored(self, key: RunKey) -> bool:
+        """Whether somebody had deleted the run; it is back."""
+        run = self._known.get(key)
+        if run is None or self._client.get_run(run).info.lifecycle_stage != LifecycleStage.DELETED:
+            return False
+        self._client.restore_run(run)
+        return True
+
+    def forget(self) -> None:
+        """They are gone for good."""
+        self._known.clear()
+
+    def _identity(self, key: RunKey) -> str:
+        if isinstance(key, tuple):
+            return f"{self._identity(key[0])}/{key[1]}"
+        return self._id if key is None else f"{self._id}/{key}"
+
+    def _create(self, key: RunKey, since: int | None) -> str:
+        tags = {IDENTITY: self._identity(key), "gansweep.sweep": self._sweep, **self.parentage(key)}
+        tags[MLFLOW_RUN_NAME] = run_name(self._sweep, key)
+        if isinstance(key, tuple):
+            tags |= {"gansweep.confirms": str(key[0]), "gansweep.seed": str(key[1])}
+        elif key is not None:
+            tags["gansweep.trial"] = str(key)
+        run_id: str = self._client.create_run(self.experiment, start_time=since, tags=tags).info.run_id
+        return run_id
