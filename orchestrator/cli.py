@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 from orchestrator import surroundings
 from orchestrator.commands import HOME, PROFILE, command
 from orchestrator.errors import GansweepError, StoppedAtOnceError, UserError, WorkError
-from trainers.sealed import own_version
+from trainers.files.sealed import own_version
 
 if TYPE_CHECKING:
     from orchestrator.paths import Home
@@ -499,8 +499,8 @@ def main() -> NoReturn:
 
 def _unforeseen(error: Exception) -> NoReturn:
     """Errors of the libraries below: typer's usage errors, the trainers' own, a full disk, what nobody thought of."""
-    from trainers.document import SettingsError
     from trainers.errors import TrainerError
+    from trainers.reading.document import SettingsError
 
     if hasattr(error, "format_message"):  # click's usage errors
         error.show()  # type: ignore[attr-defined]

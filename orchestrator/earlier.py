@@ -12,6 +12,7 @@ from orchestrator.paths import Home
 from orchestrator.spec import Sweep
 
 ALIKE: dict[str, Any] = {
+    "family": True,
     "data": {"name", "resolution", "channels"},
     "model": True,
     "train": {"batch_size", "n_dis", "packing", "precision", "compile"},

@@ -52,9 +52,10 @@ def parameter_ranges(sweep: Sweep) -> dict[str, tuple[int, int]]:
 
 
 def _counts(sweep: Sweep, space: Space, params: dict[str, Any]) -> dict[str, int]:
-    from trainers.models import parameter_counts
+    from trainers.families import FAMILIES
 
-    return parameter_counts(sweep.trial_config(params), space)
+    config = sweep.trial_config(params)
+    return FAMILIES[config.family].open().sizes(config, space)
 
 
 def _space(sweep: Sweep) -> Space | None:

@@ -21,7 +21,7 @@ from orchestrator.search.objective import cost
 from orchestrator.search.trial import FATAL
 from orchestrator.show import confirmed_words, console, table
 from orchestrator.spec import counted
-from trainers.shown import QUIET, duration
+from trainers.watching.shown import QUIET, duration
 
 if TYPE_CHECKING:
     from orchestrator.conductor import Progress

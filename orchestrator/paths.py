@@ -10,7 +10,7 @@ from orchestrator.commands import PROFILE
 from orchestrator.errors import UserError
 from orchestrator.profiles import Profile, load
 from orchestrator.spec import Sweep
-from trainers.cache import cache_folder
+from trainers.files.cache import cache_folder
 
 RunKey = int | tuple[int, int] | None
 """What has an MLflow run of its own: a trial, its re-training on a seed (trial, seed), or the sweep itself (None)."""

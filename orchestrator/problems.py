@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from orchestrator.dimension import Dimension, ancestors
 from orchestrator.sharing import SHARED, unshared
-from trainers.owncode import plain
+from trainers.families import FAMILIES
+from trainers.reading.owncode import plain
 from trainers.settings import Document, Problem, did_you_mean
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ def problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
 
 
 def _space_problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
-    known = [f"{group}.{key}" for group in ("model", "train") for key in type(getattr(sweep, group)).model_fields]
+    groups = ("model", "train", *FAMILIES[sweep.family].groups)
+    known = [f"{group}.{key}" for group in groups for key in type(getattr(sweep, group)).model_fields]
     for name, dimension in sweep.search.space.items():
         where, path = f"search.space.{name}", ("search", "space", name)
         if name.split(".")[0] in ("data", "evaluate"):

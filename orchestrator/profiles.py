@@ -26,8 +26,8 @@ from pydantic import Field, model_validator
 from orchestrator.commands import PROFILE
 from orchestrator.spec import Name, Resources
 from trainers.config import Settings
-from trainers.document import fill
-from trainers.places import database, place
+from trainers.files.places import database, place
+from trainers.reading.document import fill
 from trainers.settings import Document, Problem, SettingsError, build
 
 

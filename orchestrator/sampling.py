@@ -98,8 +98,8 @@ def _opened(source: str, wish: Wish, uri: str) -> tuple[Config, nn.Module, Space
         return load(uri, source)
     if not Path(source).is_dir():
         raise UserError(f"{source} is neither a registered model (models:/NAME@ALIAS) nor a checkpoint folder")
-    from trainers.owncode import standing
-    from trainers.sealed import facts
+    from trainers.files.sealed import facts
+    from trainers.reading.owncode import standing
     from trainers.state import load_generator, load_space
 
     here = standing(facts(Path(source))["config"], Path())

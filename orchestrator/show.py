@@ -22,7 +22,8 @@ from orchestrator.search.effort import Confirming, confirming
 from orchestrator.search.trial import BAD
 from orchestrator.secrets import without_secrets
 from orchestrator.spec import Sweep, counted
-from trainers.shown import duration
+from trainers.families import FAMILIES
+from trainers.watching.shown import duration
 
 if TYPE_CHECKING:
     from orchestrator.doctor import Finding
@@ -114,7 +115,9 @@ def plan(sweep: Sweep, earlier: Earlier | None) -> None:
     guess, objective = estimate(sweep), sweep.objective
     bounds = "".join(f", {metric} {bound}" for metric, bound in objective.require.items())
     console.print(f"[bold]{sweep.name}[/bold]  {objective.direction} {objective.metric}{bounds}", soft_wrap=True)
-    for group in ("data", "model", "train", "evaluate", "health"):
+    if sweep.family != "gan":
+        console.print(f"  family: {sweep.family}")
+    for group in ("data", "model", "train", *FAMILIES[sweep.family].groups, "evaluate", "health"):
         if changed := getattr(sweep, group).model_dump(mode="json", exclude_defaults=True):
             line = yaml.safe_dump(changed, default_flow_style=True, sort_keys=False, width=10_000)
             console.print(f"  {group}: {without_secrets(line.strip())}", markup=False, soft_wrap=True)

@@ -17,11 +17,11 @@ from pydantic import AfterValidator, Field, model_validator
 
 from orchestrator.dimension import Dimension, Value, ancestors, extended
 from orchestrator.problems import problems
-from trainers import owncode, ownimports
 from trainers.check import FEWEST_EVALUATIONS, LAGGING
 from trainers.check import warnings as untold
 from trainers.config import TORCHSCRIPT, Config, Settings
-from trainers.places import database, is_missing, place
+from trainers.files.places import database, is_missing, place
+from trainers.reading import owncode, ownimports
 from trainers.schedule import first_weights
 from trainers.settings import Document, Problem, build, parse, read
 

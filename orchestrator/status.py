@@ -15,7 +15,7 @@ from orchestrator.search.known import FILE, Known, Reading, SweepState
 from orchestrator.search.lease import lease_of
 from orchestrator.search.trial import Trial
 from orchestrator.spec import Sweep, loads
-from trainers.document import SettingsError
+from trainers.reading.document import SettingsError
 
 if TYPE_CHECKING:
     from orchestrator.search.database import Database

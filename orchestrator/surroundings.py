@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from trainers.cache import temporary_home
+from trainers.files.cache import temporary_home
 
 HOSTS = ("127.0.0.1", "localhost", "::1")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy")

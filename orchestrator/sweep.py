@@ -46,7 +46,7 @@ from orchestrator.tracking.recorder import Recorder, Target, check, runs_page
 from orchestrator.tracking.server import embedded
 from orchestrator.tracking.spool import Spool
 from orchestrator.tracking.views import views_of
-from trainers import ownimports
+from trainers.reading import ownimports
 from trainers.settings import SettingsError
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.spec import Sweep
 from trainers.config import Config
@@ -21,7 +21,7 @@ def train(sweep: Sweep, out: Path, as_json: bool) -> str:
     """
     from trainers.launch import last_verdict, run
     from trainers.report import line
-    from trainers.shown import shown
+    from trainers.watching.shown import shown
 
     reports, ranks = 0, sweep.resources.workers_per_trial
     with shown(sweep.train.images, as_json) as watcher:
@@ -43,15 +43,16 @@ def _words(report: Report) -> str:
 
 def _changed(sweep: Sweep, out: Path) -> str:
     """Which settings the training that ended in ``out`` had otherwise."""
-    from trainers.sealed import facts
+    from trainers.files.sealed import facts
     from trainers.state import newest
 
     folder = newest(out / "checkpoints")
     assert folder is not None
-    theirs = Config.model_validate(facts(folder)["config"]).model_dump()
-    return "; ".join(
-        f"{group}.{name} was {theirs[group][name]}, now {value}"
-        for group, values in sweep.trial_config({}).model_dump().items()
-        for name, value in values.items()
-        if theirs[group][name] != value
-    )
+    theirs, ours = _flat(Config.model_validate(facts(folder)["config"])), _flat(sweep.trial_config({}))
+    return "; ".join(f"{name} was {theirs[name]}, now {value}" for name, value in ours.items() if theirs[name] != value)
+
+
+def _flat(config: Config) -> dict[str, Any]:
+    groups = config.model_dump(exclude={"family", "code"})
+    flat = {f"{group}.{name}": value for group, values in groups.items() for name, value in values.items()}
+    return {"family": config.family, **flat}

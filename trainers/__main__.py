@@ -17,14 +17,15 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from trainers import launch, owncode
+from trainers import launch
 from trainers.check import problems
 from trainers.config import Config
 from trainers.errors import DataError, TrainerError, UnusableSettingError
+from trainers.reading import owncode
 from trainers.report import Report, line
 from trainers.settings import Document, SettingsError, build, read
-from trainers.shown import shown
-from trainers.watcher import Watcher
+from trainers.watching.shown import shown
+from trainers.watching.watcher import Watcher
 from trainers.world import World, leave
 
 # What else a sweep file holds; one training has no use for it.

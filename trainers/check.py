@@ -6,9 +6,11 @@ Each problem is (dotted name, what is wrong and the way out).
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from trainers.config import Config
+from trainers.families import FAMILIES, foreign
 from trainers.schedule import first_weights
 
 Problems = list[tuple[str, str]]
@@ -28,32 +30,25 @@ BUILT_IN = {
     "ring": BuiltIn(100_000, 0, False),
     "grid": BuiltIn(100_000, 0, False),
 }
-CONVOLUTIONAL = ("dcgan", "resnet", "r3gan")
-WITHOUT = {"generator": ("r3gan",), "discriminator": ("maxout", "r3gan")}  # normalisation
-SHIFTED = ("least_squares", "wasserstein", "relativistic")  # losses under which D = 0 means nothing
-RESOLUTIONS = (8, 16, 32, 64, 128, 256)
 NAMES = {
     "data.name": (*BUILT_IN, "images", "parquet"),
-    "model.generator": ("mlp", "dcgan", "resnet", "r3gan"),
-    "model.discriminator": ("mlp", "maxout", "dcgan", "resnet", "r3gan"),
     "evaluate.metrics": (
         *("fid", "misfit", "kid", "fid_infinity", "mind", "precision", "recall", "density", "coverage", "diversity"),
         *("duplicates", "ndb", "missing_bins", "memorised", "copies"),
         *("modes", "strict_modes", "high_quality", "reverse_kl", "mode_diversity"),
     ),
-    "train.loss": ("minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic"),
 }
 
 
 def problems(config: Config, ranks: int = 1, on_gpu: bool = False) -> Problems:
     """All that can be said from the settings alone; empty where they can train on so many ranks."""
     return [
-        *_names(config),
+        *_foreign(config),
+        *unknown_names(config, NAMES),
         *sharing_problems(config, ranks),
         *_budget(config),
-        *_resolution(config),
-        *_networks(config, ranks, on_gpu),
-        *_views(config),
+        *_data(config),
+        *FAMILIES[config.family].problems(config, ranks, on_gpu),
     ]
 
 
@@ -116,9 +111,17 @@ def data_problems(config: Config, examples: int, classes: int, unlabelled: str =
     return found
 
 
-def _names(config: Config) -> Problems:
+def _foreign(config: Config) -> Problems:
+    return [
+        (group, f"is for {family!r}, and this family is {config.family!r}; leave it out, or set family: {family}")
+        for group, family in foreign(config)
+    ]
+
+
+def unknown_names(config: Config, names: Mapping[str, tuple[str, ...]]) -> Problems:
+    """Settings by dotted name that name a part which is neither known nor code from outside."""
     found = []
-    for where, known in NAMES.items():
+    for where, known in names.items():
         group, key = where.split(".")
         value: str | tuple[str, ...] = getattr(getattr(config, group), key)
         for name in (value,) if isinstance(value, str) else value:
@@ -152,63 +155,11 @@ def _budget(config: Config) -> Problems:
     return [("train.images", f"{images} is less than one batch of {batch}; train longer or use smaller batches")]
 
 
-def _resolution(config: Config) -> Problems:
-    known, resolution = BUILT_IN.get(config.data.name), config.data.resolution
-    if known and known.side and resolution != known.side:
-        message = f"{config.data.name!r} is {known.side}x{known.side}, not {resolution}x{resolution}"
-        return [("data.resolution", message)]
-    found = []
-    for player in ("generator", "discriminator"):
-        name = getattr(config.model, player)
-        if name in CONVOLUTIONAL and known and not known.side:
-            found.append((f"model.{player}", f"{name!r} makes images, and {config.data.name!r} is points; use 'mlp'"))
-        elif name in CONVOLUTIONAL and resolution not in RESOLUTIONS:
-            message = f"{name!r} makes {', '.join(map(str, RESOLUTIONS))} pixels, not {resolution}; 'mlp' makes any"
-            found.append(("data.resolution", message))
-    return found
-
-
-def _networks(config: Config, ranks: int, on_gpu: bool) -> Problems:
-    model, train, found = config.model, config.train, []
-    known = BUILT_IN.get(config.data.name)
-    if known:
-        found += data_problems(config, known.examples, int(known.labelled))
-    if config.data.name in ("images", "parquet") and not config.data.path:
-        found.append(("data.path", f"{config.data.name!r} needs the place of the images"))
-    for player, way_out in (("generator", "'none'"), ("discriminator", "'spectral' or 'none'")):
-        if ranks > 1 and not on_gpu and getattr(model, f"{player}_norm") == "batch":
-            message = f"batch norm over {ranks} ranks is exact on GPUs only; use {way_out}, or one rank"
-            found.append((f"model.{player}_norm", message))
-    for player, norms in WITHOUT.items():
-        network, norm = getattr(model, player), getattr(model, f"{player}_norm")
-        if network in norms and norm != "none":
-            found.append((f"model.{player}_norm", f"{network!r} has no normalisation; use 'none'"))
-    for name in ("r1_gamma", "r2_gamma", "gp_lambda"):
-        if getattr(train, name) > 0 and model.discriminator_norm == "batch":
-            message = (
-                "a gradient penalty per example means nothing where batch norm mixes them; use 'spectral' or 'none'"
-            )
-            found.append((f"train.{name}", message))
-    return found
-
-
-def _views(config: Config) -> Problems:
-    model, train, found = config.model, config.train, []
-    known = BUILT_IN.get(config.data.name)
-    if model.conditional and train.packing > 1:
-        found.append(("train.packing", "a pack holds several classes, and a conditional model judges by one; use 1"))
-    if train.augment and known and not known.side:
-        found.append(("train.augment", f"is for images, and {config.data.name!r} is points; leave it empty"))
-    if len(set(train.augment)) < len(train.augment):
-        found.append(("train.augment", "names a policy twice; name each once"))
-    if train.compile and (
-        train.augment or train.gp_lambda or {model.generator_norm, model.discriminator_norm} != {"none"}
-    ):
-        message = "can't be combined with augmentation, WGAN-GP's penalty or normalisation; set it to false"
-        found.append(("train.compile", message))
-    if train.ada_target is not None and not train.augment:
-        found.append(("train.ada_target", "has nothing to control; name policies in train.augment"))
-    if train.ada_target is not None and train.loss in SHIFTED:
-        message = f"goes by the sign of D(real), which means nothing under {train.loss!r}; leave it out"
-        found.append(("train.ada_target", message))
-    return found
+def _data(config: Config) -> Problems:
+    data, known, found = config.data, BUILT_IN.get(config.data.name), []
+    if known and known.side and data.resolution != known.side:
+        message = f"{data.name!r} is {known.side}x{known.side}, not {data.resolution}x{data.resolution}"
+        found.append(("data.resolution", message))
+    if data.name in ("images", "parquet") and not data.path:
+        found.append(("data.path", f"{data.name!r} needs the place of the images"))
+    return found + (data_problems(config, known.examples, int(known.labelled)) if known else [])

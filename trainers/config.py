@@ -7,12 +7,14 @@ MLflow.
 
 from __future__ import annotations
 
+import difflib
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from trainers.owncode import digest
-from trainers.places import place
+from trainers.families import FAMILIES
+from trainers.files.places import place
+from trainers.reading.owncode import digest
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -185,6 +187,7 @@ class Health(Settings):
 class Config(Settings):
     """One training: everything that decides its outcome, beside the world it runs in."""
 
+    family: str = Field(default="gan", description="what kind of training: a name of trainers.families")
     data: Data = Data()
     model: Model = Model()
     train: Train = Train()
@@ -193,6 +196,15 @@ class Config(Settings):
     code: dict[str, dict[str, str]] = Field(
         default={}, description="the user's own code by its sha256, filled in from the files that settings name"
     )
+
+    @field_validator("family")
+    @classmethod
+    def _known_family(cls, family: str) -> str:
+        if family in FAMILIES:
+            return family
+        close = difflib.get_close_matches(family, FAMILIES, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"unknown family {family!r}{hint} (known: {', '.join(FAMILIES)})")
 
     @field_validator("code")
     @classmethod

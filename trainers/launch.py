@@ -28,7 +28,7 @@ from trainers.errors import TrainerError
 from trainers.loop import train
 from trainers.report import Report, line
 from trainers.state import load, newest
-from trainers.watcher import Watcher
+from trainers.watching.watcher import Watcher
 from trainers.world import World, leave
 
 Backend = Literal["gloo", "nccl"]

@@ -1,7 +1,7 @@
 """One training, from start or checkpoint, report by report.
 
-train -> start (players, evaluator, health; load the checkpoint)
-      -> until the next report: discriminator step, every n_dis-th time generator step
+train -> start (training and judge of the family, health; load the checkpoint)
+      -> until the next report: steps
       -> measure, judge, save, yield
 """
 
@@ -13,24 +13,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from trainers import ownimports, state
-from trainers.augment import ADA_INTERVAL
+from trainers import state
 from trainers.config import BAD, Config
 from trainers.data import Dataset, describe, load
 from trainers.errors import CheckpointError, TrainerError
-from trainers.gan import WATCHED_STEPS, GanTraining
+from trainers.families import FAMILIES
+from trainers.family import Judge, Training
 from trainers.health import HealthMonitor
-from trainers.metrics import Evaluator, Shelf
-from trainers.pictures import draw
+from trainers.metrics import Shelf
+from trainers.players.tally import BROKEN, WATCHED_STEPS
+from trainers.reading import ownimports
 from trainers.report import Health, Report
 from trainers.rewind import Healthy, calmer, packed, told, unpacked
-from trainers.sample import sample
-from trainers.tally import BROKEN
-from trainers.watcher import Watcher
+from trainers.watching.watcher import Watcher
 from trainers.world import World
 
 BETWEEN_LOOKS = 1.0
@@ -92,8 +90,9 @@ class Run:
     ) -> None:
         self.config, self.world, self._watcher, self._heard = config, world, watcher, 0.0
         self.data: Dataset = load(config.data)
-        self.training = GanTraining(config, self.data, world)
-        self.evaluate = Evaluator(config, self.data, world, shelf)
+        self.family = FAMILIES[config.family].open()
+        self.training: Training = self.family.training(config, self.data, world)
+        self.evaluate: Judge = self.family.judge(config, self.data, world, shelf)
         self.monitor = HealthMonitor(config.health, config.train)
         self.seconds = 0.0
         self.rewinds = 0
@@ -140,7 +139,7 @@ class Run:
         every = self.config.evaluate.every_images
         until = min((self.training.images // every + 1) * every, self.config.train.images)
         begun, start = self.training.images, time.perf_counter()
-        watch, broken, looks = not self.monitor.diverged, False, Looks(self.world)
+        watch, broken, looks = not self.monitor.diverged, False, Looks(self.world, self.training.interval)
         while self.training.images < until and not broken:
             if looks.stop(self.training.images // self.config.train.batch_size):
                 self.seconds += time.perf_counter() - start
@@ -201,9 +200,7 @@ class Run:
         images = report.images
         picture = out / "samples" / f"{images}.png"
         picture.parent.mkdir(parents=True, exist_ok=True)
-        count = 64 if self.data.space.is_image else 2500
-        samples = sample(self.training.sampler, self.config, np.arange(count, dtype=np.int64))
-        draw(samples, self.data.space.centers).save(picture)
+        self.family.picture(self.training.sampler, self.config, self.data.space).save(picture)
         report = replace(report, checkpoint=out / "checkpoints" / str(images), samples=picture)
         self.told = report.as_dict()
         self._save(out, {}, [])
@@ -258,15 +255,15 @@ class Run:
 
 class Looks:
     """At whether the training is to stop: about once a second where a look costs a collective, in the same step on
-    every rank. ADA's signs are summed by each rank alone for some steps; it is never stopped among these.
+    every rank; never between the steps of an ``interval``.
     """
 
-    def __init__(self, world: World) -> None:
-        self._world, self._next, self._last = world, 0, (0, 0.0)
+    def __init__(self, world: World, interval: int) -> None:
+        self._world, self._interval, self._next, self._last = world, interval, 0, (0, 0.0)
 
     def stop(self, step: int) -> bool:
         """Asked before each ``step``."""
-        if step < self._next or step % ADA_INTERVAL:
+        if step < self._next or step % self._interval:
             return False
         now, (before, then) = time.perf_counter(), self._last
         each = (now - then) / max(1, step - before) if then else 1.0
@@ -280,4 +277,4 @@ def _fixed(config: Config, data: object) -> dict[str, object]:
     Rates, losses, lengths and evaluations may change.
     """
     train = {f"train.{name}": getattr(config.train, name) for name in ("batch_size", "seed", "packing")}
-    return {"data": data, **train, **{f"model.{name}": value for name, value in config.model}}
+    return {"family": config.family, "data": data, **train, **{f"model.{name}": value for name, value in config.model}}

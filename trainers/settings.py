@@ -12,7 +12,7 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from trainers.document import Document, Path_, Problem, SettingsError, parse, read
+from trainers.reading.document import Document, Path_, Problem, SettingsError, parse, read
 
 __all__ = ["Document", "Problem", "SettingsError", "build", "did_you_mean", "parse", "read"]
 

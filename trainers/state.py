@@ -15,12 +15,12 @@ from safetensors.torch import load as read_tensors
 from safetensors.torch import save as tensor_bytes
 from torch import Tensor, nn
 
-from trainers import owncode, ownimports
 from trainers.config import Config
 from trainers.data import Space
 from trainers.errors import CheckpointError
-from trainers.models import build_generator
-from trainers.sealed import content, facts, foreign, own_version, seal
+from trainers.families import FAMILIES
+from trainers.files.sealed import content, facts, foreign, own_version, seal
+from trainers.reading import owncode, ownimports
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def load_generator(folder: Path, ema: bool = True, trusted: Collection[str] | No
     code = checkpoint.config.code
     owncode.require_trusted(code, code if trusted is None else trusted, folder)
     ownimports.provide(code)
-    generator = build_generator(checkpoint.config.model, checkpoint.space)
+    generator = FAMILIES[checkpoint.config.family].open().sampler(checkpoint.config, checkpoint.space)
     generator.load_state_dict(checkpoint.tensors[name])
     return checkpoint.config, generator.requires_grad_(False).eval()
 

@@ -18,7 +18,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from trainers.pulse import Pulse
+from trainers.watching.pulse import Pulse
 
 
 def sent(values: Tensor, device: torch.device) -> Tensor:

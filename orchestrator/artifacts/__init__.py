@@ -13,7 +13,7 @@ from orchestrator.artifacts.directory import DirectoryStore
 from orchestrator.artifacts.s3 import S3Store
 from orchestrator.artifacts.store import Store
 from orchestrator.errors import UserError
-from trainers.places import place
+from trainers.files.places import place
 
 if TYPE_CHECKING:
     from orchestrator.paths import Home

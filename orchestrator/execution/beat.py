@@ -11,7 +11,7 @@ import ray
 
 from orchestrator.execution import gcs
 from orchestrator.execution.ranklog import Part, RankLog
-from trainers.pulse import Pulse
+from trainers.watching.pulse import Pulse
 
 LONGEST = 2.0
 """Seconds between two beats; less where a rank counts as hung after less than six of them."""

@@ -33,8 +33,8 @@ from orchestrator.execution.ranklog import RankLog
 from orchestrator.paths import statistics_key
 from trainers.config import Config
 from trainers.loop import train
-from trainers.pulse import Pulse
 from trainers.report import Report
+from trainers.watching.pulse import Pulse
 from trainers.world import World, leave
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ import torch
 
 from orchestrator.execution import gcs
 from orchestrator.execution.order import GangSpec
-from trainers.sealed import own_version
+from trainers.files.sealed import own_version
 
 if TYPE_CHECKING:
     from orchestrator.artifacts import Store

@@ -11,7 +11,7 @@ from orchestrator.report.numbers import numbers
 from orchestrator.report.page import page
 from orchestrator.report.wall import wall
 from orchestrator.secrets import without_secrets
-from trainers.sealed import own_version
+from trainers.files.sealed import own_version
 
 if TYPE_CHECKING:
     from orchestrator.artifacts import Store

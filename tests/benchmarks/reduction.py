@@ -23,7 +23,7 @@ from torch.multiprocessing.spawn import spawn
 from tests.benchmarks.seeds import RESULTS, table
 from tests.benchmarks.throughput import MLP, data_of, stretch
 from trainers.config import Config
-from trainers.gan import GanTraining
+from trainers.families.gan.training import GanTraining
 from trainers.world import World
 
 CASES: dict[str, dict[str, Any]] = {

@@ -21,7 +21,7 @@ from torch.nn.functional import softplus
 
 from trainers.config import Config
 from trainers.data import Dataset, Examples, Space, load
-from trainers.gan import GanTraining
+from trainers.families.gan.training import GanTraining
 from trainers.models import build_discriminator, build_generator
 from trainers.world import World
 

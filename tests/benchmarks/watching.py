@@ -25,8 +25,9 @@ from tests.benchmarks.throughput import stretch
 from trainers.__main__ import read_training
 from trainers.config import Config
 from trainers.data import load
-from trainers.gan import WATCHED_STEPS, GanTraining
+from trainers.families.gan.training import GanTraining
 from trainers.metrics import Evaluator
+from trainers.players.tally import WATCHED_STEPS
 from trainers.settings import build
 from trainers.world import World
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from tests.trainers.small import gan
 from trainers import config
 from trainers.health import HealthMonitor
 from trainers.loop import Run
@@ -274,7 +275,7 @@ def test_a_gradient_that_is_not_finite_is_noticed_within_fifty_steps():
     run = Run(settings, World.single())
     for _ in range(20):
         run.training.step()
-    next(run.training.players.generator.parameters()).register_hook(lambda g: g * math.nan)  # type: ignore[no-untyped-call]
+    next(gan(run).players.generator.parameters()).register_hook(lambda g: g * math.nan)  # type: ignore[no-untyped-call]
     report = run.to_next_report()
     assert (report.health.verdict, report.metrics) == ("diverged", {})
     assert 20 < report.images / 16 <= 70

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from trainers.config import Config
+from trainers.families.gan.training import GanTraining
+from trainers.loop import Run
 
 
 def config(**groups: Any) -> Config:
@@ -17,3 +19,9 @@ def config(**groups: Any) -> Config:
         "health": {"stop": "never"},
     }
     return Config.model_validate({name: {**base[name], **groups.get(name, {})} for name in base})
+
+
+def gan(run: Run) -> GanTraining:
+    """The training of a run, to look behind the protocol."""
+    assert isinstance(run.training, GanTraining)
+    return run.training

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from tests.trainers.small import config
-from trainers.augment import NOISE, POLICIES, adjusted, augment
 from trainers.data import load
-from trainers.gan import GanTraining
+from trainers.families.gan.training import GanTraining
+from trainers.players.augment import NOISE, POLICIES, adjusted, augment
 from trainers.world import World
 
 

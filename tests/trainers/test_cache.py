@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainers.cache import cache_folder
+from trainers.files.cache import cache_folder
 from trainers.metrics import digits_cnn
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from tests.trainers.small import config
 from trainers.data import load
-from trainers.gan import GanTraining
-from trainers.step import Penalties
+from trainers.families.gan.step import Penalties
+from trainers.families.gan.training import GanTraining
 from trainers.world import World
 
 
@@ -39,7 +39,7 @@ def test_schedules_follow_the_images() -> None:
         train={"images": 1600, "generator_lr": 2e-3, "lr_schedule": "linear", "lr_final": 0.5, "r1_gamma": 1.0}
         | {"penalty_schedule": "linear", "penalty_final": 0.0}
     )
-    assert [one.players.rates(images)[0] for images in (0, 800, 1600)] == pytest.approx([2e-3, 1.5e-3, 1e-3])
+    assert [one.players.rate("generator", images) for images in (0, 800, 1600)] == pytest.approx([2e-3, 1.5e-3, 1e-3])
     one.images = 800
     assert due(one, 0).r1_gamma == pytest.approx(0.5 * one.scale**2)
 

@@ -15,7 +15,7 @@ from trainers.check import problems
 from trainers.config import Config
 from trainers.data import load
 from trainers.errors import UnusableSettingError
-from trainers.gan import GanTraining
+from trainers.families.gan.training import GanTraining
 from trainers.state import load_generator
 from trainers.world import World
 

@@ -9,7 +9,7 @@ import torch
 
 from tests.trainers.small import config
 from trainers.data import load
-from trainers.gan import GanTraining
+from trainers.families.gan.training import GanTraining
 from trainers.loop import train
 from trainers.world import World
 

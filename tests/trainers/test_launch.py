@@ -21,14 +21,15 @@ import pytest
 import yaml
 
 from tests.trainers.small import config
-from trainers import launch, shown
+from trainers import launch
 from trainers.__main__ import main
 from trainers.data import Space
 from trainers.errors import TrainerError
 from trainers.models import parameter_counts
 from trainers.report import line
 from trainers.state import load
-from trainers.watcher import Watcher
+from trainers.watching import shown
+from trainers.watching.watcher import Watcher
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,15 +10,15 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.trainers.small import config
+from tests.trainers.small import config, gan
 from trainers import loop
-from trainers.augment import ADA_INTERVAL
 from trainers.config import Config
 from trainers.errors import CheckpointError, UnusableSettingError
 from trainers.loop import Run, train
-from trainers.pulse import Pulse
+from trainers.players.augment import ADA_INTERVAL
 from trainers.report import Report
 from trainers.state import load
+from trainers.watching.pulse import Pulse
 from trainers.world import World
 
 RICH = {
@@ -118,7 +118,7 @@ def test_a_gradient_that_was_not_finite_is_never_called_healthy() -> None:
     run = Run(config(train={"images": 16 * 40}, evaluate={"every_images": 16 * 40}), World.single())
     for _ in range(5):
         run.training.step()
-    hook = next(run.training.players.generator.parameters()).register_hook(lambda g: g * torch.nan)  # type: ignore[no-untyped-call]
+    hook = next(gan(run).players.generator.parameters()).register_hook(lambda g: g * torch.nan)  # type: ignore[no-untyped-call]
     run.training.step()
     hook.remove()
     report = run.to_next_report()

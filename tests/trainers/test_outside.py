@@ -13,7 +13,7 @@ from tests.trainers.small import config
 from trainers.config import Config, Model
 from trainers.data import Space, load
 from trainers.errors import UnusableSettingError
-from trainers.gan import GanTraining
+from trainers.families.gan.training import GanTraining
 from trainers.loop import train
 from trainers.state import load as read
 from trainers.world import World

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from tests.trainers.small import config
-from trainers import owncode, ownimports
 from trainers.config import Config
-from trainers.document import Document
 from trainers.errors import OwnCodeError
 from trainers.loop import train
+from trainers.reading import owncode, ownimports
+from trainers.reading.document import Document
 from trainers.state import load_generator
 from trainers.world import World
 

@@ -9,14 +9,14 @@ import torch
 from torch import nn
 
 from tests.trainers.small import config
-from trainers import ema
 from trainers.data import Order, load
 from trainers.errors import UnusableSettingError
-from trainers.gan import GanTraining
+from trainers.families.gan.training import GanTraining
+from trainers.players import ema
+from trainers.players.tally import Tally
 from trainers.randomness import key, normal
-from trainers.registry import lookup
+from trainers.reading.registry import lookup
 from trainers.schedule import share
-from trainers.tally import Tally
 from trainers.world import World
 
 
@@ -78,7 +78,7 @@ def test_ranks_share_the_global_batch() -> None:
 def test_names_and_dotted_paths_are_found_and_typos_get_a_hint() -> None:
     table = {"dcgan": 1, "mlp": 2}
     assert lookup(table, "mlp", "model.generator") == 2
-    assert lookup(table, "trainers.tally:Tally", "model.generator") is Tally
+    assert lookup(table, "trainers.players.tally:Tally", "model.generator") is Tally
     with pytest.raises(UnusableSettingError, match=r"model.generator: unknown name 'dcgam'; did you mean 'dcgan'\?"):
         lookup(table, "dcgam", "model.generator")
     with pytest.raises(UnusableSettingError, match="cannot import 'nowhere:Net'"):

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from trainers.config import Data, Evaluate
-from trainers.places import database, is_missing, place
+from trainers.files.places import database, is_missing, place
 
 
 def test_a_local_path_is_absolute_whatever_it_is_written_like(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

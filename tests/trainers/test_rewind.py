@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.trainers.small import config
+from tests.trainers.small import config, gan
 from trainers.config import Config
 from trainers.health import HealthMonitor
 from trainers.loop import Run, train
@@ -92,7 +92,7 @@ def test_a_resumed_training_goes_back_to_the_same_state(verdicts: list[Verdict],
 def test_a_broken_training_is_whole_again_after_a_rewind() -> None:
     run = Run(config(**TWICE), World.single())
     run.to_next_report()
-    hook = next(run.training.players.generator.parameters()).register_hook(lambda g: g * torch.nan)  # type: ignore[no-untyped-call]
+    hook = next(gan(run).players.generator.parameters()).register_hook(lambda g: g * torch.nan)  # type: ignore[no-untyped-call]
     broken = run.to_next_report()
     hook.remove()
     assert "diverged; back to the state after 0 images" in broken.health.reasons[-1]

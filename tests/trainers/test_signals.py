@@ -9,7 +9,8 @@ import torch
 
 from tests.trainers.small import config
 from trainers.data import load
-from trainers.gan import WATCHED_STEPS, GanTraining
+from trainers.families.gan.training import GanTraining
+from trainers.players.tally import WATCHED_STEPS
 from trainers.world import World
 
 NAMES = {"real_logit", "fake_logit", "real_sign", "fake_sign", "nonfinite"}

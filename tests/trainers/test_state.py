@@ -15,9 +15,9 @@ import torch
 
 from tests.trainers.small import config
 from trainers.errors import CheckpointError
+from trainers.files.sealed import seal
 from trainers.loop import train
 from trainers.sample import sample
-from trainers.sealed import seal
 from trainers.state import load, load_generator, newest, save
 from trainers.world import World
 
@@ -87,7 +87,7 @@ def test_a_damaged_newest_checkpoint_falls_back_loudly(
 
 
 def test_a_later_format_is_refused_in_words(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainers.sealed.FORMAT", 2)
+    monkeypatch.setattr("trainers.files.sealed.FORMAT", 2)
     checkpoint = load_later(trained, tmp_path)
     monkeypatch.undo()
     with pytest.raises(CheckpointError, match=r"its format is 2, not 1\); go on with the version that wrote it"):
@@ -99,7 +99,7 @@ def load_later(trained: Path, tmp_path: Path) -> Path:
         load(trained / "320")
     folder = shutil.copytree(trained / "320", tmp_path / "later")
     manifest = json.loads((folder / "manifest.json").read_text())
-    from trainers.sealed import _own_hash
+    from trainers.files.sealed import _own_hash
 
     manifest["format"] = 2
     manifest["sha256"] = _own_hash(manifest)

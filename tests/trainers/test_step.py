@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from trainers.families.gan.step import Penalties, discriminator_step, generator_step, penalised_discriminator_step
 from trainers.losses import LOSSES
-from trainers.penalties import squared_gradient_norm, unit_gradient
-from trainers.step import Penalties, discriminator_step, generator_step, penalised_discriminator_step
+from trainers.players.penalties import squared_gradient_norm, unit_gradient
 
 NS = LOSSES["non_saturating"]
 

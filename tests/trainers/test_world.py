@@ -11,7 +11,7 @@ from tests.trainers.small import config
 from trainers.config import Config
 from trainers.data import load
 from trainers.errors import UnusableSettingError
-from trainers.gan import GanTraining
+from trainers.families.gan.training import GanTraining
 from trainers.world import World
 
 STEPS = 50

@@ -16,7 +16,7 @@ from trainers.data.gaussians import grid, ring
 from trainers.data.shards import parquet
 from trainers.data.stacked import stacked_digits
 from trainers.data.told import describe
-from trainers.registry import lookup
+from trainers.reading.registry import lookup
 
 __all__ = ["DATASETS", "Dataset", "Examples", "Order", "Rows", "Space", "describe", "load"]
 

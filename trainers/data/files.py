@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from trainers.data.splits import Splits, chosen, split_of
 from trainers.errors import DataError
-from trainers.places import files_below, opened
+from trainers.files.places import files_below, opened
 
 if TYPE_CHECKING:
-    from trainers.places import FileSystem
+    from trainers.files.places import FileSystem
 
 SUFFIXES = (".parquet", ".pq")
 _WILD = re.compile(r"[*?\[]")

@@ -14,10 +14,10 @@ from trainers.data.columns import with_class_names
 from trainers.data.folder import Pictures, image_files
 from trainers.data.picture import Skipped, pixels, shown
 from trainers.errors import DataError
-from trainers.places import files_below, opened, place
+from trainers.files.places import files_below, opened, place
 
 if TYPE_CHECKING:
-    from trainers.places import FileSystem
+    from trainers.files.places import FileSystem
 
 SHARD_BYTES = 128 * 2**20
 GROUP_ROWS = 256

@@ -35,7 +35,7 @@ from trainers.errors import DataError
 from trainers.world import sent
 
 if TYPE_CHECKING:
-    from trainers.places import FileSystem
+    from trainers.files.places import FileSystem
 
 log = logging.getLogger(__name__)
 

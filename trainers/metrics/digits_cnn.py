@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainers.cache import cache_folder
+from trainers.files.cache import cache_folder
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from trainers.health import WATCHED
 from trainers.metrics.real import Shelf, real_side
 from trainers.metrics.table import METRICS, Comparison, Measure
 from trainers.randomness import normal, stream
-from trainers.registry import lookup
+from trainers.reading.registry import lookup
 from trainers.world import World
 
 FEWEST, MOST = 1_000, 2_000  # samples that the verdict looks at

@@ -19,7 +19,7 @@ from trainers.data.digits import split_digits
 from trainers.metrics.digits_cnn import DigitsCNN, load_digits_cnn
 from trainers.metrics.torchscript import load_torchscript
 from trainers.randomness import normal
-from trainers.registry import lookup
+from trainers.reading.registry import lookup
 from trainers.world import World
 
 

@@ -16,14 +16,14 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from trainers.cache import cache_folder
 from trainers.config import Config, Evaluate
 from trainers.data import Dataset, Rows, Space
 from trainers.errors import CheckpointError
+from trainers.files.cache import cache_folder
+from trainers.files.sealed import content, facts, seal
 from trainers.metrics.extractors import Extractor, build
 from trainers.metrics.table import Reals
 from trainers.randomness import stream
-from trainers.sealed import content, facts, seal
 from trainers.world import World
 
 log = logging.getLogger(__name__)

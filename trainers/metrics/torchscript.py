@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from trainers.config import TORCHSCRIPT, Evaluate
 from trainers.data import Space
 from trainers.errors import UnusableSettingError
-from trainers.places import opened
+from trainers.files.places import opened
 
 
 class TorchScriptExtractor(nn.Module):

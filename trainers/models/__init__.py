@@ -20,7 +20,7 @@ from trainers.models.mlp import MaxoutDiscriminator, MlpDiscriminator, MlpGenera
 from trainers.models.r3gan import R3ganDiscriminator, R3ganGenerator
 from trainers.models.resnet import ResnetDiscriminator, ResnetGenerator
 from trainers.randomness import key
-from trainers.registry import lookup
+from trainers.reading.registry import lookup
 
 Builder = Callable[[Model, Space], nn.Module]
 

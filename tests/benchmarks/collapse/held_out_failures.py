@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tests.benchmarks.collapse.plan import Act
+from tests.benchmarks.collapse.plan import Act, gan
 from trainers.data import Examples, Order
 from trainers.loop import Run
 from trainers.losses import LOSSES
@@ -38,7 +38,7 @@ def rates(generator: float, discriminator: float, **settings: Any) -> Act:
     """From now on both rates are so many times what they were, and other settings change too."""
 
     def act(run: Run) -> None:
-        old = run.training.settings
+        old = gan(run).settings
         new = {"generator_lr": old.generator_lr * generator, "discriminator_lr": old.discriminator_lr * discriminator}
         run.training.retune(old.model_copy(update=new | settings))
 
@@ -49,7 +49,7 @@ def loss(name: str, discriminator: float) -> Act:
     """Another loss, no penalty, and a faster critic."""
 
     def act(run: Run) -> None:
-        run.training.loss = LOSSES[name]
+        gan(run).loss = LOSSES[name]
         rates(1.0, discriminator, r1_gamma=0.0, r2_gamma=0.0)(run)
 
     return act
@@ -59,7 +59,7 @@ def betas(beta1: float, beta2: float) -> Act:
     """Adam's memory changes in both players."""
 
     def act(run: Run) -> None:
-        for updater in run.training.players.updaters.values():
+        for updater in gan(run).players.updaters.values():
             updater.optimiser.param_groups[0]["betas"] = (beta1, beta2)
 
     return act
@@ -69,7 +69,7 @@ def gradients(player: str, change: Callable[[Tensor, Tensor], Tensor]) -> Act:
     """A player's gradients become ``change(gradient, parameter)``."""
 
     def act(run: Run) -> None:
-        for parameter in getattr(run.training.players, player).parameters():
+        for parameter in getattr(gan(run).players, player).parameters():
             parameter.register_hook(lambda g, p=parameter: change(g, p.detach()))
 
     return act
@@ -79,7 +79,7 @@ def latents(change: Callable[[Tensor], Tensor]) -> Act:
     """The generator, and its average, see changed latents."""
 
     def act(run: Run) -> None:
-        for network in (run.training.players.generator, run.training.players.average):
+        for network in (gan(run).players.generator, gan(run).players.average):
             network.register_forward_pre_hook(lambda _, inputs: (change(inputs[0]), *inputs[1:]))
 
     return act
@@ -89,7 +89,7 @@ def judged(change: Callable[[Tensor], Tensor]) -> Act:
     """The critic sees changed examples."""
 
     def act(run: Run) -> None:
-        critic = run.training.players.discriminator
+        critic = gan(run).players.discriminator
         critic.register_forward_pre_hook(lambda _, inputs: (change(inputs[0]), *inputs[1:]))
 
     return act
@@ -100,7 +100,7 @@ def weights(player: str, change: Callable[[Tensor], Tensor]) -> Act:
 
     @torch.no_grad()
     def act(run: Run) -> None:
-        for parameter in getattr(run.training.players, player).parameters():
+        for parameter in getattr(gan(run).players, player).parameters():
             parameter.copy_(change(parameter))
 
     return act
@@ -135,14 +135,14 @@ def blank(run: Run) -> None:
 
 def saturate(run: Run) -> None:
     """The generator's last bias is far out: tanh is flat there, and points start far away."""
-    last = [m for m in run.training.players.generator.modules() if isinstance(m, nn.Linear | nn.Conv2d)][-1]
+    last = [m for m in gan(run).players.generator.modules() if isinstance(m, nn.Linear | nn.Conv2d)][-1]
     if last.bias is not None:
         last.bias.data.fill_(12.0)
 
 
 def constant(run: Run) -> None:
     """The generator's last layer stays at zero, but for its bias."""
-    last = [p for p in run.training.players.generator.parameters() if p.ndim > 1][-1]
+    last = [p for p in gan(run).players.generator.parameters() if p.ndim > 1][-1]
     last.data.zero_()
     last.register_hook(torch.zeros_like)  # type: ignore[no-untyped-call]
 
@@ -158,7 +158,7 @@ def both(*acts: Act) -> Act:
 
 
 def _train_on(run: Run, examples: Examples) -> None:
-    training = run.training
+    training = gan(run)
     repeated = torch.arange(max(len(examples), training.settings.batch_size)) % len(examples)
     training.examples = examples[repeated]
     training.order = Order(len(repeated), training.settings.batch_size, 1)

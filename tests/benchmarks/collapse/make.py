@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from tests.benchmarks.collapse.plan import Plan
+from tests.benchmarks.collapse.plan import Plan, gan
 from tests.benchmarks.collapse.truth import truth
 from trainers.config import Config
 from trainers.data import Dataset
@@ -82,7 +82,7 @@ def rows(plan: Plan) -> Iterator[Row]:
             acted = True
         report = run.to_next_report()
         number += 1
-        average, plain = run.training.sampler, run.training.players.generator.eval()
+        average, plain = run.training.sampler, gan(run).players.generator.eval()
         seen = {"loss": report.losses, "signal": report.health.signals, "metric": report.metrics}
         seen["raw"] = run.evaluate(plain)
         if blind:

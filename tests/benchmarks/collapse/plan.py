@@ -7,9 +7,18 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from trainers.config import Config
+from trainers.families.gan.training import GanTraining
 from trainers.loop import Run
 
 Act = Callable[[Run], None]
+
+
+def gan(run: Run) -> GanTraining:
+    """What is done to the players is done here."""
+    assert isinstance(run.training, GanTraining)
+    return run.training
+
+
 Group = Literal["dev", "held-out", "second"]
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tests.benchmarks.collapse.plan import gan
 from trainers.config import Config
 from trainers.data import Order
 from trainers.loop import Run
@@ -51,7 +52,7 @@ def change(**settings: Any) -> Act:
     """From now on the training runs with other settings."""
 
     def act(run: Run) -> None:
-        training = run.training
+        training = gan(run)
         training.settings = training.settings.model_copy(update=settings)
         training.players.config = training.players.config.model_copy(update={"train": training.settings})
 
@@ -77,7 +78,7 @@ def one_for_most(run: Run) -> None:
 
 def train_on(run: Run, rows: Tensor) -> None:
     """From now on the training data are these rows."""
-    training = run.training
+    training = gan(run)
     training.examples = run.data.train[rows]
     training.order = Order(len(rows), training.settings.batch_size, 0)
 
@@ -86,7 +87,7 @@ def on_gradients(player: str, f: Callable[[Tensor], Tensor]) -> Act:
     """The player's gradients pass through ``f`` from now on."""
 
     def act(run: Run) -> None:
-        for parameter in getattr(run.training.players, player).parameters():
+        for parameter in getattr(gan(run).players, player).parameters():
             parameter.register_hook(f)
 
     return act
@@ -99,14 +100,14 @@ def in_half_precision(gradient: Tensor) -> Tensor:
 
 def ignore_latents(run: Run) -> None:
     """The generator's first layer no longer sees its input: one picture for all latents, though it may still learn."""
-    first = next(p for p in run.training.players.generator.parameters() if p.ndim > 1)
+    first = next(p for p in gan(run).players.generator.parameters() if p.ndim > 1)
     first.data.zero_()
     first.register_hook(torch.zeros_like)  # type: ignore[no-untyped-call]
 
 
 def kill_units(run: Run) -> None:
     """The generator's first hidden units all go far below zero, where a rectifier lets nothing through."""
-    first = next(p for p in run.training.players.generator.parameters() if p.ndim == 1)
+    first = next(p for p in gan(run).players.generator.parameters() if p.ndim == 1)
     first.data.fill_(-100.0)
 
 

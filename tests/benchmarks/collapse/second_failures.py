@@ -26,7 +26,7 @@ from tests.benchmarks.collapse.held_out_failures import (
     rates,
     weights,
 )
-from tests.benchmarks.collapse.plan import Act
+from tests.benchmarks.collapse.plan import Act, gan
 from trainers.loop import Run
 from trainers.randomness import normal, stream
 
@@ -40,7 +40,7 @@ def dead_units(player: str) -> Act:
 
     @torch.no_grad()
     def act(run: Run) -> None:
-        network = getattr(run.training.players, player)
+        network = getattr(gan(run).players, player)
         layer = next(m for m in network.modules() if isinstance(m, nn.Linear | nn.Conv2d))
         assert layer.bias is not None
         layer.bias.fill_(-80)
@@ -61,12 +61,12 @@ def drowned(player: str, times: float) -> Act:
 
 def broken_weight(run: Run) -> None:
     """One weight of the generator is no number any more."""
-    next(iter(run.training.players.generator.parameters())).data.view(-1)[0] = torch.nan
+    next(iter(gan(run).players.generator.parameters())).data.view(-1)[0] = torch.nan
 
 
 def fresh_critic(run: Run) -> None:
     """The critic forgets what it knew: new weights, as large as the old ones."""
-    for number, parameter in enumerate(run.training.players.discriminator.parameters()):
+    for number, parameter in enumerate(gan(run).players.discriminator.parameters()):
         spread = float(parameter.data.std(correction=0))
         parameter.data.copy_(spread * normal(tuple(parameter.shape), run.config.train.seed, "fresh", number))
 
@@ -75,7 +75,7 @@ def shaken(share: float) -> Act:
     """Noise on the generator's weights, relative to the spread of each."""
 
     def act(run: Run) -> None:
-        for number, parameter in enumerate(run.training.players.generator.parameters()):
+        for number, parameter in enumerate(gan(run).players.generator.parameters()):
             noise = normal(tuple(parameter.shape), run.config.train.seed, "shaken", number)
             parameter.data.add_(share * parameter.data.std(correction=0) * noise)
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from trainers.watcher import Watcher
+from trainers.watching.watcher import Watcher
 
 QUIET = 60.0
 """Seconds without a line in a pipe before one says how far it is."""

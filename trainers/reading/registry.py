@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from trainers.errors import UnusableSettingError
-from trainers.owncode import is_gathered
-from trainers.ownimports import find
+from trainers.reading.owncode import is_gathered
+from trainers.reading.ownimports import find
 
 T = TypeVar("T")
 

@@ -2,8 +2,8 @@
 
 ``gather`` reads such a file together with what it imports from beside itself, and puts the sources into the settings
 under their sha256; the name that asked for them gets that hash: ``./mynet.py:Net@3f2a9c0124de``. So the code goes
-wherever the settings go (ledger, workers, checkpoints), and other content is another name. ``trainers/ownimports.py``
-makes it importable again.
+wherever the settings go (ledger, workers, checkpoints), and other content is another name. ``ownimports.py`` makes
+it importable again.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trainers.document import Document
 from trainers.errors import OwnCodeError
+from trainers.reading.document import Document
 
 Bundle = Mapping[str, str]
 """Source by path, relative to the folder from which its files import each other."""

@@ -7,6 +7,10 @@ from torch import Tensor
 
 from trainers.world import World
 
+WATCHED_STEPS = 47
+"""Losses and signals are looked at every so many steps, and in the first after a report: looking at every step of a
+small network costs a twentieth of it. A prime, so that lazy penalties do not always fall between.
+"""
 BROKEN = "nonfinite"
 """The name under which ``Tally.read`` gives the number of steps with a value that was NaN or infinite."""
 

@@ -1,9 +1,9 @@
 """A whole step of both players as one pure function, so that one compiled graph holds generation, forward, penalty,
 double backward, Adam and moving average.
 
-Same numbers as ``trainers.step`` up to rounding. Compiling costs half a minute and pays in long runs of small networks,
+Same numbers as ``step.py`` up to rounding. Compiling costs half a minute and pays in long runs of small networks,
 where dispatch takes as long as arithmetic. For networks without normalisation and examples without augmentation
-(``trainers.check`` says so).
+(``check.py`` says so).
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from torch import Tensor
 from torch.func import functional_call, grad, grad_and_value
 
 from trainers.errors import UnusableSettingError
+from trainers.families.gan.players import Players
+from trainers.families.gan.step import Judgement, View
 from trainers.losses import Loss
 from trainers.models.parts import has_batch_norm
-from trainers.players import Players
-from trainers.step import Judgement, View
 from trainers.world import World, sent
 
 Parameters = dict[str, Tensor]
@@ -87,7 +87,7 @@ class CompiledStep:
         if more_latents is not None:
             gradients, value = grad_and_value(self._fool)(self.generator, more_latents, real, labels)
             norm = self._move("generator", gradients, numbers[3])
-            for average, parameter in zip(self.players.averaged, self.generator.values(), strict=True):
+            for average, parameter in zip(self.players.averaged["generator"], self.generator.values(), strict=True):
                 average.lerp_(parameter, numbers[4])
             signals |= {"generator": value, "generator_gradient_norm": norm}
         return signals

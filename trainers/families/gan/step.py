@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from trainers.losses import Loss
-from trainers.penalties import squared_gradient_norm, unit_gradient
+from trainers.players.penalties import squared_gradient_norm, unit_gradient
 
 Critic = Callable[[Tensor, Tensor | None], Tensor]
 View = Callable[[Tensor], Tensor]

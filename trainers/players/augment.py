@@ -7,6 +7,7 @@ discriminator is neither sure nor lost. All randomness comes in as ``noise``: un
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,6 +15,24 @@ from torch import Tensor
 NOISE = 16  # uniform numbers per image: four for each of the policies, the last of them its gate
 ADA_IMAGES = 500_000  # images in which p can go from 0 to 1 (Karras 2020, section 3.2)
 ADA_INTERVAL = 4  # steps between adjustments of p
+
+
+@dataclass(frozen=True)
+class View:
+    """What the discriminator sees of examples: augmented with fixed noise, then packed along the channels."""
+
+    packing: int = 1
+    policies: tuple[str, ...] = ()
+    noise: Tensor | None = None
+    probability: Tensor | None = None
+
+    def __call__(self, examples: Tensor) -> Tensor:
+        """(n, C, ...) -> (n / packing, C * packing, ...)."""
+        if self.noise is not None:
+            examples = augment(examples, self.policies, self.noise, self.probability)
+        if self.packing == 1:
+            return examples
+        return examples.reshape(len(examples) // self.packing, -1, *examples.shape[2:])
 
 
 def augment(images: Tensor, policies: Sequence[str], noise: Tensor, probability: Tensor | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Gathered code (``trainers/owncode.py``) imported from memory, under the names it has beside the sweep file."""
+"""Gathered code (``owncode.py``) imported from memory, under the names it has beside the sweep file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from trainers.errors import OwnCodeError
-from trainers.owncode import GATHERED, Bundle, is_gathered
+from trainers.reading.owncode import GATHERED, Bundle, is_gathered
 
 
 def provide(code: Mapping[str, Bundle]) -> None:

@@ -1,0 +1,40 @@
+"""The table of families. This file and ``check.py`` in a family's room need no torch; ``room.py`` has the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from trainers.config import Config
+    from trainers.family import Family
+
+
+class Entry(NamedTuple):
+    """A family's room, and the groups of settings that no other family knows."""
+
+    room: str
+    groups: tuple[str, ...] = ()
+
+    def open(self) -> Family:
+        """What it brings."""
+        found: Family = import_module(f"{self.room}.room").FAMILY
+        return found
+
+    def problems(self, config: Config, ranks: int, on_gpu: bool) -> list[tuple[str, str]]:
+        """Settings that are each fine and together cannot train in this family: (dotted name, what is wrong)."""
+        found: list[tuple[str, str]] = import_module(f"{self.room}.check").problems(config, ranks, on_gpu)
+        return found
+
+
+FAMILIES = {"gan": Entry("trainers.families.gan")}
+
+
+def foreign(config: Config) -> Iterator[tuple[str, str]]:
+    """Groups of settings that say something, and are another family's: the group, and whose it is."""
+    mine = FAMILIES[config.family].groups
+    for name, entry in FAMILIES.items():
+        for group in entry.groups:
+            if group not in mine and getattr(config, group) != type(config).model_fields[group].default:
+                yield group, name

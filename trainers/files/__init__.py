@@ -1,0 +1,1 @@
+"""Places, caches, and folders that are whole or absent."""
