@@ -14,6 +14,9 @@ HOME = "gansweep-home"
 PROFILE = "local"
 """Where neither ``--profile`` nor GANSWEEP_PROFILE says otherwise: everything in the home."""
 
+used: dict[str, str] = {}
+"""Options that Python gave as arguments, where a command line would have them."""
+
 
 def command(*words: object) -> str:
     """``gansweep WORDS``, quoted for a shell, in the way and with the profile and home of the command that runs now."""
@@ -39,7 +42,7 @@ def _home() -> list[str]:
 
 
 def _given(option: str) -> str | None:
-    """Its value on the command line that runs now."""
+    """Its value on the command line that runs now, or in Python."""
     after = [word for before, word in pairwise(sys.argv) if before == option]
     after += [word.removeprefix(f"{option}=") for word in sys.argv if word.startswith(f"{option}=")]
-    return after[-1] if after else None
+    return after[-1] if after else used.get(option)

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.commands import PROFILE
+from orchestrator.commands import HOME, PROFILE
 from orchestrator.errors import UserError
 from orchestrator.profiles import Profile, load
 from orchestrator.spec import Sweep
@@ -29,6 +29,7 @@ class Home:
 
     root: Path
     profile: Profile = field(default_factory=lambda: load(PROFILE))
+    profile_name: str = PROFILE
 
     @classmethod
     def open(cls, root: Path | None, profile: str = PROFILE) -> Home:
@@ -36,10 +37,19 @@ class Home:
         sweeps is made. Raises UserError where it can't be written, SettingsError for a profile that is no use.
         """
         known = load(profile)
-        home = cls((root or cache_folder() / "profiles" / profile).resolve(), known)
+        home = cls((root or cache_folder() / "profiles" / profile).resolve(), known, profile)
         if not known.is_shared:
             home.make()
         return home
+
+    @classmethod
+    def at(cls, root: str | Path | None = None, profile: str | None = None) -> Home:
+        """As for ``--home`` and ``--profile``, where what is not given is taken from GANSWEEP_HOME and
+        GANSWEEP_PROFILE.
+        """
+        profile = profile or os.environ.get("GANSWEEP_PROFILE") or PROFILE
+        root = Path(root or os.environ.get("GANSWEEP_HOME") or HOME)
+        return cls.open(root if root != Path(HOME) or profile == PROFILE else None, profile)
 
     def make(self) -> None:
         """Make sure that the folder exists and can be written; raises UserError otherwise."""

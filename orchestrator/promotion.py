@@ -9,18 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.artifacts import Store
+from orchestrator.choice import choose
 from orchestrator.commands import command
-from orchestrator.errors import StoreError, UserError, WorkError
+from orchestrator.errors import StoreError, WorkError
 from orchestrator.paths import samples_key, trial_key
 from orchestrator.registry.gate import Candidate, impossible, refusals
 from orchestrator.registry.models import Evidence, RunGoneError
 from orchestrator.registry.models import promote as publish
-from orchestrator.search.effort import confirming
 from orchestrator.search.known import Known
-from orchestrator.search.objective import cost
-from orchestrator.search.trial import Training, Trial
+from orchestrator.search.trial import Training
 from orchestrator.secrets import without_secrets
-from orchestrator.spec import Objective, Sweep, counted
+from orchestrator.spec import Sweep
 from trainers.data import load
 
 WEIGHTS = ("manifest.json", "state.json", "generator_ema.safetensors")
@@ -38,10 +37,7 @@ def promote(
     assure: Callable[[], None],
 ) -> dict[str, Any]:
     """``assure`` raises where somebody else promotes this model by now."""
-    trial = _choose(ledger, number, forced=forced_reason is not None)
-    trainings = ledger.trainings(trial)
-    candidates = [_candidate(ledger, trial, training) for training in trainings]
-    candidate = best_of(candidates, ledger.sweep.objective)
+    trial, candidate, training, candidates = choose(ledger, number, forced=forced_reason is not None)
     refused = refusals(candidate)
     if no_way := impossible(candidate):
         raise WorkError(f"trial {trial.id} can't be promoted: {no_way}")
@@ -50,7 +46,6 @@ def promote(
             f"trial {trial.id} is not promoted: {'; '.join(refused)}. If you know better: "
             + command("promote", ledger.sweep.name, "--trial", trial.id, "--force", "--reason", "TEXT")
         )
-    training = trainings[candidates.index(candidate)]
     if training.mlflow_run_id is None:
         raise WorkError(
             f"trial {trial.id} is not recorded in MLflow yet; send what waits with: "
@@ -67,89 +62,6 @@ def promote(
                 f"{error}; record the sweep again, then promote: {command('sync', ledger.sweep.name)}"
             ) from None
     return {**document, "trial": trial.id, "seed": training.seed}
-
-
-def best_of(candidates: Sequence[Candidate], objective: Objective) -> Candidate:
-    """The best by score of a trial's trainings that the gate lets pass; the first, the search's own, where none does.
-
-    Confirmation has shown what its settings are worth on any seed; which of the generators to keep is another question.
-    """
-    passing = [c for c in candidates if not refusals(c)]
-    return min(passing, key=lambda c: cost(objective, c.score or 0.0), default=candidates[0])
-
-
-def _choose(ledger: Known, number: int | None, forced: bool) -> Trial:
-    """The one that is asked for, or the best; where none is good enough and it is forced, the best by score."""
-    trials = ledger.trials()
-    if number is not None:
-        if number not in range(len(trials)):
-            raise UserError(
-                f"sweep '{ledger.sweep.name}' has no trial {number}; it has 0 to {len(trials) - 1}"
-                if trials
-                else "no trials yet"
-            )
-        return trials[number]
-    best = ledger.best() or (_nearest(ledger.sweep.objective, trials) if forced else None)
-    if best is None:
-        raise WorkError(f"sweep '{ledger.sweep.name}' has no trial to promote: {_why_none(ledger, trials)}")
-    return best
-
-
-def _nearest(objective: Objective, trials: list[Trial]) -> Trial | None:
-    """Of the finished ones the best by score, those that keep every constraint first."""
-    scored = [t for t in trials if t.state == "finished" and t.score is not None]
-    return min(scored, key=lambda t: (not t.feasible, cost(objective, t.score or 0.0)), default=None)
-
-
-def _why_none(ledger: Known, trials: list[Trial]) -> str:
-    finished = [t for t in trials if t.state == "finished"]
-    if not finished:
-        counts = {state: sum(t.state == state for t in trials) for state in sorted({t.state for t in trials})}
-        return (
-            "none has finished ("
-            + (", ".join(f"{n} {state}" for state, n in counts.items()) or "none was started")
-            + ")"
-        )
-    broken = sorted({name for t in finished for name, distance in t.violations.items() if distance > 0})
-    ill = sorted({t.verdict for t in finished} - {"healthy"})
-    faults = [f"violate {', '.join(broken)}"] if broken else []
-    faults += [f"ended {', '.join(ill)}{_example(finished)}"] if ill else []
-    failed = sorted({c.trial for c in ledger.confirmations.all() if c.failed})
-    faults += [f"did not survive re-training on a fresh seed ({', '.join(map(str, failed))})"] if failed else []
-    faults += ["were never scored"] if any(t.score is None for t in finished) else []
-    more = ["relax objective.require"] if broken else []
-    more += ["train longer or evaluate more often, so that it can be judged"] if "unjudged" in ill else []
-    anyway = command("promote", ledger.sweep.name, "--force", "--reason", "TEXT")
-    return (
-        f"{counted(len(finished), 'trial')} finished, and all {' or '.join(faults)}; "
-        f"{', '.join([*more, 'search further'])}, or take the best by score all the same: {anyway}"
-    )
-
-
-def _example(finished: list[Trial]) -> str:
-    """Why the first that did not end healthy has not."""
-    first = next(t for t in finished if t.verdict != "healthy")
-    return f" (trial {first.id}: {'; '.join(first.reasons)})" if first.reasons else ""
-
-
-def _candidate(ledger: Known, trial: Trial, training: Training) -> Candidate:
-    wanted = confirming(ledger.sweep)
-    confirmed = next((c for c in ledger.confirmations.summaries() if c["trial"] == trial.id), None)
-    return Candidate(
-        trial.id,
-        training.state,
-        training.verdict,
-        training.score,
-        training.checkpoint,
-        training.mlflow_run_id,
-        training.reasons,
-        training.metrics,
-        training.violations,
-        confirmed,
-        [c.seed for c in ledger.confirmations.of(trial.id) if c.failed],
-        wanted.seeds if wanted.top else 0,
-        training.seed,
-    )
 
 
 def _choice(chosen: Candidate, candidates: Sequence[Candidate]) -> dict[str, str]:

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from orchestrator.execution.jobs import Cluster, Job, Show, forwarded
 from orchestrator.spec import Sweep
 
-
-@dataclass(frozen=True)
-class Way:
-    """How a driver goes to a cluster: with the values of which variables, and where it lies there."""
-
-    address: str
-    environment: Sequence[str] = ()
-    cpus: float | None = None
-    memory_gb: float | None = None
-    detach: bool = False
+if TYPE_CHECKING:
+    from orchestrator.options import Way
 
 
 def submit(sweep: Sweep, way: Way, show: Show) -> None:

@@ -14,15 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.errors import UserError, WorkError
+from orchestrator.generator import REGISTERED, Generator, opened
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from torch import nn
 
-    from trainers.config import Config
-    from trainers.data import Space
-
-REGISTERED = ("models:/", "runs:/")
 STILLS = (".png", ".npy")
 FILMS = (".gif", ".webp", ".mp4")
 FRAMES = 16
@@ -74,8 +70,7 @@ def sample(source: str, wish: Wish, output: Path, uri: str) -> tuple[int, ...]:
 
         made = from_registry(uri, source, np.array(wish.seeds, np.int64), wish.label)
     else:
-        config, generator, space = _opened(source, wish, uri)
-        made = _made(wish, config, generator, space)
+        made = _made(wish, opened(source, wish.raw, wish.trusted, uri))
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         if output.suffix == ".npy":
@@ -89,28 +84,11 @@ def sample(source: str, wish: Wish, output: Path, uri: str) -> tuple[int, ...]:
     return made.shape[1:]
 
 
-def _opened(source: str, wish: Wish, uri: str) -> tuple[Config, nn.Module, Space]:
-    if source.startswith(REGISTERED):
-        if wish.raw:
-            raise UserError(f"--raw: {source} has the averaged generator only; give the folder of a checkpoint")
-        from orchestrator.registry.models import load
-
-        return load(uri, source)
-    if not Path(source).is_dir():
-        raise UserError(f"{source} is neither a registered model (models:/NAME@ALIAS) nor a checkpoint folder")
-    from trainers.files.sealed import facts
-    from trainers.reading.owncode import standing
-    from trainers.state import load_generator, load_space
-
-    here = standing(facts(Path(source))["config"], Path())
-    config, generator = load_generator(Path(source), ema=not wish.raw, trusted={*wish.trusted, *here})
-    return config, generator, load_space(Path(source))
-
-
-def _made(wish: Wish, config: Config, generator: nn.Module, space: Space) -> NDArray[Any]:
+def _made(wish: Wish, generator: Generator) -> NDArray[Any]:
     """Examples, or the frames of a film; of classes row by row."""
     from trainers.sample import class_numbers, drawn, latents, walk
 
+    config, space = generator.config, generator.space
     given = latents(config, np.array(wish.seeds, np.int64), wish.truncation)
     if wish.interpolate:
         given = walk(given, FRAMES)
@@ -118,11 +96,11 @@ def _made(wish: Wish, config: Config, generator: nn.Module, space: Space) -> NDA
         if not config.model.conditional:
             raise UserError("--classes: this generator is not conditional; leave it out")
         rows = class_numbers(space.names or map(str, range(space.classes)), config, space)
-        return drawn(generator, given.repeat(len(rows), 1), np.repeat(rows, len(wish.seeds)))
+        return drawn(generator.module, given.repeat(len(rows), 1), np.repeat(rows, len(wish.seeds)))
     labels = None if wish.label is None else class_numbers([wish.label] * len(given), config, space)
     if labels is None and wish.interpolate and config.model.conditional:
         labels = np.zeros(len(given), np.int64)  # else each frame would draw a class of its own
-    return drawn(generator, given, labels)
+    return drawn(generator.module, given, labels)
 
 
 def _film(frames: Sequence[Image], output: Path) -> None:

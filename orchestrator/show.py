@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from orchestrator.earlier import Earlier
     from orchestrator.sweep import Outcome
     from trainers.data.pack import Packed
+    from trainers.report import Report
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 
@@ -43,6 +44,25 @@ _COLOURS = {
     "diverged": "red",
     "crashed": "bold red",
 }
+
+
+def as_json(document: Any) -> None:
+    """One JSON document and nothing else."""
+    print(json.dumps(document, indent=2))
+
+
+def report(said: Report) -> None:
+    """Of one training."""
+    metrics = "  ".join(f"{name} {value:.4g}" for name, value in said.metrics.items())
+    line = f"{said.images:>10,} images  {said.seconds:7.1f} s  {said.health.verdict}  {metrics}"
+    print(line + "".join(f"\n{'':10} {reason}" for reason in said.health.reasons), flush=True)
+
+
+def report_line(said: Report) -> None:
+    """The same as a line of JSON."""
+    from trainers.report import line
+
+    print(line(said.as_dict()), flush=True)
 
 
 ROWS = 40

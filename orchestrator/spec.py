@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from trainers.check import warnings as untold
 from trainers.config import TORCHSCRIPT, Config, Settings
 from trainers.files.places import database, is_missing, place
 from trainers.reading import owncode, ownimports
+from trainers.reading.document import override
 from trainers.schedule import first_weights
 from trainers.settings import Document, Problem, build, parse, read
 
@@ -260,19 +262,31 @@ def warnings(sweep: Sweep) -> list[tuple[str, str]]:
 
 
 def load(
-    file: Path, overrides: Sequence[str] = (), here: bool = False, resources: Mapping[str, Any] | None = None
+    source: Path | Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    here: bool = False,
+    resources: Mapping[str, Any] | None = None,
 ) -> Sweep:
-    """Read and check a sweep file; ``here``: also that the files which it names lie on this machine. ``resources`` are
-    those of its group that hold where the file says nothing.
+    """Read and check a sweep file, or the settings that could stand in one; ``here``: also that the files which it
+    names lie on this machine. ``resources`` are those of its group that hold where it says nothing.
 
     Raises SettingsError listing every problem.
     """
-    document = read(file, overrides)
+    document = read(source, overrides) if isinstance(source, Path) else _given(source, overrides)
     own = document.values.get("resources") or {}
     if resources and isinstance(own, dict):
         document.values["resources"] = {**resources, **own}
-    owncode.gather(document, file.parent)
+    owncode.gather(document, source.parent if isinstance(source, Path) else Path())
     return _checked(document, lambda sweep: _missing_files(sweep, document) if here else ())
+
+
+def _given(values: Mapping[str, Any], overrides: Sequence[str]) -> Document:
+    """As it would stand in a file: without tuples, paths and NumPy's numbers."""
+    plain = json.dumps(dict(values), default=lambda value: value.item() if hasattr(value, "item") else str(value))
+    document = Document("settings", json.loads(plain))
+    for setting in overrides:
+        override(document, setting)
+    return document
 
 
 def loads(text: str, source: str) -> Sweep:

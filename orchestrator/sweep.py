@@ -12,7 +12,6 @@ One process drives a sweep at a time, by a lease in the ledger's own store; MLfl
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import threading
@@ -112,13 +111,6 @@ def _driven(sweep: Sweep, home: Home) -> Iterator[tuple[Ledger, Lease, SweepPath
         yield ledger, lease, paths
 
 
-def train(sweep: Sweep, out: Path, as_json: bool) -> str:
-    """One training with no search; returns its last verdict."""
-    from orchestrator.training import train as run
-
-    return run(sweep, out, as_json)
-
-
 def promote(
     name: str, model: str, alias: str, trial: int | None, forced_reason: str | None, home: Home
 ) -> dict[str, Any]:
@@ -152,11 +144,10 @@ def sample(source: str, wish: Wish, output: Path, home: Home) -> tuple[int, ...]
     """Draw from a registered model or a checkpoint folder into a picture, a film or an array; returns the shape of an
     example.
     """
+    from orchestrator.generator import registry_of
     from orchestrator.sampling import sample as run
 
-    own = home.profile.tracking
-    uri = own if own != "auto" else os.environ.get("MLFLOW_TRACKING_URI") or home.mlflow_database
-    return run(source, wish, output, uri)
+    return run(source, wish, output, registry_of(home))
 
 
 def serve_ui(home: Home, port: int, announce: Callable[[str], None]) -> None:

@@ -229,11 +229,13 @@ def _document(uri: str, model: str, alias: str, number: str, tags: Mapping[str, 
 
 @contextmanager
 def _registry(uri: str) -> Iterator[MlflowClient]:
-    """MLflow's own errors in our words; nothing pickled is ever loaded."""
+    """MLflow's own errors in our words; nothing pickled is ever loaded. What MLflow was set to is set again, in a
+    notebook too.
+    """
+    kept = {name: os.environ.get(name) for name in (*SAFE, "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")}
     os.environ.update(SAFE)
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     mlflow.set_tracking_uri(uri)
-    before = os.environ.get("MLFLOW_REGISTRY_URI", "")
     if not uri.startswith("http"):  # a database holds the registry too, whatever MLFLOW_REGISTRY_URI says of servers
         mlflow.set_registry_uri(uri)
     try:
@@ -243,6 +245,8 @@ def _registry(uri: str) -> Iterator[MlflowClient]:
             raise UserError(f"the registry does not know that: {error.message}") from None
         raise WorkError(f"the model registry refused ({error.error_code}): {error.message}") from error
     finally:
-        mlflow.set_registry_uri(before)
-        if not before:  # MLflow sets it for subprocesses, and never takes it back
-            os.environ.pop("MLFLOW_REGISTRY_URI", None)
+        mlflow.set_tracking_uri(kept["MLFLOW_TRACKING_URI"])  # type: ignore[arg-type]  # None: as if never set
+        mlflow.set_registry_uri(kept["MLFLOW_REGISTRY_URI"] or "")
+        for name, value in kept.items():
+            os.environ.pop(name, None)
+            os.environ.update({name: value} if value is not None else {})

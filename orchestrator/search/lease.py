@@ -83,6 +83,12 @@ def lease_of(sweep: Sweep, paths: SweepPaths) -> Lease:
     )
 
 
+def require_free(sweep: Sweep, paths: SweepPaths) -> None:
+    """Raises UserError where somebody drives the sweep now."""
+    if holder := lease_of(sweep, paths).holder():
+        raise _driven(sweep.name, holder)
+
+
 def promoting(model: str, home: Home) -> Lease:
     """Of whoever changes which version of a model has an alias."""
     where, lock = home.profile.ledger if home.profile.is_shared else home.root, home.root / f"promoting-{model}.lock"
@@ -147,13 +153,13 @@ class FileLease:
             return Holder("another process", 0.0, 0.0)
 
 
-def whoami() -> str:
-    """``ada@node7 (process 4711)``."""
+def whoami(process: int | None = None) -> str:
+    """``ada@node7 (process 4711)``; another process of this user, where one is named."""
     try:
         user = getpass.getuser()
     except (OSError, KeyError):  # a container's arbitrary user
         user = str(os.getuid())
-    return f"{user}@{socket.gethostname()} (process {os.getpid()})"
+    return f"{user}@{socket.gethostname()} (process {process or os.getpid()})"
 
 
 def _driven(sweep: str, holder: Holder) -> UserError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import mlflow
@@ -121,7 +122,9 @@ def test_a_registered_model_takes_names_and_numbers(
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     client = mlflow.MlflowClient(uri)
     run = client.create_run(client.create_experiment("flags", artifact_location=str(tmp_path / "artifacts")))
-    evidence = Evidence(flags, flags / "manifest.json", None, {"gansweep.run_id": "r", "gansweep.checkpoint": "c"})
+    tags = {"run_id": "r", "checkpoint": "c", "trial": "0", "sweep": "flags", "verdict": "healthy"}
+    tags |= {"objective": "minimize fid", "data.fingerprint": "f"}
+    evidence = Evidence(flags, flags / "manifest.json", None, {f"gansweep.{key}": tag for key, tag in tags.items()})
     document = promote(uri, "flags", "champion", run.info.run_id, evidence, lambda: None)
     seeds = np.arange(6)
     by_name, by_number = (sample(uri, document["uri"], seeds, label) for label in ("flags", "1"))
@@ -129,6 +132,9 @@ def test_a_registered_model_takes_names_and_numbers(
     np.testing.assert_array_equal(by_name, drawn(flags, "flags", tmp_path / "a.npy"))
     with pytest.raises(UnusableSettingError, match=r"'cats' is none of the 2 classes \(boats, flags\)"):
         sample(uri, document["uri"], seeds, "cats")
+    assert os.environ["MLFLOW_TRACKING_URI"] == ""  # it left MLflow as it was
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    mlflow.set_tracking_uri(uri)
     served = mlflow.pyfunc.load_model(document["uri"])
     mixed = served.predict(pd.DataFrame({"seed": seeds[:2], "label": ["flags", 1]}))
     np.testing.assert_array_equal(mixed, by_name[:2])

@@ -71,8 +71,8 @@ def read(file: Path, overrides: Sequence[str] = ()) -> Document:
         reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
         raise SettingsError(str(file), [Problem("", f"can't be read: {reason}")]) from None
     document = parse(text, str(file))
-    for override in overrides:
-        _override(document, override)
+    for each in overrides:
+        override(document, each)
     return document
 
 
@@ -215,19 +215,20 @@ def _filled(inner: str, path: Path_, line: int | None, document: Document) -> st
     return f"${{{inner}}}"
 
 
-def _override(document: Document, override: str) -> None:
-    name, equals, value = override.partition("=")
+def override(document: Document, setting: str) -> None:
+    """Lay ``a.b=value`` over it."""
+    name, equals, value = setting.partition("=")
     if not equals or not name.strip():
-        document.problems.append(Problem("", f"--set {override!r} is not of the form a.b=value"))
+        document.problems.append(Problem("", f"--set {setting!r} is not of the form a.b=value"))
         return
     *parents, last = name.strip().split(".")
     group = document.values
     for parent in parents:
         group = group.setdefault(parent, {})
         if not isinstance(group, dict):
-            document.problems.append(Problem(name, f"--set {override!r}: '{parent}' is a value, not a group"))
+            document.problems.append(Problem(name, f"--set {setting!r}: '{parent}' is a value, not a group"))
             return
     try:
         group[last] = _Loader(value).get_single_data()
     except yaml.YAMLError:
-        document.problems.append(Problem(name, f"--set {override!r}: the value is not valid YAML"))
+        document.problems.append(Problem(name, f"--set {setting!r}: the value is not valid YAML"))

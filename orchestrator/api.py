@@ -1,0 +1,144 @@
+"""What ``import gansweep`` offers beside the handle on a sweep. The command line is made of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from orchestrator import spec, surroundings
+from orchestrator import status as standing
+from orchestrator.commands import PROFILE, used
+from orchestrator.errors import UserError
+from orchestrator.handle import Handle
+from orchestrator.paths import Home
+from orchestrator.profiles import Profile
+from orchestrator.profiles import load as load_profile
+from orchestrator.spec import Sweep
+from trainers.config import Config
+
+if TYPE_CHECKING:
+    from orchestrator.training import Trained
+    from trainers.report import Report
+    from trainers.watching.watcher import Watcher
+
+Source = str | Path | Mapping[str, Any] | Sweep
+"""A sweep file, the settings that could stand in one, or a sweep."""
+Place = str | Path | None
+"""A home; None is GANSWEEP_HOME, or ``gansweep-home`` in the current folder."""
+
+
+def submit(
+    sweep: Source,
+    *,
+    set: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    trials: int | None = None,
+    address: str | None = None,
+    home: Place = None,
+    profile: str | None = None,
+) -> Handle:
+    """Run a sweep in the background, or go on with the one of its name; returns once it runs, or is over.
+
+    ``set`` overrides settings by dotted name, ``name`` and ``trials`` that of the sweep and the number of trials;
+    ``address`` is a Ray cluster, HOST:PORT or ``auto`` (None: this machine). The sweep outlives this process.
+
+    Raises SettingsError with all that is wrong with the sweep; UserError, WorkError with why it could not start.
+    """
+    from orchestrator.background import Driver
+
+    at = _given(home, profile)
+    address = at.profile.cluster(address)
+    asked = read(sweep, overrides(set, name, trials), at.profile, here=address is None)
+    if address and address.startswith(("http://", "https://")):
+        raise UserError(f"address {address}: Ray jobs are for the command line: gansweep submit --address …")
+    words = ["submit", "/dev/stdin", *(["--address", address] if address else [])]
+    driver = Driver(asked, words, asked.to_yaml(), at)
+    driver.begun()
+    return Handle(asked.name, at, driver)
+
+
+def load(name: str, *, home: Place = None, profile: str | None = None) -> Handle:
+    """A sweep that stands. Raises UserError, with those that are known, where there is none of this name."""
+    at = _given(home, profile)
+    standing.find(name, at)
+    return Handle(name, at)
+
+
+def sweeps(*, home: Place = None, profile: str | None = None) -> list[Handle]:
+    """All that live there."""
+    at = _given(home, profile)
+    return [Handle(name, at) for name in standing.sweeps(at)]
+
+
+def plan(
+    sweep: Source, *, set: Mapping[str, Any] | None = None, home: Place = None, profile: str | None = None
+) -> dict[str, Any]:
+    """What a sweep asks for: every setting, an estimate of images and time, its cost by rung, the networks' sizes; as
+    ``gansweep plan --json``. Runs nothing.
+    """
+    from orchestrator import earlier, show
+
+    at = _given(home, profile)
+    asked = read(sweep, overrides(set), at.profile, here=True)
+    return show.plan_document(asked, earlier.like(asked, at))
+
+
+def train(
+    config: Source | Config,
+    *,
+    set: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    ranks: int = 1,
+    heard: Callable[[Report], None] = lambda _: None,
+    watcher: Watcher | None = None,
+    home: Place = None,
+) -> Trained:
+    """One training with no search; the same call again goes on from what stands in ``out`` (default: ``train/NAME`` in
+    the home). ``heard`` is told each report.
+
+    It trains in this process. More ``ranks`` are processes of their own, for which a script needs
+    ``if __name__ == "__main__":``.
+    """
+    from orchestrator.training import train as run
+
+    if isinstance(config, Config) and not isinstance(config, Sweep):
+        config = config.model_dump(mode="json")
+    if isinstance(config, Mapping):
+        config = {"name": "training", **config}
+    asked = read(config, overrides(set), load_profile(PROFILE), here=True)
+    folder = Path(out) if out is not None else _given(home, PROFILE).root / "train" / asked.name
+    return run(asked.trial_config({}), ranks, folder, heard, watcher)
+
+
+# -- what the command line shares --------------------------------------------------------------------------------------
+
+
+def place(home: Place = None, profile: str | None = None) -> Home:
+    """The home, where the environment is fit for the libraries below."""
+    surroundings.mend()
+    return Home.at(home, profile)
+
+
+def _given(home: Place, profile: str | None) -> Home:
+    """The same for Python's callers, whose places the commands that a message names then have."""
+    used.update({"--home": str(home)} if home else {}, **({"--profile": profile} if profile else {}))
+    return place(home, profile)
+
+
+def read(sweep: Source, changes: Sequence[str], profile: Profile, here: bool) -> Sweep:
+    """A checked sweep with ``changes`` laid over it; ``here``: its files lie on this machine."""
+    if isinstance(sweep, Sweep) and changes:
+        sweep = yaml.safe_load(sweep.to_yaml())
+    if isinstance(sweep, Sweep):
+        return sweep
+    return spec.load(Path(sweep) if isinstance(sweep, str) else sweep, changes, here, profile.default_resources)
+
+
+def overrides(set: Mapping[str, Any] | None = None, name: str | None = None, trials: int | None = None) -> list[str]:
+    """As ``--set`` takes them."""
+    asked = dict(set or {}) | ({"name": name} if name else {}) | ({"search.trials": trials} if trials else {})
+    return [f"{setting}={json.dumps(value)}" for setting, value in asked.items()]

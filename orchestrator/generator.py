@@ -1,0 +1,125 @@
+"""A trained generator in plain PyTorch: from the registry or from a checkpoint."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.errors import UserError
+from orchestrator.paths import Home
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor, nn
+
+    from trainers.config import Config
+    from trainers.data import Space
+
+REGISTERED = ("models:/", "runs:/")
+
+
+@dataclass(frozen=True)
+class Generator:
+    """``module`` is the network, in eval mode on the CPU; ``config`` what it was trained with; ``space`` what it
+    makes.
+    """
+
+    config: Config
+    module: nn.Module
+    space: Space
+
+    @classmethod
+    def load(
+        cls,
+        source: str | Path,
+        *,
+        raw: bool = False,
+        trusted: Collection[str] = (),
+        home: str | Path | None = None,
+        profile: str | None = None,
+    ) -> Generator:
+        """From ``models:/NAME@ALIAS`` of the home's or the profile's registry, or from a checkpoint folder. MLflow is
+        asked here, and never again.
+
+        ``raw`` takes the plain weights of a checkpoint instead of the averaged ones. Code of its own that a checkpoint
+        brings is run where the same files lie in the current folder, or its sha256 is ``trusted``. Raises UserError
+        where there is no such model, trainers.errors.CheckpointError for a damaged checkpoint.
+        """
+        uri = registry_of(Home.at(home, profile)) if str(source).startswith(REGISTERED) else ""
+        return opened(str(source), raw, trusted, uri)
+
+    def __call__(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        """``latents`` (n, latent_dim), standard normal, to images (n, C, H, W) in [-1, 1], or points (n, 2). ``labels``
+        (n,) are numbers of classes; a conditional generator takes any where they are missing.
+        """
+        made: Tensor = self.module(latents, labels)
+        return made
+
+    def sample(
+        self,
+        n: int = 64,
+        *,
+        seeds: Sequence[int] | None = None,
+        label: str | int | None = None,
+        truncation: float | None = None,
+    ) -> NDArray[Any]:
+        """An example for each of ``seeds``, or of 0 to n - 1, and a function of it: uint8 (n, H, W, C), or float32
+        points (n, 2).
+
+        ``label`` is a class by name or number; ``truncation`` cuts latents off at that value: less varied, more typical
+        (BigGAN). Raises trainers.errors.UnusableSettingError for a class that it does not know.
+        """
+        from trainers.sample import class_numbers, sample
+
+        rows = np.arange(n) if seeds is None else np.array(seeds, np.int64)
+        labels = None if label is None else class_numbers([label] * len(rows), self.config, self.space)
+        return sample(self.module, self.config, rows, labels, truncation)
+
+    def grid(self, n: int = 64) -> Image:
+        """The first ``n`` examples as one picture."""
+        from trainers.pictures import draw
+
+        return draw(self.sample(n), self.space.centers)
+
+    def __repr__(self) -> str:
+        model, shape = self.config.model, "x".join(map(str, self.space.shape))
+        return f"Generator({model.generator}, {model.latent_dim} latents to {shape})"
+
+    def _repr_png_(self) -> bytes:
+        """For a notebook."""
+        buffer = io.BytesIO()
+        self.grid().save(buffer, "PNG")
+        return buffer.getvalue()
+
+
+def registry_of(home: Home) -> str:
+    """Where the registered models of a home, or of its profile, are; MLFLOW_TRACKING_URI says otherwise for a home."""
+    own = home.profile.tracking
+    return own if own != "auto" else os.environ.get("MLFLOW_TRACKING_URI") or home.mlflow_database
+
+
+def opened(source: str, raw: bool, trusted: Collection[str], uri: str) -> Generator:
+    """As ``Generator.load``, from the registry at ``uri``."""
+    if source.startswith(REGISTERED):
+        if raw:
+            raise UserError(f"--raw: {source} has the averaged generator only; give the folder of a checkpoint")
+        from orchestrator.registry.models import load
+
+        return Generator(*load(uri, source))
+    folder = Path(source)
+    if not folder.is_dir():
+        raise UserError(f"{source} is neither a registered model (models:/NAME@ALIAS) nor a checkpoint folder")
+    from trainers.files.sealed import facts
+    from trainers.reading.owncode import standing
+    from trainers.state import load_generator, load_space
+
+    here = standing(facts(folder)["config"], Path())
+    config, module = load_generator(folder, ema=not raw, trusted={*trusted, *here})
+    return Generator(config, module, load_space(folder))

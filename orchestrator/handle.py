@@ -1,0 +1,287 @@
+"""A sweep in Python's hands: what the command line can do with one, in the same words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from orchestrator import status as standing
+from orchestrator.commands import command
+from orchestrator.errors import GansweepError, UserError, WorkError
+from orchestrator.paths import Home, SweepPaths
+from orchestrator.search.known import Known, Reading, SweepState
+from orchestrator.search.trial import Trial
+from orchestrator.spec import Sweep, counted
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from orchestrator.artifacts import Store
+    from orchestrator.background import Driver
+    from orchestrator.conductor import Progress
+    from orchestrator.generator import Generator
+    from orchestrator.sweep import Outcome
+
+LOOK = 1.0
+"""Seconds between two looks at a sweep that runs."""
+By = Literal["score", "verdict"]
+
+
+class TrialReport(NamedTuple):
+    """What a trial was worth after so many ``images``; ``seed`` is None but for a re-training on a fresh one."""
+
+    trial: int
+    seed: int | None
+    images: int
+    metrics: dict[str, float]
+    verdict: str
+    """The trial's, as it stands now."""
+
+
+class Handle:
+    """The sweep ``name`` in a home. Everything is read from its ledger when it is asked for; whoever drives the sweep,
+    this process or another, on this machine or elsewhere under a shared profile.
+    """
+
+    def __init__(self, name: str, home: Home, driver: Driver | None = None) -> None:
+        self.name, self.home, self._driver = name, home, driver
+
+    # -- what stands -------------------------------------------------------------------------------------------------
+
+    @property
+    def spec(self) -> Sweep:
+        """Its settings."""
+        return standing.find(self.name, self.home)[0]
+
+    def ledger(self) -> tuple[Reading, SweepPaths]:
+        """What is known of it now, and where its files are. Raises UserError where it has not begun."""
+        return standing.ledger_of(self.name, self.home)
+
+    @property
+    def state(self) -> SweepState:
+        """``running``, ``finished``, ``stopped``, ``interrupted`` (its driver died, or Ctrl-C) or ``failed``."""
+        return standing.state(*self.ledger())
+
+    def status(self) -> dict[str, Any]:
+        """The document of ``gansweep status --json``."""
+        return standing.describe(*self.ledger())
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """A row per trial, by its number: state, rung, images, score, verdict, ``params.*``, ``metrics.*`` and more."""
+        from orchestrator.frame import frame
+
+        return frame(standing.rows(self.ledger()[0]))
+
+    @property
+    def best(self) -> Trial | None:
+        """The finished, healthy trial with the best score that keeps every constraint, survivors of confirmation
+        first; None where there is none yet.
+        """
+        return self.ledger()[0].best()
+
+    def __iter__(self) -> Iterator[TrialReport]:
+        """Every report, from the first on; while the sweep runs, as they come."""
+        seen: set[tuple[int, int | None, int]] = set()
+        ledger, paths = self.ledger()
+        while True:
+            state = standing.state(ledger, paths)  # before the reports, so that none comes between
+            ledger.refresh()
+            for report in _reports(ledger):
+                if report[:3] not in seen:
+                    seen.add(report[:3])
+                    yield report
+            if state != "running":
+                return
+            time.sleep(LOOK)
+
+    def logs(self, trial: int | None = None, rank: int | None = None) -> Iterator[tuple[str, str]]:
+        """What its workers printed so far: of whom, and the text."""
+        from orchestrator import logs
+
+        return logs.logs(self.ledger()[0], self.store, trial, rank)
+
+    def report(self, output: str | Path = "report.html") -> Path:
+        """Write what it found, what it cost and what failed as one page that opens offline; returns where."""
+        self.reported(Path(output))
+        return Path(output)
+
+    def reported(self, output: Path) -> dict[str, Any]:
+        """The same, and what the page shows as numbers."""
+        from orchestrator import report
+
+        ledger, paths = self.ledger()
+        page, document = report.report(ledger, standing.state(ledger, paths), self.store)
+        _write(output, page)
+        return document
+
+    def numbers(self) -> dict[str, Any]:
+        """What the report shows, as numbers: ``gansweep report --json``."""
+        from orchestrator import report
+
+        ledger, paths = self.ledger()
+        return report.numbers(ledger, standing.state(ledger, paths))
+
+    def samples(self, output: str | Path = "samples.html", by: By = "score") -> tuple[int, int]:
+        """Write all trials' sample grids as one page; returns how many trials are on it, and how many there are."""
+        from orchestrator import report
+
+        ledger, _ = self.ledger()
+        page, shown = report.samples(ledger, by, self.store)
+        _write(Path(output), page)
+        return shown, len(ledger.trials())
+
+    # -- what is done with it ----------------------------------------------------------------------------------------
+
+    def run(
+        self, progress: Progress, sweep: Sweep | None = None, *, trials: int | None = None, address: str | None = None
+    ) -> Outcome:
+        """Drive it in this process, until it ends: by the settings of ``sweep``, or as it stands, to so many
+        ``trials`` in all. Ctrl-C ends it after the current reports.
+        """
+        from orchestrator import sweep as story
+
+        if sweep is not None:
+            return story.submit(sweep, self.home, progress, address)
+        return story.resume(self.name, self.home, progress, trials, address)
+
+    def wait(self, timeout: float | None = None) -> Handle:
+        """Return when it no longer runs. Raises WorkError where it failed, or no trial finished; TimeoutError after so
+        many seconds. Interrupted, it only waits no more: ``stop`` ends the sweep.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while self._driver.running if self._driver else self.state == "running":
+            if deadline is not None and time.monotonic() > deadline:
+                raise TimeoutError(f"sweep '{self.name}' still runs after {timeout:g} s")
+            time.sleep(LOOK)
+        if self._driver:
+            self._driver.check()
+        elif self.state == "failed":
+            raise WorkError(f"sweep '{self.name}' failed; see why with: {command('resume', self.name)}")
+        return self
+
+    def watch(self) -> None:
+        """Show it until it ends: in a notebook as a table and a grid, elsewhere as ``gansweep status --watch``."""
+        from orchestrator import notebook
+
+        if notebook.here():
+            notebook.watch(self)
+        else:
+            from orchestrator import live
+
+            live.watch(*self.ledger())
+
+    def stop(self) -> bool:
+        """Ask it to finish its current reports and end; everything is kept. False where it does not run."""
+        return standing.stop(self.name, self.home)
+
+    def resume(self, trials: int | None = None, address: str | None = None) -> Handle:
+        """Go on in the background after any death, or to so many ``trials`` in all. Returns once it runs."""
+        from orchestrator.background import Driver
+
+        words = ["--trials", str(trials)] if trials else []
+        words += ["--address", address] if address else []
+        self._driver = Driver(self.spec, ["resume", self.name, *words], "", self.home)
+        self._driver.begun()
+        return self
+
+    def sync(self, progress: Progress | None = None) -> str | None:
+        """Send MLflow what the ledger knows and it does not; returns why some of it could not be sent, or None."""
+        from orchestrator import sweep
+        from orchestrator.live import Quiet
+
+        return sweep.sync(self.name, self.home, progress or Quiet())
+
+    def promote(
+        self,
+        trial: int | None = None,
+        *,
+        alias: str = "champion",
+        model: str | None = None,
+        force: bool = False,
+        reason: str | None = None,
+    ) -> dict[str, Any]:
+        """The gate, then the registry: the best trial, or this one, becomes the ``alias`` of ``model`` (default: the
+        sweep's name). Returns the document of ``gansweep promote --json``.
+
+        Raises WorkError with the gate's reasons; ``force`` promotes all the same, with the ``reason`` recorded.
+        """
+        if force and not (reason and reason.strip()):
+            raise UserError("--force needs --reason TEXT: it is recorded beside the model")
+        from orchestrator import sweep
+
+        return sweep.promote(self.name, model or self.name, alias, trial, reason if force else None, self.home)
+
+    def rollback(self, *, alias: str = "champion", model: str | None = None) -> dict[str, Any]:
+        """Give the alias back to the version that held it before."""
+        from orchestrator import sweep
+
+        return sweep.rollback(self.name, model or self.name, alias, self.home)
+
+    def generator(self, trial: int | None = None) -> Generator:
+        """Of the best trial, or this one: the one of its trainings that ``promote`` would take. Raises WorkError where
+        no trial has a checkpoint yet.
+        """
+        from orchestrator.choice import generator
+
+        return generator(self.ledger()[0], self.store, trial)
+
+    def sample(self, n: int = 64, trial: int | None = None) -> NDArray[Any]:
+        """``n`` examples of ``generator(trial)``: uint8 (n, H, W, C), or float32 points (n, 2)."""
+        return self.generator(trial).sample(n)
+
+    # -- how it looks ------------------------------------------------------------------------------------------------
+
+    @property
+    def store(self) -> Store:
+        """Its artifacts."""
+        from orchestrator.artifacts import store_of
+
+        return store_of(self.spec, self.home)
+
+    @property
+    def grid(self) -> str | None:
+        """Where the sample grid of the best trial lies."""
+        from orchestrator.sweep import grid_of
+
+        return grid_of(self.ledger()[0], self.home)
+
+    def __repr__(self) -> str:
+        try:
+            ledger, paths = self.ledger()
+        except GansweepError as error:
+            return f"Handle({self.name!r}: {error})"
+        return f"Handle({self.name!r}: {headline(ledger, standing.state(ledger, paths))})"
+
+    def _repr_html_(self) -> str:
+        """For a notebook: the trials, best first, and the sample grid of the best."""
+        from orchestrator import notebook
+
+        return notebook.html(self)
+
+
+def headline(ledger: Known, state: SweepState) -> str:
+    """``finished, 12 trials, best fid 3.21 (trial 4)``."""
+    best, metric = ledger.best(), ledger.sweep.objective.metric
+    found = f", best {metric} {best.score:.4g} (trial {best.id})" if best else ""
+    return f"{state}, {counted(len(ledger.trials()), 'trial')}{found}"
+
+
+def _reports(ledger: Known) -> Iterator[TrialReport]:
+    for trial in ledger.trials():
+        for images, metrics in sorted(trial.reports.items()):
+            yield TrialReport(trial.id, None, images, metrics, trial.verdict)
+    for run in ledger.confirmations.all():
+        for images, metrics in sorted(run.reports.items()):
+            yield TrialReport(run.trial, run.seed, images, metrics, run.verdict)
+
+
+def _write(output: Path, text: str) -> None:
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"-o {output} can't be written: {error.strerror}") from None

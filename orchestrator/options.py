@@ -1,0 +1,77 @@
+"""The arguments and options that commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestrator.errors import UserError
+
+File = Annotated[Path, typer.Argument(help="The sweep file.", show_default=False)]
+Name = Annotated[str, typer.Argument(help="The name of a sweep.", show_default=False)]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: a.b=value. Can stand several times.")]
+HomeDir = Annotated[Path, typer.Option("--home", envvar="GANSWEEP_HOME", help="Holds everything embedded.")]
+Profile = Annotated[
+    str,
+    typer.Option("--profile", envvar="GANSWEEP_PROFILE", help="Where sweeps live, as the user's config.toml names it."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Trials = Annotated[int | None, typer.Option(min=1, help="Trials in all.", show_default=False)]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="A Ray cluster: HOST:PORT, ray://… or 'auto'; http://… submits a job; 'local' is this machine.",
+        show_default=False,
+    ),
+]
+Dashboard = Annotated[
+    str | None,
+    typer.Option("--address", help="Ask the Ray cluster with this dashboard: http(s)://HOST:8265.", show_default=False),
+]
+Detach = Annotated[bool, typer.Option("--detach", help="With --address http://…: return when the job is queued.")]
+Forward = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--env", help="With --address http://…: a variable that the job gets, by name. Can stand several times."
+    ),
+]
+DriverCpus = Annotated[
+    float | None,
+    typer.Option(
+        min=0, help="With --address http://…: CPUs that the driver reserves, on any node.", show_default=False
+    ),
+]
+DriverMemory = Annotated[float | None, typer.Option(min=0, help="Likewise: memory in GiB.", show_default=False)]
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a driver goes to a cluster: with the values of which variables, and where it lies there."""
+
+    address: str
+    environment: Sequence[str] = ()
+    cpus: float | None = None
+    memory_gb: float | None = None
+    detach: bool = False
+
+
+def way(
+    address: str | None, detach: bool, env: Sequence[str] | None, driver_cpus: float | None, driver_memory: float | None
+) -> Way | None:
+    """How a driver goes to the cluster whose dashboard is at ``address``; None where it runs here. Raises UserError
+    where an option of Ray jobs stands beside a sweep that is none.
+    """
+    if address is not None and address.startswith(("http://", "https://")):
+        return Way(address, env or (), driver_cpus, driver_memory, detach)
+    given = {"detach": detach, "env": env, "driver_cpus": driver_cpus, "driver_memory": driver_memory}
+    if names := [name for name, value in given.items() if value]:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in names)
+        raise UserError(
+            f"{options} needs --address http://…, a Ray cluster's dashboard: this sweep's driver runs here, and ends "
+            "with its terminal"
+        )
+    return None

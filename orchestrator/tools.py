@@ -1,0 +1,149 @@
+"""The commands that need no sweep: one training, samples, data, the UI, the doctor."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestrator import options
+from orchestrator.commands import HOME, PROFILE
+from orchestrator.errors import UserError
+
+data = typer.Typer(no_args_is_help=True, help="Bring pictures to where trainings read them.")
+
+
+def train(
+    file: options.File,
+    overrides: options.Set = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Checkpoints, grids and reports; the same command again goes on.", show_default=False),
+    ] = None,
+    home: options.HomeDir = Path(HOME),
+    profile: options.Profile = PROFILE,
+    as_json: options.Json = False,
+) -> None:
+    """One training with no search: a line per report."""
+    from orchestrator import api, profiles, show
+    from orchestrator.training import changed
+    from trainers.config import BAD
+    from trainers.watching.shown import shown
+
+    sweep = api.read(file, overrides or (), profiles.load(profile), here=True)
+    ranks, folder = sweep.resources.workers_per_trial, out or api.place(home, PROFILE).root / "train" / sweep.name
+    with shown(sweep.train.images, as_json) as watcher:
+        heard = show.report_line if as_json else show.report
+        trained = api.train(sweep, out=folder, ranks=ranks, heard=heard, watcher=watcher)
+    if not trained.reports:
+        found = changed(sweep.trial_config({}), trained.folder)
+        told = f" with other settings ({found})" if found else ""
+        print(
+            f"{trained.folder}: ended before ({trained.verdict}){told}; give another --out to train anew",
+            file=sys.stderr,
+        )
+    if trained.verdict in BAD:
+        raise typer.Exit(1)
+
+
+def sample(
+    model: Annotated[str, typer.Argument(help="models:/NAME@ALIAS, or a checkpoint folder.", show_default=False)],
+    number: Annotated[
+        int | None, typer.Option("-n", "--number", min=1, help="How many; 64, or 8 for --classes and films.")
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help=".png: a grid; .npy: the array; .gif, .webp, .mp4: a film.")
+    ] = Path("samples.png"),
+    seed: Annotated[int, typer.Option(help="Of the first sample; the next ones count up.")] = 0,
+    seeds: Annotated[str | None, typer.Option(help="These instead, as 3,7,9.", show_default=False)] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Class of a conditional generator, by name or number.", show_default=False)
+    ] = None,
+    classes: Annotated[bool, typer.Option("--classes", help="A row for every class.")] = False,
+    interpolate: Annotated[bool, typer.Option("--interpolate", help="A film from sample to sample.")] = False,
+    truncation: Annotated[
+        float | None, typer.Option(help="Cut latents off at this value: typical, less varied.", show_default=False)
+    ] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="The plain generator of a checkpoint, not the averaged one.")
+    ] = False,
+    code_sha256: Annotated[
+        list[str] | None,
+        typer.Option(help="Of code of its own that a checkpoint may run here. Can stand several times."),
+    ] = None,
+    home: options.HomeDir = Path(HOME),
+    profile: options.Profile = PROFILE,
+) -> None:
+    """Draw samples from a promoted generator or a checkpoint."""
+    from orchestrator import sweep as story
+    from orchestrator.api import place
+    from orchestrator.sampling import Wish
+
+    if number is None:
+        number = 8 if classes or interpolate else 64
+    chosen = _seeds(seeds) if seeds else range(seed, seed + number)
+    wish = Wish(chosen, label, raw, truncation, classes, interpolate, code_sha256 or ())
+    shape = story.sample(model, wish, output, place(home, profile))
+    what = "a film through" if interpolate else "every class at" if classes else ""
+    print(" ".join(filter(None, [f"{output}:", what, f"{len(chosen)} samples of shape {'x'.join(map(str, shape))}"])))
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        return [int(word) for word in text.split(",")]
+    except ValueError:
+        raise UserError(f"--seeds {text}: whole numbers with commas between, as 3,7,9") from None
+
+
+@data.command("import")
+def import_(
+    folder: Annotated[
+        Path,
+        typer.Argument(help="Image files; where all lie in sub-folders, these are the classes.", show_default=False),
+    ],
+    target: Annotated[str, typer.Argument(help="An empty folder, or s3://bucket/prefix.", show_default=False)],
+    max_broken: Annotated[float, typer.Option(min=0, max=1, help="Share of images that may be unreadable.")] = 0.01,
+    as_json: options.Json = False,
+) -> None:
+    """Pack a folder of images into Parquet shards, to be trained on from anywhere."""
+    from orchestrator import show
+    from trainers.data.pack import pack
+
+    packed = pack(folder, target, max_broken)
+    show.as_json(packed._asdict()) if as_json else show.packed(packed, target)
+
+
+def ui(
+    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 5000,
+    home: options.HomeDir = Path(HOME),
+    profile: options.Profile = PROFILE,
+) -> None:
+    """The MLflow UI on runs and models; a home's own until Ctrl-C."""
+    from orchestrator import sweep as story
+    from orchestrator.api import place
+
+    story.serve_ui(place(home, profile), port, lambda line: print(line, flush=True))
+
+
+def doctor(
+    file: Annotated[Path | None, typer.Argument(help="Also check what this sweep needs.", show_default=False)] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Also ask each node of this Ray cluster: HOST:PORT or auto.", show_default=False)
+    ] = None,
+    home: options.HomeDir = Path(HOME),
+    profile: options.Profile = PROFILE,
+    as_json: options.Json = False,
+) -> None:
+    """Check Ray, MLflow, ledger, storage, GPU and disk; say what to mend."""
+    from orchestrator import doctor as doctor_
+    from orchestrator import show, spec
+    from orchestrator.api import place
+
+    at = place(home, profile)
+    sweep = spec.load(file, resources=at.profile.default_resources) if file else None
+    findings = doctor_.examine(at, sweep, address)
+    show.as_json([finding.__dict__ for finding in findings]) if as_json else show.findings(findings)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
