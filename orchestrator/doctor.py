@@ -130,7 +130,7 @@ def _cluster(home: Home, sweep: Sweep, address: str) -> list[Finding]:
                 Finding(f"node {facts.node}", node not in wrong, wrong.get(node, facts.words()))
                 for node, facts in said.items()
             ]
-            well = [node for node in nodes if node not in wrong]
+            well = [node for node in said if node not in wrong]
             reach = [_finding("all-reduce", lambda: all_reduce(gang, well))] if len(well) > 1 else []
             return [*found, *reach]
     except GansweepError as error:

@@ -33,6 +33,8 @@ ANSWER = 180.0
 """Seconds in which a node must answer: a store that it can't reach takes as long."""
 SKEW = 1.0
 """Seconds that a node's clock may be off."""
+GONE = (ray.exceptions.TaskUnschedulableError, ray.exceptions.NodeDiedError)
+"""What is heard of a node that died while Ray still lists it."""
 
 
 @dataclass(frozen=True)
@@ -58,17 +60,21 @@ class Facts:
 
 
 def probe(gang: GangSpec, nodes: Mapping[str, str]) -> dict[str, Facts]:
-    """What each of ``nodes`` (id -> name) says, and what is wrong with it for ranks of ``gang``."""
+    """What each of ``nodes`` (id -> name) says, and what is wrong with it for ranks of ``gang``; nothing of one that is
+    gone by now.
+    """
     key = f"probe/{uuid.uuid4().hex}"
     try:
         _write(gang.store, f"{key}/driver")
-        said = dict(
-            zip(nodes, _asked(nodes, look, [(name, gang, key, node) for node, name in nodes.items()]), strict=True)
-        )
+        answers = _asked(nodes, look, [(name, gang, key, node) for node, name in nodes.items()])
+        said = {node: facts for node, facts in zip(nodes, answers, strict=True) if facts is not None}
         writers = ["driver", *(node for node, facts in said.items() if facts.artifacts)]
         readers = {node: nodes[node] for node in writers[1:]}
         seen = _asked(readers, see, [(gang.store, key, (writers[0], writers[i - 1])) for i in range(1, len(writers))])
         for node, unseen in zip(readers, seen, strict=True):
+            if unseen is None:
+                del said[node]
+                continue
             said[node] = replace(said[node], wrong=(*said[node].wrong, *_unshared(unseen, nodes, gang.store.url)))
         return said
     finally:
@@ -121,7 +127,7 @@ def faults(said: Mapping[str, Facts], began: float, ended: float) -> dict[str, s
 
 
 def _asked(nodes: Mapping[str, str], work: Any, arguments: list[tuple[Any, ...]]) -> list[Any]:
-    """Every node's answer to ``work``; where there is none, of ``look`` a Facts that says why."""
+    """Every node's answer to ``work``, None of one that is gone. Of ``look`` a Facts that says why there is none."""
     asked = [gcs.on(node, work, *given) for node, given in zip(nodes, arguments, strict=True)]
     ray.wait(asked, num_returns=len(asked), timeout=ANSWER) if asked else None
     return [_answer(reference, name, work) for reference, name in zip(asked, nodes.values(), strict=True)]
@@ -130,6 +136,8 @@ def _asked(nodes: Mapping[str, str], work: Any, arguments: list[tuple[Any, ...]]
 def _answer(reference: Any, name: str, work: Any) -> Any:
     try:
         return ray.get(reference, timeout=0.1)
+    except GONE:
+        return None
     except ray.exceptions.GetTimeoutError:
         why = f"gave no answer within {ANSWER:.0f} s"
     except ray.exceptions.RayTaskError as error:

@@ -86,24 +86,25 @@ class Slots:
             if node["Alive"] and node["NodeID"] not in draining and gang.labels.items() <= node["Labels"].items()
         }
         self._admit([node for node, ranks in held.items() if ranks])
-        ranks = [ranks for node, ranks in held.items() if self._admitted.get(node) is None]
+        ranks = [ranks for node, ranks in held.items() if self._admitted.get(node, "unknown") is None]
         if gang.placement == "strict_pack":
             return int(sum(held // gang.ranks for held in ranks))
         return int(sum(ranks) // gang.ranks)
 
     def _admit(self, nodes: list[str]) -> None:
         """Let new nodes say whether ranks can run there. The first that can't end the sweep before it begins, later
-        ones are done without.
+        ones are done without; one that does not live any more says nothing, and is asked again while Ray lists it.
         """
         new = {node: gcs.nodes()[node] for node in nodes if node not in self._admitted}
         if not new:
             return
         began, is_first = time.time(), not self._admitted
         if self._comes:
-            wrong = faults(probe(self._gang, new), began, time.time())
+            said = probe(self._gang, new)
+            wrong, answered = faults(said, began, time.time()), list(said)
         else:  # this machine, of which the driver has seen the rest
-            wrong = {node: f"resources: {why}" for node in new if (why := no_gpu(self._gang))}
-        self._admitted |= {node: wrong.get(node) for node in new}
+            wrong, answered = {node: f"resources: {why}" for node in new if (why := no_gpu(self._gang))}, list(new)
+        self._admitted |= {node: wrong.get(node) for node in answered}
         if wrong and is_first:
             raise UserError("\n".join(wrong.values()))
         for words in wrong.values():

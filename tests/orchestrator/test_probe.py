@@ -63,6 +63,20 @@ def test_a_gpu_that_torch_can_not_use_is_told_before_the_first_leg(cluster: Any,
     cluster.remove_node(gpus, allow_graceful=False)
 
 
+def test_a_node_that_died_while_ray_still_lists_it_is_at_no_fault(cluster: Any, tmp_path: Path):
+    from orchestrator.execution import gcs
+    from orchestrator.execution.slots import Slots
+
+    known = set(gcs.nodes())
+    dead = cluster.add_node(num_cpus=1)
+    (its_id,) = set(gcs.nodes()) - known
+    cluster.remove_node(dead, allow_graceful=False)
+    listed = gcs.nodes() | {its_id: "dead"}
+    said = module.probe(nodes.gang(tmp_path), listed)
+    assert its_id not in said and not faults(said, 0.0, 1e12) and len(said) >= 2
+    assert Slots(nodes.gang(tmp_path), 10).count() == 2
+
+
 def test_versions_and_clocks_that_differ_are_named(monkeypatch: pytest.MonkeyPatch):
     mine = dict(module._versions())
     facts = Facts("gpu-7", versions=(("gansweep", "0.0.9"), ("torch", mine["torch"])), clock=1000.0)
