@@ -96,7 +96,10 @@ class Picture:
         tags = self._verdict_tags(run, report)
         if self._spool.knows(event["id"]):
             return
-        self.introduce(run, report["timestamp"] - report["seconds"])
+        began = report["timestamp"] - report["seconds"]
+        self.introduce(run, began)
+        if report.get("untrained"):  # what the ledger keeps of a report is without it
+            self._spool.append(events.untrained(run, report["untrained"], began))
         if run not in self._measured:
             # how the metrics were measured: values measured differently are never compared
             self._measured.add(run)

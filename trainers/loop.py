@@ -46,10 +46,10 @@ def train(
     """Trains and yields a report, the same on every rank, at each ``evaluate.every_images`` and at the end.
 
     ``resume`` is a checkpoint folder. Rank 0 writes ``out/checkpoints/<images>/`` and ``out/samples/<images>.png``
-    where ``out`` is given. Ends at ``train.images``, or after a verdict that ``health.stop`` names. The consumer may
-    stop at any report and go on later from its checkpoint, with a result equal to the last bit. Asked by
-    ``world.pulse.stop``, on any rank, it ends between two reports, within a second or a few steps; rank 0 returns the
-    folder of a checkpoint from there.
+    where ``out`` is given, the first picture before the first step. Ends at ``train.images``, or after a verdict that
+    ``health.stop`` names. The consumer may stop at any report and go on later from its checkpoint, with a result equal
+    to the last bit. Asked by ``world.pulse.stop``, on any rank, it ends between two reports, within a second or a few
+    steps; rank 0 returns the folder of a checkpoint from there.
     ``shelf`` is where features of real data are shared with other machines; ``watcher`` hears of the way to a report.
     Raises DataError, UnusableSettingError, CheckpointError; TrainerError where the ranks have drifted apart.
     """
@@ -62,6 +62,8 @@ def train(
             return None
     if watcher and world.rank == 0 and run.training.images < config.train.images:
         watcher.began(run.described())
+    if out is not None and world.rank == 0 and run.training.images == 0:
+        run.draw(out)
     while run.training.images < config.train.images:
         try:
             report = run.to_next_report()
@@ -197,14 +199,17 @@ class Run:
 
         The checkpoint carries the report, so that one that nobody got to hear of, by a crash right here, is not lost.
         """
-        images = report.images
-        picture = out / "samples" / f"{images}.png"
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        self.family.picture(self.training.sampler, self.config, self.data.space).save(picture)
-        report = replace(report, checkpoint=out / "checkpoints" / str(images), samples=picture)
+        report = replace(report, checkpoint=out / "checkpoints" / str(report.images), samples=self.draw(out))
         self.told = report.as_dict()
         self._save(out, {}, [])
         return report
+
+    def draw(self, out: Path) -> Path:
+        """Saves a picture of what is made by now."""
+        picture = out / "samples" / f"{self.training.images}.png"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        self.family.picture(self.training.sampler, self.config, self.data.space).save(picture)
+        return picture
 
     def stopped(self, out: Path | None) -> Path | None:
         """Saves the state between two reports, means so far included, with the last report; returns the folder, or None

@@ -60,11 +60,18 @@ class TrainLeg(tune.Trainable):
         if report.checkpoint:
             self._uploader.checkpoint(report.checkpoint, checkpoint_key(order.prefix, report.images))
         if report.samples:
+            if untrained := self._untrained(report):
+                self._uploader.file(report.samples.with_name("0.png"), untrained)
             self._uploader.file(report.samples, samples_key(order.prefix, report.images))
         done = report.images >= order.until or self._config.health.stops(report.health.verdict)
         if done:
             self._uploader.flush()  # the next leg may run on another node
         return {"report": self._result(report), "done": done}
+
+    def _untrained(self, report: Report) -> str | None:
+        """Where the picture before the first step is to lie, at the first report of a training."""
+        begins = self._before == (0, 0.0) and not self._order.checkpoints
+        return samples_key(self._order.prefix, 0) if report.samples and begins else None
 
     def _moved(self, stopped: Stopped) -> RankError:
         """The end of this slot, not of its leg: what goes on elsewhere is stored first."""
@@ -87,7 +94,7 @@ class TrainLeg(tune.Trainable):
             self._unbegun = error
 
     def _result(self, report: Report) -> dict[str, Any]:
-        images, seconds = self._before
+        untrained, (images, seconds) = self._untrained(report), self._before
         speed = (report.images - images) / max(report.seconds - seconds, 1e-9)
         self._before = (report.images, report.seconds)
         return {
@@ -96,6 +103,7 @@ class TrainLeg(tune.Trainable):
             "timestamp": time.time(),
             "checkpoint": checkpoint_key(self._order.prefix, report.images) if report.checkpoint else None,
             "samples": samples_key(self._order.prefix, report.images) if report.samples else None,
+            "untrained": untrained,
             "provenance": dict(report.provenance),
             "stored": self._uploader.tell(),
         }

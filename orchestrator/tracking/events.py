@@ -71,6 +71,12 @@ def reported(key: RunKey, report: Mapping[str, Any]) -> Event:
     }
 
 
+def untrained(key: RunKey, samples: str, at: float) -> Event:
+    """The picture before the first step, of a training that began ``at`` seconds since the epoch."""
+    event = {"kind": "report", **_of(key), "images": 0, "metrics": {}, "samples": samples}
+    return {"id": report_id(key, 0), **event, "time": _milliseconds(at)}
+
+
 def confirmed(trial: int, number: int, metric: str, score: float, at: float | None) -> Event:
     """The score of a trial re-trained on its ``number``-th fresh seed (step = number)."""
     metrics = {f"confirm/{metric}": score}

@@ -88,7 +88,7 @@ def _check_curve(uri: str, run: Run, trial: dict[str, Any]) -> None:
         steps = [point.step for point in client.get_metric_history(run.info.run_id, metric)]
         assert steps == list(range(1_024, trial["images"] + 1, 1_024)), f"{metric}: each report once"
     pictures = [f.path for f in client.list_artifacts(run.info.run_id, "images") if f.path.endswith(".png")]
-    assert len(pictures) == trial["images"] // 1_024
+    assert len(pictures) == 1 + trial["images"] // 1_024, "the first before the first step"
     assert "@" in run.data.tags["fid.extractor"]
     assert run.inputs and len(run.inputs.dataset_inputs) == 1
 

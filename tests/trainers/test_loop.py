@@ -43,6 +43,7 @@ def test_reports_come_at_every_interval_and_at_the_end(tmp_path: Path) -> None:
     assert set(reports[0].losses) == {"generator", "discriminator"}
     assert "fid" in reports[0].metrics
     assert 0 < reports[0].seconds < reports[1].seconds
+    assert {file.name for file in (tmp_path / "samples").iterdir()} == {"0.png", "160.png", "320.png", "400.png"}
     with Image.open(tmp_path / "samples" / "400.png") as picture:
         assert picture.width == picture.height >= 500
 
