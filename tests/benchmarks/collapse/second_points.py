@@ -123,6 +123,15 @@ def fast_points(chance: Chance) -> Drawn:
     return data, model, train | {"lr_schedule": chance.choice(("constant", "cosine"))}, evaluations
 
 
+def brief_points(chance: Chance) -> Drawn:
+    """As calm ones, but over soon."""
+    data, model, train, _ = calm_points(chance)
+    rate, batch = between(chance, 1.5e-3, 3.5e-3), chance.choice((64, 128))
+    train |= {"generator_lr": rate, "discriminator_lr": rate * chance.choice((0.7, 1.0, 1.4)), "batch_size": batch}
+    train |= {"images": chance.choice((450, 550, 650)) * batch, "penalty_interval": 4, "ema_half_life": 2_000.0}
+    return data, model, train, chance.choice((5, 6, 6, 7, 8))
+
+
 def slow_points(chance: Chance) -> Drawn:
     """What makes learning take most of the budget, or more: low rates of both or of the generator, strong penalties,
     narrow networks.
