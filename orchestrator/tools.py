@@ -15,6 +15,37 @@ from orchestrator.errors import UserError
 data = typer.Typer(no_args_is_help=True, help="Bring pictures to where trainings read them.")
 
 
+def init(
+    kind: Annotated[
+        str,
+        typer.Argument(help="images, parquet, or a sweep file that came with gansweep: digits.", show_default=False),
+    ],
+    where: Annotated[
+        str | None, typer.Argument(help="The folder of pictures, or s3://bucket/prefix.", show_default=False)
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The sweep file; default: named after the data.")
+    ] = None,
+    minutes: Annotated[float, typer.Option(min=1, help="How long the sweep may take here, about.")] = 30,
+) -> None:
+    """Look at the data and write a first sweep file, that fits it and this machine."""
+    from orchestrator import begin, earlier, show, spec
+    from orchestrator.commands import command
+    from orchestrator.paths import Home
+
+    if kind in ("images", "parquet"):
+        if where is None:
+            raise UserError(f"init {kind}: of which pictures? gansweep init {kind} PLACE")
+        begun = begin.fit(kind, where, output, minutes, print)
+    else:
+        begun = begin.copy(kind, output)
+    for line in begun.told:
+        print(line)
+    sweep = spec.load(begun.file)
+    show.plan(sweep, earlier.like(sweep, Home(Path(HOME))))
+    print(f"\nwritten: {begun.file}; next: {command('submit', begun.file)}")
+
+
 def train(
     file: options.File,
     overrides: options.Set = None,

@@ -1,0 +1,201 @@
+"""``gansweep init``: a first sweep file, that fits the data and this machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from orchestrator.errors import UserError
+from orchestrator.estimate import estimate
+from orchestrator.look import Looked, look, too_large
+from orchestrator.spec import loads
+from trainers.config import Config
+
+SMALL = 20_000
+"""Pictures: with fewer the discriminator is augmented, or it learns them by heart (DiffAugment)."""
+SHARE = 0.6
+"""Of the time is training; the rest is starting, measuring and sending."""
+ROUNDS = 12
+"""Reports over the budget of a trial."""
+LEAST = 2_000
+"""Images between two reports."""
+
+
+class Machine(NamedTuple):
+    """``slots`` trials train at once."""
+
+    gpus: int
+    slots: int
+    words: str
+
+
+class Begun(NamedTuple):
+    """The file that was written, and what was seen on the way."""
+
+    file: Path
+    told: list[str]
+
+
+def shipped() -> dict[str, str]:
+    """The sweep files that came with the package, by name."""
+    folder = resources.files("gansweep") / "configs"
+    return {
+        file.name.removesuffix(".yaml"): file.read_text() for file in folder.iterdir() if file.name.endswith("yaml")
+    }
+
+
+def copy(name: str, output: Path | None) -> Begun:
+    """A shipped sweep file. Raises UserError where there is none of this name."""
+    files = shipped()
+    if name not in files:
+        known = ", ".join([*sorted(files), "images DIR", "parquet PLACE"])
+        raise UserError(f"init {name}: there is none of that name; begin with: {known}")
+    file = _free(output or Path(f"{name}.yaml"))
+    file.write_text(files[name])
+    return Begun(file, [])
+
+
+def fit(kind: str, where: str, output: Path | None, minutes: float, say: Callable[[str], None]) -> Begun:
+    """A sweep on the pictures at ``where`` that takes about so many minutes here. Trains a few steps, to see how fast
+    that is. Raises UserError where nothing there can be trained on, or the file is there already.
+    """
+    looked, machine = look(kind, where), _machine()
+    for line in looked.told():
+        say(line)
+    side = min(looked.side, 64 if machine.gpus else 32)
+    resolution = max(8, 1 << (max(side, 1).bit_length() - 1))
+    if kind == "images" and (why := too_large(looked, resolution)):
+        raise UserError(f"{where}: {why}")
+    name = _name(where)
+    file = _free(output or Path(f"{name}.yaml"))
+    values = _values(name, kind, looked, machine, resolution)
+    say(f"{machine.words}; training a few steps to see how fast that is …")
+    speed = _speed(values)
+    text = _filled(values, speed * machine.slots, minutes)
+    file.write_text(text)
+    return Begun(file, [f"{speed:,.0f} images/s a trial at {resolution}x{resolution}"])
+
+
+def _machine() -> Machine:
+    import torch
+
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if gpus := torch.cuda.device_count():
+        memory = torch.cuda.get_device_properties(0).total_memory / 2**30
+        return Machine(gpus, gpus, f"{gpus} GPU of {memory:.0f} GiB ({torch.cuda.get_device_name(0)})")
+    return Machine(0, cpus, f"no GPU, {cpus} CPU cores")
+
+
+def _name(where: str) -> str:
+    """Of the sweep, after the folder."""
+    words = re.sub(r"[^a-z0-9]+", "-", Path(where.rstrip("/")).resolve().stem.lower()).strip("-")
+    return words[:40] or "pictures"
+
+
+def _free(file: Path) -> Path:
+    if file.exists():
+        raise UserError(f"{file} is there already; name another with -o FILE")
+    return file
+
+
+def _values(name: str, kind: str, looked: Looked, machine: Machine, resolution: int) -> dict[str, Any]:
+    """What the template asks for but the budget."""
+    number = looked.classes if isinstance(looked.classes, int) else len(looked.classes)
+    where = looked.where if looked.where.startswith("s3://") else str(Path(looked.where).absolute())
+    return {
+        "name": name,
+        "kind": kind,
+        "where": yaml.safe_dump(where, default_style='"', width=10_000).strip(),
+        "resolution": resolution,
+        "channels": looked.channels,
+        "width": 64 if machine.gpus else 16,
+        "batch_size": 64 if machine.gpus else 16,
+        "conditional": "false    # true: the generator is told the class, and can be asked for one"
+        if number
+        else "false",
+        "augment": "[color, translation, cutout]" if looked.pictures < SMALL else "[]",
+        "half_life": 10_000 if machine.gpus else 2_000,
+        "samples": max(16, min(10_000 if machine.gpus else 500, looked.pictures)),
+        "trials": 16 if machine.gpus else 4,
+        "gpus": 1 if machine.gpus else 0,
+        "seen": "; ".join(looked.told()),
+        "machine": machine.words,
+    }
+
+
+def _speed(values: dict[str, Any]) -> float:
+    """Images/s of one training, without what comes before its first report."""
+    from orchestrator.training import train
+
+    every = 20 * values["batch_size"] if values["gpus"] else 8 * values["batch_size"]
+    text = TEMPLATE.format(**values, images=2 * every, every=every, minutes=0, speed=0)
+    sweep = loads(text, "the sweep file")
+    quick = sweep.trial_config({}).model_dump(mode="json") | {"evaluate": {"every_images": every, "samples": 16}}
+    folder = Path(tempfile.mkdtemp(prefix="gansweep-"))
+    try:
+        first, second = train(Config.model_validate(quick), 1, folder, lambda _: None).reports[:2]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return float(every) / max(second.seconds - first.seconds, 1e-3)
+
+
+def _filled(values: dict[str, Any], speed: float, minutes: float) -> str:
+    """With the budget that so many images/s over all slots have time for, and the time that this takes: a trial gets
+    ``ROUNDS`` reports in any case.
+    """
+
+    def text(every: int, minutes: float) -> str:
+        return TEMPLATE.format(**values, images=every * ROUNDS, every=every, minutes=minutes, speed=speed)
+
+    smallest = loads(text(LEAST, 0), "the sweep file")
+    least = estimate(smallest).images / (SHARE * 60 * speed)
+    times = max(1, round(minutes / least * LEAST / 1_000) * 1_000 / LEAST)
+    return text(round(LEAST * times), max(1, round(least * times)))
+
+
+TEMPLATE = """\
+# {seen}
+# {machine}: {speed:,.0f} images/s over all trials at once, so that this sweep takes about {minutes:g} minutes.
+#
+#   gansweep submit {name}.yaml      then: gansweep promote {name}; gansweep report {name}
+#
+# What else can be set, and what it means: gansweep help settings
+name: {name}
+data: {{name: {kind}, path: {where}, resolution: {resolution}, channels: {channels}}}
+model:
+  generator: dcgan             # or resnet, r3gan; a network of your own: ./mynet.py:Net
+  discriminator: dcgan
+  latent_dim: 64
+  width: {width}                    # channels of the finest layer: more is slower, and can draw more
+  conditional: {conditional}
+train:
+  images: {images}                # budget of one trial, in images shown to the discriminator: the first to raise
+  batch_size: {batch_size}
+  loss: relativistic
+  beta1: 0.0
+  beta2: 0.99
+  r1_gamma: 0.5                # penalties on the discriminator's gradient, at real and at generated images
+  r2_gamma: 0.5
+  penalty_interval: 4
+  augment: {augment}    # of all that the discriminator sees, where the pictures are few
+  ema_half_life: {half_life}          # of the averaged generator, which is the one that is kept
+evaluate: {{every_images: {every}, samples: {samples}, metrics: [fid, coverage]}}
+search:
+  trials: {trials}
+  space:
+    train.generator_lr: {{float: [3.0e-4, 2.0e-3], log: true}}
+    train.discriminator_lr: {{float: [3.0e-4, 2.0e-3], log: true}}
+    train.r1_gamma: {{float: [0.1, 2.0], log: true}}
+objective: {{minimize: fid}}
+rungs: {{reduction: 3}}          # the best third of the trials trains on after a third of the budget
+confirm: {{top: 1, seeds: 1}}    # the best is trained again on a fresh seed: was its score luck?
+resources: {{workers_per_trial: 1, cpus_per_worker: 1, gpus_per_worker: {gpus}, max_concurrent_trials: auto}}
+"""

@@ -1,0 +1,51 @@
+"""What is built is whole: a wheel, made of the sdist, works where there are no sources."""
+
+from __future__ import annotations
+
+import subprocess
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.installed import ROOT, build, environment, install
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return build(tmp_path_factory.mktemp("build"))
+
+
+def test_the_wheel_has_all_that_is_read_at_run_time_and_nothing_twice(built: tuple[Path, Path]):
+    names = zipfile.ZipFile(built[0]).namelist()
+    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {
+        "gansweep",
+        "orchestrator",
+        "trainers",
+    }
+    assert not [name for name in names if name.startswith("orchestrator/python")]
+    wanted = [
+        f.relative_to(ROOT) for kind in ("*.css", "*.js", "py.typed") for f in (ROOT / "orchestrator").rglob(kind)
+    ]
+    assert [str(f) for f in wanted if "python" not in f.parts and str(f) not in names] == []
+    assert {"gansweep/py.typed", "gansweep/configs/digits.yaml"} <= set(names)
+    with tarfile.open(built[1]) as sdist:
+        assert "gansweep/configs/digits.yaml" in "\n".join(sdist.getnames())
+
+
+def test_it_works_in_a_fresh_environment(built: tuple[Path, Path], tmp_path: Path):
+    programs = install(built[0], tmp_path / "venv")
+
+    def run(*words: str) -> str:
+        command = [str(programs / words[0]), *words[1:]]
+        done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    where = run("python", "-W", "error", "-c", "import gansweep; print(gansweep.__file__, gansweep.__version__)")
+    assert where.startswith(str(tmp_path / "venv"))
+    assert run("gansweep", "--version").split()[1] == where.split()[1]
+    assert "written: digits.yaml" in run("gansweep", "init", "digits")
+    assert (tmp_path / "digits.yaml").read_text() == (ROOT / "configs/digits.yaml").read_text()
+    assert "12 trials" in run("gansweep", "plan", "digits.yaml")
