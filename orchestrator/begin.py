@@ -117,7 +117,7 @@ def _values(name: str, kind: str, looked: Looked, machine: Machine, resolution: 
         "resolution": resolution,
         "channels": looked.channels,
         "width": 64 if machine.gpus else 16,
-        "batch_size": 64 if machine.gpus else 16,
+        "batch_size": min(64 if machine.gpus else 16, looked.pictures * 9 // 10),
         "conditional": "false    # true: the generator is told the class, and can be asked for one"
         if number
         else "false",

@@ -27,11 +27,11 @@ app = typer.Typer(
     cls=Group,
     help="Hyper-parameter sweeps for GANs that end in a generator you can trust.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(tools.data, name="data")
+app.add_typer(tools.help_, name="help")
 
 
 def _version(asked: bool) -> None:

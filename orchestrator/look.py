@@ -58,7 +58,14 @@ class Looked(NamedTuple):
         number = self.classes if isinstance(self.classes, int) else len(self.classes)
         names = "" if isinstance(self.classes, int) else f": {', '.join(self.classes[:8])}"
         lines += [f"{number} classes{names}{', …' if number > 8 else ''}"] if number else []
-        return [*lines, *([f"{self.broken} of {SAMPLE} looked at can't be read"] if self.broken else [])]
+        return [
+            *lines,
+            *(
+                [f"{self.broken} of {self.broken + sum(self.modes.values())} looked at can't be read"]
+                if self.broken
+                else []
+            ),
+        ]
 
 
 def look(kind: str, where: str) -> Looked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +10,35 @@ from typing import Annotated
 
 import typer
 
+from orchestrator.commands import HOME, PROFILE
 from orchestrator.errors import UserError
 
+
+def sweep_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """For the shell; nothing is made, and what can't be asked has no names."""
+    from orchestrator.errors import GansweepError
+    from orchestrator.paths import Home
+    from orchestrator.status import sweeps
+    from trainers.reading.document import SettingsError
+
+    root = Path(ctx.params.get("home") or os.environ.get("GANSWEEP_HOME") or HOME)
+    profile = ctx.params.get("profile") or os.environ.get("GANSWEEP_PROFILE") or PROFILE
+    try:
+        found = Home(root).sweeps() if profile == PROFILE else sweeps(Home.at(root, profile))
+    except (GansweepError, SettingsError):
+        return []
+    return [name for name in found if name.startswith(incomplete)]
+
+
+def setting_names(incomplete: str) -> list[str]:
+    """For the shell."""
+    from orchestrator.explained import settings
+
+    return [setting.name for setting in settings() if setting.name.startswith(incomplete)]
+
+
 File = Annotated[Path, typer.Argument(help="The sweep file.", show_default=False)]
-Name = Annotated[str, typer.Argument(help="The name of a sweep.", show_default=False)]
+Name = Annotated[str, typer.Argument(help="The name of a sweep.", show_default=False, autocompletion=sweep_names)]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: a.b=value. Can stand several times.")]
 HomeDir = Annotated[Path, typer.Option("--home", envvar="GANSWEEP_HOME", help="Holds everything embedded.")]
 Profile = Annotated[

@@ -28,6 +28,7 @@ from trainers.watching.shown import duration
 if TYPE_CHECKING:
     from orchestrator.doctor import Finding
     from orchestrator.earlier import Earlier
+    from orchestrator.explained import Setting
     from orchestrator.sweep import Outcome
     from trainers.data.pack import Packed
     from trainers.report import Report
@@ -230,6 +231,15 @@ def reported(document: dict[str, Any], output: Path) -> None:
     )
     words = f"{output}: {counted(len(document['trials']), 'trial')}, {found}; open it in a browser"
     console.print(words, soft_wrap=True, markup=False)
+
+
+def settings(found: Sequence[Setting]) -> None:
+    """A line for each, and what it may be below where there is room for no more."""
+    for setting in found:
+        name = Text(setting.name, style="bold")
+        console.print(name.append(f"  {setting.values}; default {setting.default}", style="not bold"), soft_wrap=True)
+        if setting.meaning:
+            console.print(f"    {setting.meaning}", markup=False, soft_wrap=True)
 
 
 def findings(found: Sequence[Finding]) -> None:

@@ -46,14 +46,20 @@ PositiveOrAuto = Annotated[int, Field(ge=1)] | Literal["auto"]
 class Search(Settings):
     """How many trials, chosen how, from which space."""
 
-    trials: int = Field(default=16, ge=1)
-    sampler: Literal["tpe", "random"] = "tpe"
-    seed: int = Field(default=0, ge=0)
+    trials: int = Field(default=16, ge=1, description="in all; later more: gansweep resume NAME --trials K")
+    sampler: Literal["tpe", "random"] = Field(
+        default="tpe", description="tpe learns from the trials before (Bergstra et al. 2011)"
+    )
+    seed: int = Field(default=0, ge=0, description="of the sampler")
     storage: Database = Field(
         default="auto",
         description="the ledger: auto = the profile's, or a journal in the home; or postgresql://…, sqlite:///…",
     )
-    space: dict[str, Dimension] = Field(default={})
+    space: dict[str, Dimension] = Field(
+        default={},
+        description="by dotted name: {float: [low, high], log: true}, {int: [low, high]} or {choice: [a, b]}; when: "
+        "{other.setting: [values]} makes one conditional",
+    )
     start_with: tuple[dict[str, Value], ...] = Field(
         default=(), description="settings to try first, before the sampler's own"
     )
@@ -73,9 +79,9 @@ class Search(Settings):
 class Objective(Settings):
     """What "best" means: one metric, and bounds that a good trial keeps."""
 
-    minimize: str | None = None
-    maximize: str | None = None
-    require: dict[str, str] = Field(default={})
+    minimize: str | None = Field(default=None, description="a metric: this, or maximize")
+    maximize: str | None = Field(default=None, description="a metric: this, or minimize")
+    require: dict[str, str] = Field(default={}, description="bounds by metric: {coverage: '>= 0.5'}")
 
     @model_validator(mode="after")
     def _one_direction(self) -> Objective:
@@ -112,7 +118,7 @@ class Rungs(Settings):
     first_images: PositiveOrAuto = Field(
         default="auto", description="auto: a third of the budget, never before three evaluations"
     )
-    reduction: int = Field(default=3, ge=2)
+    reduction: int = Field(default=3, ge=2, description="one trial in so many trains on from a rung to the next")
 
 
 class Confirm(Settings):
@@ -127,10 +133,12 @@ class Confirm(Settings):
 class Resources(Settings):
     """What one trial gets, and how many run at once."""
 
-    workers_per_trial: int = Field(default=1, ge=1, le=1024)
-    cpus_per_worker: float = Field(default=1, gt=0)
-    gpus_per_worker: float = Field(default=0, ge=0)
-    max_concurrent_trials: PositiveOrAuto = "auto"
+    workers_per_trial: int = Field(default=1, ge=1, le=1024, description="data-parallel ranks of one training")
+    cpus_per_worker: float = Field(default=1, gt=0, description="cores that a worker takes")
+    gpus_per_worker: float = Field(default=0, ge=0, description="GPUs that a worker takes, or a share of one")
+    max_concurrent_trials: PositiveOrAuto = Field(
+        default="auto", description="at once; auto: as many as the machine or the cluster has room for"
+    )
     memory_per_worker: float = Field(default=0, ge=0, description="GiB of a host that a worker takes; 0: not counted")
     accelerator: str | None = Field(
         default=None, description="the kind of GPU, as nodes are labelled (ray.io/accelerator-type): H100"
@@ -176,10 +184,10 @@ COMPARED = Config.model_fields.keys() - {"code"}
 class Sweep(Config):
     """A whole sweep: the settings of one training (``Config``), and what to vary, judge, run on and keep."""
 
-    name: Name
+    name: Name = Field(description="of the sweep: a to z, digits, - and _")
     search: Search = Search()
     objective: Objective = Objective(minimize="fid")
-    rungs: Rungs | None = None
+    rungs: Rungs | None = Field(default=None, description="left out: every trial trains to the end")
     confirm: Confirm = Confirm()
     resources: Resources = Resources()
     tracking: Tracking = Tracking()

@@ -178,3 +178,23 @@ def doctor(
     show.as_json([finding.__dict__ for finding in findings]) if as_json else show.findings(findings)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
+
+
+help_ = typer.Typer(no_args_is_help=True, help="What the settings of a sweep file mean.")
+
+
+@help_.command("settings")
+def settings(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="A setting or a group: train, train.loss.", show_default=False, autocompletion=options.setting_names
+        ),
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Every setting with its meaning, range and default."""
+    from orchestrator import explained, show
+
+    found = explained.settings(name)
+    show.as_json([setting._asdict() for setting in found]) if as_json else show.settings(found)

@@ -37,7 +37,9 @@ class Data(Settings):
     dotted path.
     """
 
-    name: str = "digits"
+    name: str = Field(
+        default="digits", description="digits, stacked-digits, ring, grid, images, parquet, or ./mine.py:data"
+    )
     path: str | tuple[str, ...] | None = Field(
         default=None,
         description="a folder, s3://bucket/prefix, or of Parquet also files, patterns (*.parquet) or a list",
@@ -74,9 +76,9 @@ class Data(Settings):
 class Model(Settings):
     """Which networks; ``generator`` and ``discriminator`` are names of ``trainers.models`` or dotted paths."""
 
-    generator: str = "dcgan"
-    discriminator: str = "dcgan"
-    latent_dim: int = Field(default=64, ge=1, le=4096)
+    generator: str = Field(default="dcgan", description="mlp, dcgan, resnet, r3gan, or ./mynet.py:Net")
+    discriminator: str = Field(default="dcgan", description="mlp, maxout, dcgan, resnet, r3gan, or ./mynet.py:Net")
+    latent_dim: int = Field(default=64, ge=1, le=4096, description="normal numbers that an example is made from")
     width: int = Field(
         default=32, ge=1, le=2048, description="channels of the finest layer (units of the narrowest in an MLP)"
     )
@@ -91,8 +93,12 @@ class Model(Settings):
     )
     growth: Literal[1, 2] = Field(default=2, description="factor by which an MLP widens from layer to layer")
     activation: Literal["relu", "leaky_relu", "tanh"] = Field(default="leaky_relu", description="of MLPs")
-    generator_norm: Literal["none", "batch"] = "none"
-    discriminator_norm: Literal["none", "batch", "spectral"] = "none"
+    generator_norm: Literal["none", "batch"] = Field(
+        default="none", description="between the layers of an MLP or DCGAN"
+    )
+    discriminator_norm: Literal["none", "batch", "spectral"] = Field(
+        default="none", description="as for the generator; spectral: Miyato 2018"
+    )
     pieces: int = Field(default=5, ge=2, le=16, description="linear units per unit of a maxout discriminator")
     conditional: bool = Field(
         default=False, description="the generator is told a class, the discriminator judges by it"
@@ -102,22 +108,25 @@ class Model(Settings):
 class Train(Settings):
     """How to learn. Images are counted as shown to the discriminator, over all ranks."""
 
-    images: int = Field(default=400_000, ge=1)
+    images: int = Field(default=400_000, ge=1, description="budget of one training, shown to the discriminator")
     batch_size: int = Field(default=64, ge=1, description="global, over all ranks")
-    seed: int = Field(default=0, ge=0)
-    loss: str = "non_saturating"
-    generator_lr: Positive = 2e-4
-    discriminator_lr: Positive = 2e-4
-    beta1: Beta = 0.5
-    beta2: Beta = 0.999
-    lr_schedule: Schedule = "constant"
+    seed: int = Field(default=0, ge=0, description="of weights, latents and the order of the data")
+    loss: str = Field(
+        default="non_saturating",
+        description="minimax, non_saturating, least_squares, hinge, wasserstein, relativistic, or ./mine.py:loss",
+    )
+    generator_lr: Positive = Field(default=2e-4, description="learning rate of Adam")
+    discriminator_lr: Positive = Field(default=2e-4, description="learning rate of Adam")
+    beta1: Beta = Field(default=0.5, description="of Adam: share of the mean gradient that is kept at a step")
+    beta2: Beta = Field(default=0.999, description="of Adam: share of the mean square that is kept at a step")
+    lr_schedule: Schedule = Field(default="constant", description="how both learning rates fall over train.images")
     lr_final: Share = Field(
         default=0.0, description="share of both learning rates left after train.images, unless constant"
     )
     r1_gamma: NonNegative = Field(default=0.0, description="weight of the squared gradient at real examples")
     r2_gamma: NonNegative = Field(default=0.0, description="weight of the squared gradient at generated examples")
     gp_lambda: NonNegative = Field(default=0.0, description="weight of WGAN-GP's penalty between the two")
-    penalty_schedule: Schedule = "constant"
+    penalty_schedule: Schedule = Field(default="constant", description="how the penalties fall over train.images")
     penalty_final: Share = Field(
         default=0.0, description="share of the penalties left after train.images, unless constant"
     )
@@ -146,10 +155,13 @@ class Train(Settings):
 class Evaluate(Settings):
     """When and what to measure. Every report also writes a checkpoint and a grid of samples."""
 
-    every_images: int = Field(default=50_000, ge=1)
+    every_images: int = Field(default=50_000, ge=1, description="between two reports, shown to the discriminator")
     samples: int = Field(default=1_000, ge=16, description="generated images per evaluation")
     real_samples: int = Field(default=10_000, ge=16, description="real images that they are compared with, at most")
-    metrics: tuple[str, ...] = ("fid", "coverage")
+    metrics: tuple[str, ...] = Field(
+        default=("fid", "coverage"),
+        description="fid, kid, coverage, density, precision, recall, diversity and more, or ./mine.py:measure",
+    )
     extractor: str = Field(
         default="auto",
         description="what turns images into features; auto chooses by the data set; or torchscript:FILE, also from s3://",

@@ -1,5 +1,4 @@
-"""From a wheel and a folder of 500 drawn pictures to a promoted generator and a report, by four commands and without a file
-edited.
+"""From a wheel and a folder of 500 drawn pictures to a promoted generator and a report: four commands, no file edited.
 
     python -m tests.benchmarks.reach FOLDER [--minutes 6]
 
