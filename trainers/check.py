@@ -6,7 +6,7 @@ Each problem is (dotted name, what is wrong and the way out).
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from trainers.config import Config
@@ -36,6 +36,7 @@ NAMES = {
         *("fid", "misfit", "kid", "fid_infinity", "mind", "precision", "recall", "density", "coverage", "diversity"),
         *("duplicates", "ndb", "missing_bins", "memorised", "copies"),
         *("modes", "strict_modes", "high_quality", "reverse_kl", "mode_diversity"),
+        *(measure for family in FAMILIES.values() for measure in family.measures),
     ),
 }
 
@@ -50,6 +51,11 @@ def problems(config: Config, ranks: int = 1, on_gpu: bool = False) -> Problems:
         *_data(config),
         *FAMILIES[config.family].problems(config, ranks, on_gpu),
     ]
+
+
+CONVOLUTIONAL = ("dcgan", "resnet", "r3gan")
+RESOLUTIONS = (8, 16, 32, 64, 128, 256)
+"""Of convolutional networks."""
 
 
 FEWEST_EVALUATIONS = 3
@@ -146,6 +152,20 @@ def sharing_problems(config: Config, ranks: int) -> Problems:
         return []
     shares = f"{ranks} ranks" if packing == 1 else f"{ranks} ranks in packs of {packing}"
     return [("train.batch_size", f"{batch} can't be shared by {shares}; {-(-batch // unit) * unit} can")]
+
+
+def resolution_problems(config: Config, players: Sequence[str] = ("generator", "discriminator")) -> Problems:
+    """Whether the built-in networks that play make and judge examples of such a size."""
+    known, resolution = BUILT_IN.get(config.data.name), config.data.resolution
+    found = []
+    for player in players:
+        name = getattr(config.model, player)
+        if name in CONVOLUTIONAL and known and not known.side:
+            found.append((f"model.{player}", f"{name!r} makes images, and {config.data.name!r} is points; use 'mlp'"))
+        elif name in CONVOLUTIONAL and not known and resolution not in RESOLUTIONS:
+            message = f"{name!r} makes {', '.join(map(str, RESOLUTIONS))} pixels, not {resolution}; 'mlp' makes any"
+            found.append(("data.resolution", message))
+    return found
 
 
 def _budget(config: Config) -> Problems:

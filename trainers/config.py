@@ -196,6 +196,27 @@ class Health(Settings):
         return verdict in {"collapsed": BAD, "diverged": ("diverged",), "never": ()}[self.stop]
 
 
+class Autoencode(Settings):
+    """Of the family ``autoencode``: how codes and their pictures are learned."""
+
+    method: Literal["ae", "vae", "vae-gan"] = Field(
+        default="vae", description="without a prior; with it; with it and a discriminator (Larsen 2016)"
+    )
+    beta: NonNegative = Field(default=1.0, description="weight of the code's KL divergence from the prior (beta-VAE)")
+    warmup: Share = Field(
+        default=0.0, description="share of train.images over which that weight rises from 0, along a line"
+    )
+    noise: Literal["learned"] | Positive = Field(
+        default="learned", description="standard deviation of pixels given a code; learned: sigma-VAE"
+    )
+    reconstruction: Literal["pixel", "feature"] = Field(
+        default="pixel", description="what is compared: pixels, or the last features of the discriminator"
+    )
+    gamma: NonNegative = Field(
+        default=0.1, description="weight of the reconstruction against the discriminator's word, in the decoder"
+    )
+
+
 class Config(Settings):
     """One training: everything that decides its outcome, beside the world it runs in."""
 
@@ -205,6 +226,7 @@ class Config(Settings):
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     health: Health = Health()
+    autoencode: Autoencode = Autoencode()
     code: dict[str, dict[str, str]] = Field(
         default={}, description="the user's own code by its sha256, filled in from the files that settings name"
     )

@@ -94,7 +94,7 @@ class Family:
     judge: Callable[[Config, Dataset, World, Shelf | None], Judge]
     sampler: Callable[[Config, Space], nn.Module]
     """A network to load kept weights into."""
-    picture: Callable[[nn.Module, Config, Space], Image]
-    """What a person sees of a report: made by ``Training.sampler``."""
+    picture: Callable[[nn.Module, Config, Dataset], Image]
+    """What a person sees of a report: made by ``Training.sampler``, of held-out data where it needs any."""
     sizes: Callable[[Config, Space], dict[str, int]]
     """How many values of each network are trained, without building any."""

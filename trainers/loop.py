@@ -208,7 +208,7 @@ class Run:
         """Saves a picture of what is made by now."""
         picture = out / "samples" / f"{self.training.images}.png"
         picture.parent.mkdir(parents=True, exist_ok=True)
-        self.family.picture(self.training.sampler, self.config, self.data.space).save(picture)
+        self.family.picture(self.training.sampler, self.config, self.data).save(picture)
         return picture
 
     def stopped(self, out: Path | None) -> Path | None:

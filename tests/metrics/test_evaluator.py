@@ -17,6 +17,7 @@ from torch import Tensor
 from trainers.config import Config
 from trainers.data import load
 from trainers.errors import TrainerError
+from trainers.families import FAMILIES
 from trainers.metrics import METRICS, Evaluator
 from trainers.metrics.table import Comparison
 from trainers.provenance import IncomparableError, require_comparable
@@ -51,8 +52,10 @@ def evaluator(world: World) -> Evaluator:
 def test_every_name_is_delivered():
     config = RING.model_copy(update={"evaluate": RING.evaluate.model_copy(update={"metrics": tuple(METRICS)})})
     measure = Evaluator(config, load(RING.data), World.single())
-    assert set(METRICS) - set(measure(circle)) == {"memorised", "copies"}
-    assert [failure.split(":")[0] for failure in measure.failures] == ["no memorised, copies"], "of 100,000, 10,000"
+    theirs = {name for family in FAMILIES.values() for name in family.measures}
+    assert set(METRICS) - set(measure(circle)) == {"memorised", "copies", *theirs}
+    assert measure.failures[0].startswith("no memorised, copies:"), "of 100,000, 10,000"
+    assert all(theirs & set(failure[3:].split(":")[0].split(", ")) for failure in measure.failures[1:])
 
 
 def test_the_provenance_says_what_was_measured():

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
+from trainers.check import RESOLUTIONS
 from trainers.config import Config, Model, Train
 from trainers.data import Space
-from trainers.families.gan.check import RESOLUTIONS
 from trainers.models import DISCRIMINATORS, GENERATORS, build_discriminator, build_generator, parameter_counts
 
 

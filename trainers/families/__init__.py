@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    """A family's room, and the groups of settings that no other family knows."""
+    """A family's room, and the groups of settings and the measures that no other family knows."""
 
     room: str
     groups: tuple[str, ...] = ()
+    measures: tuple[str, ...] = ()
 
     def open(self) -> Family:
         """What it brings."""
@@ -28,13 +29,34 @@ class Entry(NamedTuple):
         return found
 
 
-FAMILIES = {"gan": Entry("trainers.families.gan")}
+FAMILIES = {
+    "gan": Entry("trainers.families.gan"),
+    "autoencode": Entry(
+        "trainers.families.autoencode",
+        groups=("autoencode",),
+        measures=(
+            "mse",
+            "mse_share",
+            "reconstruction_fid",
+            "active_units",
+            "active_share",
+            "kl",
+            "kl_per_unit",
+            "code_modes",
+        ),
+    ),
+}
 
 
 def foreign(config: Config) -> Iterator[tuple[str, str]]:
-    """Groups of settings that say something, and are another family's: the group, and whose it is."""
-    mine = FAMILIES[config.family].groups
+    """Groups of settings that say something, and measures that are asked for, and are another family's: the group, or
+    ``evaluate.metrics.NAME``, and whose it is.
+    """
+    mine = FAMILIES[config.family]
     for name, entry in FAMILIES.items():
         for group in entry.groups:
-            if group not in mine and getattr(config, group) != type(config).model_fields[group].default:
+            if group not in mine.groups and getattr(config, group) != type(config).model_fields[group].default:
                 yield group, name
+        for measure in entry.measures:
+            if measure not in mine.measures and measure in config.evaluate.metrics:
+                yield f"evaluate.metrics.{measure}", name

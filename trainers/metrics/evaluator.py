@@ -12,7 +12,7 @@ from trainers.config import Config
 from trainers.data import Dataset
 from trainers.health import WATCHED
 from trainers.metrics.real import Shelf, real_side
-from trainers.metrics.table import METRICS, Comparison, Measure
+from trainers.metrics.table import METRICS, Coded, Comparison, Measure
 from trainers.randomness import normal, stream
 from trainers.reading.registry import lookup
 from trainers.world import World
@@ -36,6 +36,10 @@ class Evaluator:
     must not be compared.
     """
 
+    watches: tuple[str, ...] = WATCHED
+    of_plain: tuple[str, ...] = PLAIN
+    """What the verdict hears of the two generators, beside what was asked for."""
+
     def __init__(self, config: Config, dataset: Dataset, world: World, shelf: Shelf | None = None) -> None:
         evaluate = config.evaluate
         self._real = real_side(config, dataset, world, shelf)
@@ -43,12 +47,14 @@ class Evaluator:
         self._world, self._samples = world, evaluate.samples
         self._to_watch = min(max(evaluate.samples, FEWEST), MOST)
         self._made = max(evaluate.samples, self._to_watch)
-        self._wanted, self._watched, self._of_plain = map(_measures, (evaluate.metrics, WATCHED, PLAIN))
+        self._wanted, self._watched, self._of_plain = map(_measures, (evaluate.metrics, self.watches, self.of_plain))
         inputs: Inputs = (normal((self._made, config.model.latent_dim), config.train.seed, "evaluate"),)
         if config.model.conditional:
             inputs = (*inputs, _classes(dataset, self._made, config.train.seed))
-        self._inputs = tuple(_share(rows, world) for rows in inputs)
-        self._few_inputs = tuple(_share(rows[: self._to_watch], world) for rows in inputs)
+        self._inputs = tuple(share(rows, world) for rows in inputs)
+        self._few_inputs = tuple(share(rows[: self._to_watch], world) for rows in inputs)
+        self._coded: Coded | None = None
+        self._plain_coded: Coded | None = None
         self.watched: dict[str, float] = {}
         self.failures: list[str] = []
         self.extractor_id = self._real.extractor.id
@@ -103,12 +109,13 @@ class Evaluator:
             watched = {**metrics, **watched}
         else:
             watched, more = _taken(self._watched, self._comparison(fake, self._to_watch))
-        of_plain = {} if raw is None else _taken(self._of_plain, self._comparison(raw, self._to_watch))[0]
-        seen = watched | {f"raw_{name}": of_plain[name] for name in PLAIN if name in of_plain}
+        plain = None if raw is None else self._comparison(raw, self._to_watch)._replace(coded=self._plain_coded)
+        of_plain = {} if plain is None else _taken(self._of_plain, plain)[0]
+        seen = watched | {f"raw_{name}": of_plain[name] for name in self.of_plain if name in of_plain}
         return {**watched, **metrics}, seen, list(dict.fromkeys([*failures, *more]))
 
     def _comparison(self, fake: Tensor, count: int) -> Comparison:
-        return Comparison(self._real.half(count), fake[:count])
+        return Comparison(self._real.half(count), fake[:count], self._coded)
 
 
 def _measures(names: Iterable[str]) -> list[Measure]:
@@ -143,7 +150,7 @@ def _classes(dataset: Dataset, count: int, seed: int) -> Tensor:
     return torch.multinomial(counts.double(), count, replacement=True, generator=stream(seed, "evaluate labels"))
 
 
-def _share(latents: Tensor, world: World) -> Tensor:
+def share(latents: Tensor, world: World) -> Tensor:
     """This rank's rows, equally many on each rank; what is over at the end of the last one is cut after gathering."""
     each = -(-len(latents) // world.size)
     return torch.cat([latents, latents[: each * world.size - len(latents)]])[each * world.rank :][:each]

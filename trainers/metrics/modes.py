@@ -39,10 +39,11 @@ def relative_mode_diversity(real: Tensor, fake: Tensor) -> float:
     The effective number is 1 over the probability that two different samples share a mode (Simpson 1949; Hill number of
     order 2), which needs far fewer samples than modes: 1,000 of 1,000 tell a half from a whole.
     """
-    return _effective_modes(fake) / _effective_modes(real)
+    return effective_modes(fake) / effective_modes(real)
 
 
-def _effective_modes(modes: Tensor) -> float:
+def effective_modes(modes: Tensor) -> float:
+    """How many modes, int64 (n,), there are, each counted as often as it comes up."""
     counts = torch.bincount(modes).double()
     return len(modes) * (len(modes) - 1) / max(float((counts * (counts - 1)).sum()), 1.0)
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from trainers.check import BUILT_IN, Problems, unknown_names
+from trainers.check import BUILT_IN, Problems, resolution_problems, unknown_names
 from trainers.config import Config
 
-CONVOLUTIONAL = ("dcgan", "resnet", "r3gan")
 WITHOUT = {"generator": ("r3gan",), "discriminator": ("maxout", "r3gan")}  # normalisation
 SHIFTED = ("least_squares", "wasserstein", "relativistic")  # losses under which D = 0 means nothing
-RESOLUTIONS = (8, 16, 32, 64, 128, 256)
 NAMES = {
     "model.generator": ("mlp", "dcgan", "resnet", "r3gan"),
     "model.discriminator": ("mlp", "maxout", "dcgan", "resnet", "r3gan"),
@@ -20,23 +18,10 @@ def problems(config: Config, ranks: int, on_gpu: bool) -> Problems:
     """All that can be said from the settings alone."""
     return [
         *unknown_names(config, NAMES),
-        *_resolution(config),
+        *resolution_problems(config),
         *_networks(config, ranks, on_gpu),
         *_views(config),
     ]
-
-
-def _resolution(config: Config) -> Problems:
-    known, resolution = BUILT_IN.get(config.data.name), config.data.resolution
-    found = []
-    for player in ("generator", "discriminator"):
-        name = getattr(config.model, player)
-        if name in CONVOLUTIONAL and known and not known.side:
-            found.append((f"model.{player}", f"{name!r} makes images, and {config.data.name!r} is points; use 'mlp'"))
-        elif name in CONVOLUTIONAL and not known and resolution not in RESOLUTIONS:
-            message = f"{name!r} makes {', '.join(map(str, RESOLUTIONS))} pixels, not {resolution}; 'mlp' makes any"
-            found.append(("data.resolution", message))
-    return found
 
 
 def _networks(config: Config, ranks: int, on_gpu: bool) -> Problems:

@@ -7,7 +7,7 @@ from PIL.Image import Image
 from torch import nn
 
 from trainers.config import Config
-from trainers.data import Space
+from trainers.data import Dataset
 from trainers.families.gan.training import GanTraining
 from trainers.family import Family
 from trainers.metrics import Evaluator
@@ -18,10 +18,10 @@ from trainers.sample import sample
 IMAGES, POINTS = 64, 2_500
 
 
-def picture(generator: nn.Module, config: Config, space: Space) -> Image:
+def picture(generator: nn.Module, config: Config, data: Dataset) -> Image:
     """A grid of samples, or points over the true centres."""
-    count = IMAGES if space.is_image else POINTS
-    return draw(sample(generator, config, np.arange(count, dtype=np.int64)), space.centers)
+    count = IMAGES if data.space.is_image else POINTS
+    return draw(sample(generator, config, np.arange(count, dtype=np.int64)), data.space.centers)
 
 
 FAMILY = Family(
