@@ -22,6 +22,7 @@ from trainers.families.autoencode.training import AutoencodeTraining
 from trainers.loop import train
 from trainers.losses import LOSSES
 from trainers.models.autoencoder import Autoencoder, Head, build_autoencoder, features_and_logits
+from trainers.report import Report
 from trainers.sample import sample
 from trainers.state import load as load_checkpoint
 from trainers.state import load_generator
@@ -285,27 +286,36 @@ def test_perfect_reconstructions_have_no_error_and_every_unit() -> None:
     assert not found.keys() & {"kl", "kl_per_unit", "code_modes"}, "no variance, no divergence"
 
 
-def verdict(autoencode: dict[str, Any], **train_settings: Any) -> tuple[str, dict[str, float]]:
-    model = {"latent_dim": 16, "width": 64, "depth": 2, "growth": 1}
+def last_report(autoencode: dict[str, Any], images: int, **train_settings: Any) -> Report:
     settings = asked(
         autoencode,
-        model=model,
-        train={"images": 40_000, "batch_size": 64, "generator_lr": 2e-3, "ema_half_life": 500, **train_settings},
-        evaluate={"every_images": 4_000, "samples": 1_000, "metrics": ("fid", *CODED), "extractor": "auto"},
+        model={"latent_dim": 16, "width": 64, "depth": 2, "growth": 1},
+        train={"images": images, "batch_size": 64, "ema_half_life": 500, **train_settings},
+        evaluate={"every_images": images // 10, "samples": 1_000, "metrics": ("fid", *CODED), "extractor": "auto"},
         health={"stop": "collapsed"},
     )
     *_, last = train(settings, ALONE)
-    return last.health.verdict, last.metrics
+    return last
 
 
-def test_a_posterior_that_collapses_is_called_and_a_slow_one_is_not() -> None:
-    called, metrics = verdict({"method": "vae", "beta": 200.0})
-    assert called in ("collapsed", "stuck"), metrics
-    assert metrics["active_units"] == 0
-    fine, metrics = verdict({"method": "vae"})
-    assert fine == "healthy", metrics
-    slow, metrics = verdict({"method": "vae"}, generator_lr=5e-5)
-    assert slow not in ("collapsed", "stuck", "diverged"), metrics
+FAST = {"generator_lr": 2e-3, "discriminator_lr": 2e-3}
+
+
+def test_a_posterior_that_collapses_is_called_also_behind_good_samples() -> None:
+    last = last_report({"method": "vae-gan", "beta": 300.0, "gamma": 0.001}, 80_000, **FAST)
+    assert last.health.verdict == "collapsed", last
+    assert last.metrics["active_units"] == 0
+    assert last.metrics["mode_diversity"] > 0.5, "of samples; its codes have a tenth"
+    assert last.metrics["misfit"] < 0.5
+    assert "the number of modes is 0.099" in last.health.reasons[0]
+    last = last_report({"method": "vae", "beta": 200.0}, 40_000, **FAST)
+    assert last.health.verdict in ("collapsed", "stuck"), last
+
+
+def test_a_healthy_and_a_slow_one_are_not() -> None:
+    assert last_report({"method": "vae"}, 40_000, **FAST).health.verdict == "healthy"
+    slow = last_report({"method": "vae"}, 40_000, generator_lr=5e-5)
+    assert slow.health.verdict in ("slow", "unjudged", "suspect"), "far from done, and not called"
 
 
 # -- settings ----------------------------------------------------------------------------------------------------------
