@@ -32,6 +32,7 @@ from orchestrator.errors import GansweepError, LedgerError, UserError
 from orchestrator.execution.environment import prepare
 from orchestrator.execution.order import GangSpec
 from orchestrator.exporter import exported
+from orchestrator.notify import notified
 from orchestrator.paths import Home, RunKey, SweepPaths, samples_key, trial_key
 from orchestrator.picture import Picture
 from orchestrator.sampling import Wish
@@ -211,7 +212,8 @@ def _run(
     is_done = ledger.is_over() and spool.empty and ledger.state() == "finished"
     if is_done and not (home.profile.is_shared and conductor.untold):  # by who drove it elsewhere
         return Outcome("finished")
-    with _recording(ledger, home, spool, store, progress, ledger.runs()) as recorder:
+    recording = _recording(ledger, home, spool, store, progress, ledger.runs())
+    with recording as recorder, notified(conductor, ledger) as tell:
         conductor.open()
         try:
             if not ledger.is_over():
@@ -219,6 +221,7 @@ def _run(
                     _search(conductor, ledger, home, paths, store, lease, conductor.progress, address)
         finally:
             state = conductor.close()
+            tell(state)
             remember(paths.pace, ledger.sweep, conductor.stopwatch)
         if not isinstance(conductor.failure, LedgerError):  # who lost the ledger says nothing
             _leave_report(ledger, state, paths, store, spool)

@@ -1,0 +1,132 @@
+"""Word to somebody who does not watch: ``GANSWEEP_NOTIFY`` is a URL that gets a POST of JSON, or a command that gets
+the same on standard input, and as ``GANSWEEP_EVENT`` and ``GANSWEEP_TEXT``. ``GANSWEEP_NOTIFY_ON`` chooses among
+``end``, ``collapse`` and ``best``; all of them where it is not set.
+
+They are variables and no settings, since the address of a webhook is a secret. What is sent is sent from a thread of
+its own: neither a slow nor a broken receiver is the sweep's matter, and that it is broken is said once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from typing import Any
+
+from orchestrator.conductor import Conductor, Progress
+from orchestrator.errors import UserError, first_line
+from orchestrator.paths import RunKey
+from orchestrator.search.known import Known
+from orchestrator.search.ledger import Ledger
+from orchestrator.search.trial import FATAL, Leg, Trial
+
+VARIABLE, ON = "GANSWEEP_NOTIFY", "GANSWEEP_NOTIFY_ON"
+EVENTS = ("end", "collapse", "best")
+TIMEOUT = 10.0
+"""Seconds that a receiver has, and that the end of a sweep waits for those that are still told."""
+
+
+@contextmanager
+def notified(conductor: Conductor, ledger: Known) -> Iterator[Callable[[str], None]]:
+    """Tell whoever ``GANSWEEP_NOTIFY`` names while the ``with`` lasts; its value is to be told how the sweep ended.
+    Raises UserError where ``GANSWEEP_NOTIFY_ON`` names no event.
+    """
+    receiver, chosen = os.environ.get(VARIABLE), os.environ.get(ON, ",".join(EVENTS)).replace(" ", "").split(",")
+    if odd := [event for event in chosen if event not in EVENTS]:
+        raise UserError(f"{ON} names {', '.join(odd)}; known: {', '.join(EVENTS)}")
+    if not receiver:
+        yield lambda state: None
+        return
+    telling = conductor.progress = Telling(conductor.progress, ledger, receiver, chosen)
+    try:
+        yield telling.over
+    finally:
+        telling.close()
+
+
+class Telling:
+    """A ``Progress`` that passes on what it hears, and tells ``receiver`` of the ``chosen`` events."""
+
+    def __init__(self, progress: Progress, ledger: Known, receiver: str, chosen: list[str]) -> None:
+        self._progress, self._ledger, self._receiver, self._chosen = progress, ledger, receiver, chosen
+        self._thread, self._sent = ThreadPoolExecutor(1, "notify"), list[Future[None]]()
+        self._said = False
+        best = ledger.best()
+        self._best = best.id if best else None
+
+    def note(self, text: str) -> None:
+        self._progress.note(text)
+
+    def stage(self, doing: str) -> None:
+        self._progress.stage(doing)
+
+    def searching(self, ledger: Ledger, slots: int) -> None:
+        self._progress.searching(ledger, slots)
+
+    def moved(self, images: Mapping[RunKey, int]) -> None:
+        self._progress.moved(images)
+
+    def reported(self, leg: Leg, report: dict[str, Any]) -> None:
+        self._progress.reported(leg, report)
+        self._complain()
+
+    def ended(self, leg: Leg, trial: Trial | None) -> None:
+        self._progress.ended(leg, trial)
+        if trial and trial.state in FATAL:
+            self._tell("collapse", f"trial {trial.id} {trial.state}: {'; '.join(trial.reasons)}", trial)
+        best = self._ledger.best()
+        if best and best.id != self._best:
+            self._best = best.id
+            self._tell("best", f"trial {best.id} is the best so far, {self._score(best)}", best)
+        self._complain()
+
+    def over(self, state: str) -> None:
+        """The sweep has ended so."""
+        best = self._ledger.best()
+        self._tell("end", f"{state}; " + (f"best trial {best.id}, {self._score(best)}" if best else "no best"), best)
+
+    def close(self) -> None:
+        """Wait for what is still on its way, but not for long."""
+        wait(self._sent, TIMEOUT)
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._complain()
+
+    def _score(self, trial: Trial) -> str:
+        return f"{self._ledger.sweep.objective.metric} {trial.score:.4g}"
+
+    def _tell(self, event: str, words: str, trial: Trial | None) -> None:
+        if event not in self._chosen:
+            return
+        name = self._ledger.sweep.name
+        document: dict[str, Any] = {"event": event, "sweep": name, "text": f"sweep '{name}': {words}"}
+        document |= {"trial": trial.id, "score": trial.score, "verdict": trial.verdict} if trial else {}
+        self._sent.append(self._thread.submit(_send, self._receiver, document))
+
+    def _complain(self) -> None:
+        """Once, of the first that did not arrive; in the driver's own thread."""
+        failed = [sent.exception() for sent in self._sent if sent.done() and not sent.cancelled()]
+        found = next(filter(None, failed), None)
+        if found and not self._said:
+            self._said = True
+            self._progress.note(
+                f"warning: {VARIABLE} does not work ({first_line(Exception(found))}); the sweep goes on"
+            )
+
+
+def _send(receiver: str, document: Mapping[str, Any]) -> None:
+    body = json.dumps(document)
+    if receiver.startswith(("http://", "https://")):
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(receiver, body.encode(), headers, method="POST")
+        urllib.request.urlopen(request, timeout=TIMEOUT).close()
+        return
+    told = {"GANSWEEP_EVENT": document["event"], "GANSWEEP_TEXT": document["text"]}
+    done = subprocess.run(
+        receiver, shell=True, input=body, env={**os.environ, **told}, capture_output=True, text=True, timeout=TIMEOUT
+    )
+    if done.returncode:
+        raise OSError(f"status {done.returncode}: {done.stderr.strip()[-200:]}")
