@@ -21,6 +21,7 @@ from orchestrator.spec import Sweep
 from trainers.config import Config
 
 if TYPE_CHECKING:
+    from orchestrator.doctor import Finding
     from orchestrator.training import Trained
     from trainers.report import Report
     from trainers.watching.watcher import Watcher
@@ -80,11 +81,11 @@ def plan(
     """What a sweep asks for: every setting, an estimate of images and time, its cost by rung, the networks' sizes; as
     ``gansweep plan --json``. Runs nothing.
     """
-    from orchestrator import earlier, show
+    from orchestrator import earlier, estimate
 
     at = _given(home, profile)
     asked = read(sweep, overrides(set), at.profile, here=True)
-    return show.plan_document(asked, earlier.like(asked, at))
+    return estimate.document(asked, earlier.like(asked, at))
 
 
 def train(
@@ -112,6 +113,38 @@ def train(
     asked = read(config, overrides(set), load_profile(PROFILE), here=True)
     folder = Path(out) if out is not None else _given(home, PROFILE).root / "train" / asked.name
     return run(asked.trial_config({}), ranks, folder, heard, watcher)
+
+
+def init(
+    kind: str,
+    where: str | Path | None = None,
+    *,
+    output: str | Path | None = None,
+    minutes: float = 30,
+    say: Callable[[str], None] = lambda _: None,
+) -> Path:
+    """Write a first sweep file and return where: on the pictures at ``where`` (``images``, a folder; ``parquet``), for
+    a sweep that takes about so many ``minutes`` here, or one that came with gansweep (``digits``). ``say`` is told what
+    is seen on the way.
+    """
+    from orchestrator import begin
+
+    file = Path(output) if output is not None else None
+    if kind not in begin.KINDS:
+        return begin.copy(kind, file)
+    if where is None:
+        raise UserError(f"init {kind}: of which pictures? gansweep init {kind} PLACE")
+    return begin.fit(kind, str(where), file, minutes, say)
+
+
+def doctor(
+    sweep: Source | None = None, *, address: str | None = None, home: Place = None, profile: str | None = None
+) -> list[Finding]:
+    """Is everything there that a sweep needs? What was found of each, and whether it is as it must be."""
+    from orchestrator.doctor import examine
+
+    at = _given(home, profile)
+    return examine(at, read(sweep, (), at.profile, here=False) if sweep is not None else None, address)
 
 
 # -- what the command line shares --------------------------------------------------------------------------------------

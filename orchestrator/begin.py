@@ -19,6 +19,7 @@ from orchestrator.look import Looked, look, too_large
 from orchestrator.spec import loads
 from trainers.config import Config
 
+KINDS = ("images", "parquet")
 SMALL = 20_000
 """Pictures: with fewer the discriminator is augmented, or it learns them by heart (DiffAugment)."""
 SHARE = 0.6
@@ -37,13 +38,6 @@ class Machine(NamedTuple):
     words: str
 
 
-class Begun(NamedTuple):
-    """The file that was written, and what was seen on the way."""
-
-    file: Path
-    told: list[str]
-
-
 def shipped() -> dict[str, str]:
     """The sweep files that came with the package, by name."""
     folder = resources.files("gansweep") / "configs"
@@ -52,7 +46,7 @@ def shipped() -> dict[str, str]:
     }
 
 
-def copy(name: str, output: Path | None) -> Begun:
+def copy(name: str, output: Path | None) -> Path:
     """A shipped sweep file. Raises UserError where there is none of this name."""
     files = shipped()
     if name not in files:
@@ -60,10 +54,10 @@ def copy(name: str, output: Path | None) -> Begun:
         raise UserError(f"init {name}: there is none of that name; begin with: {known}")
     file = _free(output or Path(f"{name}.yaml"))
     file.write_text(files[name])
-    return Begun(file, [])
+    return file
 
 
-def fit(kind: str, where: str, output: Path | None, minutes: float, say: Callable[[str], None]) -> Begun:
+def fit(kind: str, where: str, output: Path | None, minutes: float, say: Callable[[str], None]) -> Path:
     """A sweep on the pictures at ``where`` that takes about so many minutes here. Trains a few steps, to see how fast
     that is. Raises UserError where nothing there can be trained on, or the file is there already.
     """
@@ -79,9 +73,9 @@ def fit(kind: str, where: str, output: Path | None, minutes: float, say: Callabl
     values = _values(name, kind, looked, machine, resolution)
     say(f"{machine.words}; training a few steps to see how fast that is …")
     speed = _speed(values)
-    text = _filled(values, speed * machine.slots, minutes)
-    file.write_text(text)
-    return Begun(file, [f"{speed:,.0f} images/s a trial at {resolution}x{resolution}"])
+    say(f"{speed:,.0f} images/s a trial at {resolution}x{resolution}")
+    file.write_text(_filled(values, speed * machine.slots, minutes))
+    return file
 
 
 def _machine() -> Machine:

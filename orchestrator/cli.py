@@ -66,17 +66,17 @@ def plan(
     as_json: options.Json = False,
 ) -> None:
     """Check a sweep file; say what it asks for. Runs nothing."""
-    from orchestrator import api, earlier, show, spec
+    from orchestrator import api, earlier, estimate, planned, show, spec
     from orchestrator.paths import Home
     from orchestrator.profiles import load
 
     sweep = api.read(file, overrides or (), load(profile), here=True)
     before = earlier.like(sweep, Home(home))
-    show.as_json(show.plan_document(sweep, before)) if as_json else show.plan(sweep, before)
+    show.as_json(estimate.document(sweep, before)) if as_json else planned.plan(sweep, before)
     for name, message in spec.warnings(sweep):
         print(f"warning: {name}: {message}", file=sys.stderr)
     if resolved and not as_json:
-        show.resolved(sweep)
+        planned.resolved(sweep)
 
 
 @app.command()

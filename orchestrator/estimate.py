@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -9,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.dimension import ancestors, extended
 from orchestrator.search.effort import Stage, confirming, searching
+from orchestrator.secrets import without_secrets
 from orchestrator.spec import Sweep
 
 if TYPE_CHECKING:
+    from orchestrator.earlier import Earlier
     from trainers.data import Space
 
 CORNERS = 256
@@ -87,3 +90,14 @@ def stages(sweep: Sweep) -> list[tuple[str, Stage]]:
     found = [(f"rung {i}", stage) for i, stage in enumerate(searching(sweep, max(1, confirm.top)), start=1)]
     again = min(confirm.top, sweep.most_trials) * confirm.seeds
     return [*found, ("fresh seeds", Stage(sweep.train.images, again, again * sweep.train.images))]
+
+
+def document(sweep: Sweep, earlier: Earlier | None) -> dict[str, Any]:
+    """What ``gansweep plan --json`` prints."""
+    resolved = json.loads(without_secrets(json.dumps(sweep.model_dump(mode="json", by_alias=True, exclude={"code"}))))
+    guess = estimate(sweep)
+    seconds = guess.images / earlier.images_per_second if earlier else None
+    told = {"sweep": resolved, "estimate": {**guess.__dict__, "seconds": seconds}}
+    costs = [{"name": name, **stage._asdict()} for name, stage in stages(sweep)]
+    sizes = {"parameters": parameters(sweep), "parameter_ranges": parameter_ranges(sweep)}
+    return {**told, "stages": costs, **sizes}

@@ -29,21 +29,14 @@ def init(
     minutes: Annotated[float, typer.Option(min=1, help="How long the sweep may take here, about.")] = 30,
 ) -> None:
     """Look at the data and write a first sweep file, that fits it and this machine."""
-    from orchestrator import begin, earlier, show, spec
+    from orchestrator import api, earlier, planned, spec
     from orchestrator.commands import command
     from orchestrator.paths import Home
 
-    if kind in ("images", "parquet"):
-        if where is None:
-            raise UserError(f"init {kind}: of which pictures? gansweep init {kind} PLACE")
-        begun = begin.fit(kind, where, output, minutes, print)
-    else:
-        begun = begin.copy(kind, output)
-    for line in begun.told:
-        print(line)
-    sweep = spec.load(begun.file)
-    show.plan(sweep, earlier.like(sweep, Home(Path(HOME))))
-    print(f"\nwritten: {begun.file}; next: {command('submit', begun.file)}")
+    file = api.init(kind, where, output=output, minutes=minutes, say=print)
+    sweep = spec.load(file)
+    planned.plan(sweep, earlier.like(sweep, Home(Path(HOME))))
+    print(f"\nwritten: {file}; next: {command('submit', file)}")
 
 
 def train(

@@ -54,10 +54,10 @@ def test_a_machine_that_is_slow_is_given_longer_and_told(tmp_path: Path, monkeyp
     monkeypatch.setattr(begin, "_speed", lambda values: 10.0)
     monkeypatch.setattr(begin, "_machine", lambda: begin.Machine(0, 2, "no GPU, 2 CPU cores"))
     draw(tmp_path / "shapes", 12)
-    begun = begin.fit("images", str(tmp_path / "shapes"), tmp_path / "s.yaml", 1, lambda line: None)
-    sweep = spec.load(begun.file)
+    file = begin.fit("images", str(tmp_path / "shapes"), tmp_path / "s.yaml", 1, lambda line: None)
+    sweep = spec.load(file)
     minutes = round(estimate(sweep).images / (0.6 * 60 * 20))
-    assert minutes > 1 and f"takes about {minutes} minutes" in begun.file.read_text()
+    assert minutes > 1 and f"takes about {minutes} minutes" in file.read_text()
 
 
 def test_the_speed_is_that_of_a_training_on_these_pictures(tmp_path: Path):
@@ -113,7 +113,8 @@ def test_sweep_files_come_with_the_package(terminal: Terminal, tmp_path: Path):
     assert "next: gansweep submit digits.yaml" in terminal.type("init", "digits").out
     assert (tmp_path / "digits.yaml").read_text() == begin.shipped()["digits"]
     answer = terminal.type("init", "digist")
-    assert answer.message == "init digist: there is none of that name; begin with: digits, images DIR, parquet PLACE"
+    known = ", ".join(sorted(begin.shipped()))
+    assert answer.message == f"init digist: there is none of that name; begin with: {known}, images DIR, parquet PLACE"
     assert "of which pictures? gansweep init images PLACE" in terminal.type("init", "images").message
 
 

@@ -14,6 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from orchestrator.api import doctor as doctor
+    from orchestrator.api import init as init
     from orchestrator.api import load as load
     from orchestrator.api import plan as plan
     from orchestrator.api import submit as submit
@@ -22,20 +24,24 @@ if TYPE_CHECKING:
     from orchestrator.errors import GansweepError as GansweepError
     from orchestrator.errors import UserError as UserError
     from orchestrator.errors import WorkError as WorkError
+    from orchestrator.explained import settings as settings
     from orchestrator.generator import Generator as Generator
     from orchestrator.handle import Handle as Handle
     from orchestrator.handle import TrialReport as TrialReport
     from orchestrator.spec import Sweep as Sweep
     from orchestrator.training import Trained as Trained
+    from trainers.data.pack import pack as pack
     from trainers.reading.document import SettingsError as SettingsError
 
 _ROOMS = {
-    "orchestrator.api": "load plan submit sweeps train",
+    "orchestrator.api": "doctor init load plan submit sweeps train",
     "orchestrator.errors": "GansweepError UserError WorkError",
+    "orchestrator.explained": "settings",
     "orchestrator.generator": "Generator",
     "orchestrator.handle": "Handle TrialReport",
     "orchestrator.spec": "Sweep",
     "orchestrator.training": "Trained",
+    "trainers.data.pack": "pack",
     "trainers.reading.document": "SettingsError",
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}
