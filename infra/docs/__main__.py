@@ -9,24 +9,34 @@ from typing import Any
 
 import typer.main
 
+from orchestrator import explained
 from orchestrator.cli import app
+from orchestrator.explained import Setting
 
 PAGES = Path(__file__).parent
 GENERATED = "<!-- Written by python -m infra.docs: change the code, and run it again. -->\n\n"
+
+COMMANDS = """\
+# Commands
+
+`gansweep COMMAND --help` says the same in a terminal. `--home`, or the variable `GANSWEEP_HOME`, is the folder that
+holds what is kept on this machine; `--profile`, or `GANSWEEP_PROFILE`, names a [profile](how-to/cluster.md#profiles).
+Exit status: 0 done, 1 the work failed, 2 the input is wrong, 130 interrupted (and can be resumed).
+"""
+SETTINGS = """\
+# Settings
+
+Everything that can stand in a sweep file; only `name` must. `gansweep help settings NAME` says the same in a terminal.
+Groups are mappings in the file, `train: {batch_size: 128}`, and dotted names everywhere else: on the command line,
+`--set train.batch_size=128`, in the search space and in MLflow. Images are counted as shown to the discriminator.
+"""
 
 
 def commands() -> str:
     """The page of all commands, from the app that runs them."""
     root: Any = typer.main.get_command(app)
-    head = (
-        "# Commands\n\n"
-        "`gansweep COMMAND --help` says the same in a terminal. `--home`, or the variable `GANSWEEP_HOME`, is the folder\n"
-        "that holds what is kept on this machine; `--profile`, or `GANSWEEP_PROFILE`, names a\n"
-        "[profile](how-to/cluster.md#profiles). Exit status: 0 done, 1 the work failed, 2 the input is wrong, 130\n"
-        "interrupted (resumable).\n"
-    )
     own = _options(root, root.make_context("gansweep", ["list"]))
-    return GENERATED + "\n".join([head, "## Before any command\n", *own, *_of(root, "gansweep")])
+    return GENERATED + "\n".join([COMMANDS, "## Before any command\n", *own, *_of(root, "gansweep")])
 
 
 def _of(group: Any, prefix: str) -> Iterator[str]:
@@ -59,9 +69,24 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
+def settings() -> str:
+    """The page of all settings, from the models that read them."""
+    groups: dict[str, list[Setting]] = {}
+    for setting in explained.settings():
+        groups.setdefault(setting.name.partition(".")[0], []).append(setting)
+    alone = [found.pop() for found in groups.values() if "." not in found[-1].name]
+    tables = (text for group, found in groups.items() if found for text in (f"## {group}\n", _table(found)))
+    return GENERATED + "\n".join([SETTINGS, _table(alone), *tables])
+
+
+def _table(settings: list[Setting]) -> str:
+    rows = [f"| `{s.name}` | {_cell(s.values)} | `{_cell(s.default)}` | {_cell(s.meaning)} |" for s in settings]
+    return "\n".join(["| setting | values | default | meaning |\n|---|---|---|---|", *rows, ""])
+
+
 def pages() -> dict[str, str]:
     """The generated pages by their file's name."""
-    return {"commands.md": commands()}
+    return {"commands.md": commands(), "settings.md": settings()}
 
 
 def main() -> None:

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import gansweep
 import pytest
 import typer.main
 import yaml
 
-import gansweep
 from infra.docs.__main__ import PAGES, pages
 from orchestrator import profiles
 from orchestrator.cli import app
@@ -44,7 +44,7 @@ def named(file: Path) -> str:
     return str(file.relative_to(ROOT).with_suffix(""))
 
 
-# -- links ---------------------------------------------------------------------------------------------------------------
+# -- links -------------------------------------------------------------------------------------------------------------
 
 
 def anchors(file: Path) -> set[str]:
@@ -108,8 +108,13 @@ def test_profiles_are_accepted(block: Block, tmp_path: Path, monkeypatch: pytest
 def test_own_code_trains(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (text,) = (b.values[0].text for b in blocks("yaml") if f"./{name}.py:" in b.values[0].text)
     (folder / "sweep.yaml").write_text(yaml.safe_dump({"name": name, **yaml.safe_load(text)}))
-    short = {"train.images": 128, "evaluate.every_images": 128, "evaluate.samples": 32, "evaluate.real_samples": 100}
-    short |= {"evaluate.extractor": "random-conv"} if name == "mine" else {}  # of digits it would be trained first
+    short: dict[str, Any] = {
+        "train.images": 128,
+        "evaluate.every_images": 128,
+        "evaluate.samples": 32,
+        "evaluate.real_samples": 100,
+    }
+    short |= {"evaluate.extractor": "random-conv"} if name == "mine" else {}  # that of digits is trained first
     trained = gansweep.train(folder / "sweep.yaml", set=short, out=folder / "out")
     assert [report.images for report in trained.reports] == [128]
 
@@ -166,23 +171,23 @@ def commands(text: str) -> Iterator[str]:
     code = [line for line in text.splitlines() if line.startswith("    ")]
     code += [line for fence in FENCE.finditer(text) if fence[2] == "console" for line in fence[3].splitlines()]
     code += re.findall(r"`([^`\n]+)`", FENCE.sub("", text))
-    for line in code:
+    for line in (part for whole in code for part in whole.split("&&")):
         if found := re.match(r"\s*(?:\w+=\S+ |.*exec \w+ |\S*/)?gansweep( [a-z-].*)", re.sub(r"\s#.*", "", line)):
             yield re.sub(r"[][]|…", " ", found[1])
 
 
 @pytest.mark.parametrize("file", FILES, ids=named)
 def test_commands_exist_with_their_options(file: Path) -> None:
+    root: Any = typer.main.get_command(app)
     for line in commands(file.read_text()):
-        command: Any = typer.main.get_command(app)
-        context, words = command.make_context("gansweep", ["list"]), shlex.split(line)
+        command, words = root, shlex.split(line)
         while hasattr(command, "commands") and words:
             assert words[0] in command.commands or words[0].startswith("-"), f"gansweep{line}"
             command = command.commands.get(words[0], command)
             words = words[1:]
         if not hasattr(command, "commands"):
             context = command.make_context("gansweep", [], resilient_parsing=True)
-            context.resilient_parsing = False
+            context.resilient_parsing = False  # from here on a wrong option is an error
             _, left, _ = command.make_parser(context).parse_args(words)
             assert not left, f"gansweep{line}"
 
@@ -200,4 +205,6 @@ def test_html_is_built_without_a_warning(tmp_path: Path) -> None:
     words = ["-m", "mkdocs", "build", "--strict", "-f", PAGES / "mkdocs.yml", "-d", tmp_path / "site"]
     done = subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert not re.search(r'(?:src|href)="https?://', re.sub(r"<a [^>]*>", "", (tmp_path / "site/docs/index.html").read_text()))
+    assert not re.search(
+        r'(?:src|href)="https?://', re.sub(r"<a [^>]*>", "", (tmp_path / "site/docs/index.html").read_text())
+    )
