@@ -174,7 +174,7 @@ def _reconstruction_fid(c: Comparison) -> dict[str, float]:
 
 
 def _active(c: Comparison) -> dict[str, float]:
-    """Units whose mean varies by more than .01 over the data (Burda 2016, section 5.1)."""
+    """Units whose mean varies by more than .01 over the data (Burda 2016)."""
     active = (_coded(c).means.double().var(0) > ACTIVE).double()
     return {"active_units": float(active.sum()), "active_share": float(active.mean())}
 

@@ -47,7 +47,7 @@ def error(made: Tensor, wanted: Tensor, noise: float | None, world: World) -> Te
     """-log N(wanted; made, noise^2) per example less its constant, in nats: ``|made - wanted|^2 / 2 noise^2``.
 
     Under ``noise`` None, that of the global batch at its most likely noise, whose square is the mean squared error:
-    ``d / 2 log MSE`` (sigma-VAE: Rybkin 2021, section 3.3).
+    ``d / 2 log MSE`` (the optimal sigma-VAE of Rybkin 2021).
     """
     squares = (made - wanted).float().square().flatten(1)
     if noise is not None:
@@ -72,7 +72,7 @@ def autoencoder_step(network: Autoencoder, real: Tensor, noise: Tensor, weights:
 def discriminator_step(
     discriminator: nn.Module, real: Tensor, fake: Tensor, loss: Loss, r1_gamma: float, r2_gamma: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Accumulates the gradient of L_GAN (Larsen 2016, eq. 7), where fakes are both reconstructions and samples, under
+    """Accumulates the gradient of L_GAN (Larsen 2016, algorithm 1), where fakes are both reconstructions and samples, under
     ``gamma / 2 E |dD/dx|^2`` at real and at fake examples (Mescheder 2018, eq. 9); returns the loss without penalties,
     and real and fake logits.
     """
@@ -100,7 +100,7 @@ def adversarial_step(
 ) -> Terms:
     """Larsen 2016, algorithm 1: the encoder's gradient is that of ``reconstruction + beta KL``, the decoder's that of
     ``gamma reconstruction`` and the generator's loss against the discriminator, which is left without gradients.
-    Pixels are compared, or the discriminator's last ``features`` (section 2.2).
+    Pixels are compared, or the discriminator's last ``features``.
     """
     code = network.encode(real)
     divergence = code.divergence().sum(1).mean()
