@@ -72,7 +72,7 @@ def autoencoder_step(network: Autoencoder, real: Tensor, noise: Tensor, weights:
 def discriminator_step(
     discriminator: nn.Module, real: Tensor, fake: Tensor, loss: Loss, r1_gamma: float, r2_gamma: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Accumulates the gradient of L_GAN (Larsen 2016, algorithm 1), where fakes are both reconstructions and samples, under
+    """Accumulates the gradient of L_GAN (Larsen 2016, algorithm 1), where fakes are reconstructions and samples, under
     ``gamma / 2 E |dD/dx|^2`` at real and at fake examples (Mescheder 2018, eq. 9); returns the loss without penalties,
     and real and fake logits.
     """
