@@ -17,16 +17,19 @@ Problems = list[tuple[str, str]]
 
 
 class BuiltIn(NamedTuple):
-    """What is known of a data set without reading it; side 0 is points."""
+    """What is known of a data set without reading it; side 0 is points. ``translated``: it is two domains."""
 
     examples: int
     side: int
     labelled: bool
+    translated: bool = False
 
 
 BUILT_IN = {
     "digits": BuiltIn(1_437, 8, True),
     "stacked-digits": BuiltIn(128_000, 8, True),
+    "painted-digits": BuiltIn(718, 16, True, translated=True),
+    "inked-digits": BuiltIn(718, 16, True, translated=True),
     "ring": BuiltIn(100_000, 0, False),
     "grid": BuiltIn(100_000, 0, False),
 }
@@ -182,4 +185,6 @@ def _data(config: Config) -> Problems:
         found.append(("data.resolution", message))
     if data.name in ("images", "parquet") and not data.path:
         found.append(("data.path", f"{data.name!r} needs the place of the images"))
+    if data.source and not FAMILIES[config.family].translates:
+        found.append(("data.source", "is for a family that translates; leave it out, or set family: translate"))
     return found + (data_problems(config, known.examples, int(known.labelled)) if known else [])

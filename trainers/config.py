@@ -44,6 +44,9 @@ class Data(Settings):
         default=None,
         description="a folder, s3://bucket/prefix, or of Parquet also files, patterns (*.parquet) or a list",
     )
+    source: str | None = Field(
+        default=None, description="of family translate: the other domain, whose pictures are translated; like path"
+    )
     resolution: int = Field(default=8, ge=1, le=1024, description="height and width in pixels; ignored by 2-D data")
     channels: Literal[1, 3] = Field(
         default=3, description="of image folders and Parquet; the built-in sets know their own"
@@ -66,6 +69,18 @@ class Data(Settings):
         if info.data["name"] == "images" or not path:
             raise ValueError("give one folder; a list is for Parquet" if path else "is an empty list")
         return tuple(map(place, path))
+
+    @field_validator("source")
+    @classmethod
+    def _other_place(cls, source: str | None, info: ValidationInfo) -> str | None:
+        if source is None:
+            return None
+        if info.data.get("name") not in ("images", "parquet"):
+            raise ValueError("is for 'images' and 'parquet'; other data sets bring their two domains themselves")
+        path = info.data.get("path") or ()
+        if place(source) in ((path,) if isinstance(path, str) else path):
+            raise ValueError("is the same place as data.path; give the folder of the other domain")
+        return place(source)
 
     @property
     def places(self) -> tuple[str, ...]:
@@ -152,6 +167,25 @@ class Train(Settings):
     compile: bool = Field(default=False, description="compile whole steps: tens of seconds at the start, faster after")
 
 
+class Translate(Settings):
+    """Of ``family: translate``: from the pictures of ``data.source`` to the look of those at ``data.path``."""
+
+    method: Literal["cycle"] = Field(default="cycle", description="cycle: CycleGAN (Zhu 2017)")
+    lambda_cycle: NonNegative = Field(default=10.0, description="weight of the way there and back, in |x - x'|")
+    identity: NonNegative = Field(
+        default=0.5, description="weight, times lambda_cycle, of leaving the target's own pictures as they are"
+    )
+    pool: int = Field(
+        default=50, ge=0, le=10_000, description="earlier translations that discriminators see among new ones"
+    )
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Of each term of the translators' loss. The paper's squares are not halved, those of ``least_squares`` are."""
+        cycle = self.lambda_cycle
+        return {"adversarial": 2.0, "cycle": cycle, "identity": cycle * self.identity}
+
+
 class Evaluate(Settings):
     """When and what to measure. Every report also writes a checkpoint and a grid of samples."""
 
@@ -224,6 +258,7 @@ class Config(Settings):
     data: Data = Data()
     model: Model = Model()
     train: Train = Train()
+    translate: Translate = Translate()
     evaluate: Evaluate = Evaluate()
     health: Health = Health()
     autoencode: Autoencode = Autoencode()

@@ -76,6 +76,17 @@ def drawn(generator: nn.Module, latents: Tensor, labels: NDArray[np.int64] | Non
     return np.concatenate(pieces)
 
 
+@torch.no_grad()
+def translated(translator: nn.Module, pictures: NDArray[np.uint8]) -> NDArray[Any]:
+    """What ``translator`` makes of pictures, uint8 (n, H, W, C): as many, each a function of its picture alone."""
+    device, pieces = next(translator.parameters()).device, [pictures[:0]]
+    for start in range(0, len(pictures), BATCH):
+        part = pictures[start : start + BATCH]
+        full = torch.from_numpy(np.resize(part, (BATCH, *part.shape[1:]))).to(device).permute(0, 3, 1, 2)
+        pieces.append(to_arrays(translator(full.float().div_(127.5).sub_(1)))[: len(part)])
+    return np.concatenate(pieces)
+
+
 def class_numbers(labels: Iterable[Any], config: Config, space: Space) -> NDArray[np.int64]:
     """Numbers of classes that are given by name, or by number where they are not called by other numbers.
 

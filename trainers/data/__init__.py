@@ -6,6 +6,7 @@ A data set is read once per process and kept, so that the second training on the
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 
 from trainers.config import Data
@@ -13,9 +14,11 @@ from trainers.data.dataset import Dataset, Examples, Order, Rows, Space
 from trainers.data.digits import digits
 from trainers.data.folder import images
 from trainers.data.gaussians import grid, ring
+from trainers.data.painted import painted_digits
 from trainers.data.shards import parquet
 from trainers.data.stacked import stacked_digits
 from trainers.data.told import describe
+from trainers.errors import DataError
 from trainers.reading.registry import lookup
 
 __all__ = ["DATASETS", "Dataset", "Examples", "Order", "Rows", "Space", "describe", "load"]
@@ -23,6 +26,8 @@ __all__ = ["DATASETS", "Dataset", "Examples", "Order", "Rows", "Space", "describ
 DATASETS: dict[str, Callable[[Data], Dataset]] = {
     "digits": digits,
     "stacked-digits": stacked_digits,
+    "painted-digits": painted_digits,
+    "inked-digits": painted_digits,
     "ring": ring,
     "grid": grid,
     "images": images,
@@ -32,8 +37,18 @@ DATASETS: dict[str, Callable[[Data], Dataset]] = {
 
 @lru_cache(maxsize=4)
 def load(settings: Data) -> Dataset:
-    """The data set of these settings. Raises DataError where it is missing or broken, UnusableSettingError for an
-    unknown name.
+    """The data set of these settings, with its ``source`` where they name one. Raises DataError where either is missing
+    or broken, UnusableSettingError for an unknown name.
     """
     dataset: Dataset = lookup(DATASETS, settings.name, "data.name")(settings)
-    return dataset
+    return replace(dataset, source=_source(settings, dataset)) if settings.source else dataset
+
+
+def _source(settings: Data, target: Dataset) -> Dataset:
+    try:
+        source = load(settings.model_copy(update={"path": settings.source, "source": None}))
+    except DataError as error:
+        raise DataError(str(error).replace("data.path", "data.source")) from error
+    if source.fingerprint == target.fingerprint:
+        raise DataError("data.source: holds the same pictures as data.path; give the folder of the other domain")
+    return source

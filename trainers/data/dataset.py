@@ -100,6 +100,9 @@ class Dataset:
     a set from another without reading it. ``notes`` are sentences for the user: what was skipped or left aside;
     ``unlabelled`` says why there are no labels, where that is odd; ``found`` what reading has brought to light so far,
     of a set that is read as it is needed.
+
+    ``source`` is the other domain, of the same space, from which a translation starts; ``paired`` says that each row of
+    its ``test`` is, in this domain, the same row of this ``test``.
     """
 
     WINDOW: ClassVar[int] = 8  # blocks that are shuffled into each other
@@ -113,6 +116,8 @@ class Dataset:
     notes: tuple[str, ...] = ()
     unlabelled: str = ""
     found: Callable[[], Sequence[str]] = tuple
+    source: Dataset | None = None
+    paired: bool = False
 
     def __len__(self) -> int:
         return len(self.train)
@@ -121,6 +126,8 @@ class Dataset:
     def fingerprint(self) -> str:
         """sha256 over all values and labels of both splits, or over ``digest``; one fingerprint, one data set."""
         digest = hashlib.sha256(repr(self.space).encode())
+        if self.source:
+            digest.update(self.source.fingerprint.encode())
         if self.digest is not None:
             digest.update(self.digest.encode())
             return digest.hexdigest()

@@ -12,11 +12,14 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    """A family's room, and the groups of settings and the measures that no other family knows."""
+    """A family's room, and the groups of settings and the measures that no other family knows. ``translates``: what it
+    keeps is given pictures of ``data.source``, not seeds.
+    """
 
     room: str
     groups: tuple[str, ...] = ()
     measures: tuple[str, ...] = ()
+    translates: bool = False
 
     def open(self) -> Family:
         """What it brings."""
@@ -44,6 +47,9 @@ FAMILIES = {
             "kl_per_unit",
             "code_modes",
         ),
+    ),
+    "translate": Entry(
+        "trainers.families.translate", groups=("translate",), measures=("content", "spread"), translates=True
     ),
 }
 

@@ -8,6 +8,7 @@ makes a new one.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import logging
 import os
 from collections.abc import Callable
@@ -27,6 +28,8 @@ EPOCHS, BATCH, PEAK_LR, SEED = 40, 64, 4e-3, 0
 
 class DigitsCNN(nn.Module):
     """Features (n, 64 c) of images (n, c, h, w) in [-1, 1]; each channel is looked at as a digit of its own."""
+
+    NAME = "digits-cnn"
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,23 +65,27 @@ class DigitsCNN(nn.Module):
         return hidden
 
 
-def load_digits_cnn(images: Tensor, labels: Tensor, first: bool, wait: Callable[[], None]) -> DigitsCNN:
-    """The network for the training digits (n, 1, 8, 8) in [-1, 1] with labels (n,): from the cache, or trained.
+def load_digits_cnn(
+    images: Tensor, labels: Tensor, first: bool, wait: Callable[[], None], network: type[DigitsCNN] = DigitsCNN
+) -> DigitsCNN:
+    """The ``network`` for the training digits (n, c, h, w) in [-1, 1] with labels (n,): from the cache, or trained.
 
     The ``first`` process of a gang trains and all others ``wait``; gangs that start together may both train, and
     write the same file.
     """
-    path = cache_folder() / f"digits-cnn-{_key(images, labels)}.safetensors"
-    made = _made(images, labels, path) if first and not path.exists() else None
+    path = cache_folder() / f"{network.NAME}-{_key(images, labels, network)}.safetensors"
+    made = _made(images, labels, path, network) if first and not path.exists() else None
     wait()
     if made is None and path.exists():
-        made = DigitsCNN()
+        made = network()
         made.load_state_dict(load_file(path))
-    return (made or _made(images, labels, path)).eval()  # where the first process could not keep it, or not for us
+    return (
+        made or _made(images, labels, path, network)
+    ).eval()  # where the first process could not keep it, or not for us
 
 
-def _made(images: Tensor, labels: Tensor, path: Path) -> DigitsCNN:
-    net = train_digits_cnn(images, labels)
+def _made(images: Tensor, labels: Tensor, path: Path, network: type[DigitsCNN]) -> DigitsCNN:
+    net = train_digits_cnn(images, labels, network)
     try:
         _save(net, path)
     except OSError as error:
@@ -86,14 +93,14 @@ def _made(images: Tensor, labels: Tensor, path: Path) -> DigitsCNN:
     return net
 
 
-def train_digits_cnn(images: Tensor, labels: Tensor) -> DigitsCNN:
+def train_digits_cnn(images: Tensor, labels: Tensor, network: type[DigitsCNN] = DigitsCNN) -> DigitsCNN:
     """Trains with a fixed seed in one thread: sums in more threads round differently from run to run."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
             torch.manual_seed(SEED)
-            return _fit(DigitsCNN(), images, labels)
+            return _fit(network(), images, labels)
     finally:
         torch.set_num_threads(threads)
 
@@ -117,8 +124,9 @@ def _fit(net: DigitsCNN, images: Tensor, labels: Tensor) -> DigitsCNN:
     return net.eval()
 
 
-def _key(images: Tensor, labels: Tensor) -> str:
+def _key(images: Tensor, labels: Tensor, network: type[DigitsCNN]) -> str:
     digest = hashlib.sha256(Path(__file__).read_bytes())
+    digest.update(Path(inspect.getfile(network)).read_bytes())
     digest.update(torch.__version__.split("+")[0].encode())
     digest.update(images.numpy().tobytes())
     digest.update(labels.numpy().tobytes())

@@ -33,25 +33,29 @@ class Evaluator:
     fewer tell too little, more cost too much. ``failures`` says in words which measures of the last call have no value
     and why; a measure that fails or is not finite is missing from the result and never ends the training.
     ``extractor_id`` and ``provenance`` say under which conditions the values hold: those measured under different ones
-    must not be compared.
+    must not be compared. ``inputs`` are rows for the generator where these aren't latents: as many are judged as there
+    are, at most ``evaluate.samples``.
     """
 
     watches: tuple[str, ...] = WATCHED
     of_plain: tuple[str, ...] = PLAIN
     """What the verdict hears of the two generators, beside what was asked for."""
 
-    def __init__(self, config: Config, dataset: Dataset, world: World, shelf: Shelf | None = None) -> None:
+    def __init__(
+        self, config: Config, dataset: Dataset, world: World, shelf: Shelf | None = None, inputs: Inputs | None = None
+    ) -> None:
         evaluate = config.evaluate
         self._real = real_side(config, dataset, world, shelf)
         self._at_once = min(AT_ONCE, max(1, config.train.batch_size // world.size))
-        self._world, self._samples = world, evaluate.samples
-        self._to_watch = min(max(evaluate.samples, FEWEST), MOST)
-        self._made = max(evaluate.samples, self._to_watch)
+        self._world, self._samples = world, min(evaluate.samples, len(inputs[0])) if inputs else evaluate.samples
+        self._to_watch = self._samples if inputs else min(max(evaluate.samples, FEWEST), MOST)
+        self._made = max(self._samples, self._to_watch)
         self._wanted, self._watched, self._of_plain = map(_measures, (evaluate.metrics, self.watches, self.of_plain))
-        inputs: Inputs = (normal((self._made, config.model.latent_dim), config.train.seed, "evaluate"),)
+        if inputs is None:
+            inputs = (normal((self._made, config.model.latent_dim), config.train.seed, "evaluate"),)
         if config.model.conditional:
             inputs = (*inputs, _classes(dataset, self._made, config.train.seed))
-        self._inputs = tuple(share(rows, world) for rows in inputs)
+        self._inputs = tuple(share(rows[: self._made], world) for rows in inputs)
         self._few_inputs = tuple(share(rows[: self._to_watch], world) for rows in inputs)
         self._coded: Coded | None = None
         self._plain_coded: Coded | None = None
@@ -63,7 +67,7 @@ class Evaluator:
             "extractor": self.extractor_id,
             **self._real.extractor.told,
             "n_real": min(len(dataset), evaluate.real_samples),
-            "n_fake": evaluate.samples,
+            "n_fake": self._samples,
             "split": "train",
             "resize": f"{evaluate.resize} pixels, bicubic, antialiased" if evaluate.resize else "none",
             "ema": config.train.ema_half_life > 0,
@@ -96,10 +100,14 @@ class Evaluator:
         """Of this rank's share; None and the reason where the generator or the extractor fails."""
         batches = zip(*(torch.split(rows, self._at_once) for rows in inputs), strict=True)
         try:
-            parts = [self._real.extractor(generator(*(rows.to(self._world.device) for rows in b))) for b in batches]
+            parts = [self._seen(generator(*(rows.to(self._world.device) for rows in batch))) for batch in batches]
             return torch.cat(parts), ""
         except Exception as error:  # code from outside; whatever it is, the training is worth more than the number
             return None, f"{type(error).__name__}: {error}"
+
+    def _seen(self, made: Tensor) -> Tensor:
+        """What is gathered of examples: their features."""
+        return self._real.extractor(made)
 
     def _measure(self, fake: Tensor, raw: Tensor | None) -> tuple[dict[str, float], dict[str, float], list[str]]:
         metrics, failures = _taken(self._wanted, self._comparison(fake, self._samples))

@@ -14,9 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainers.config import TORCHSCRIPT, Evaluate
-from trainers.data import Dataset
+from trainers.data import Dataset, Examples
 from trainers.data.digits import split_digits
+from trainers.data.painted import LOOKS
+from trainers.errors import UnusableSettingError
 from trainers.metrics.digits_cnn import DigitsCNN, load_digits_cnn
+from trainers.metrics.painted_cnn import PaintedCNN, fresh
 from trainers.metrics.torchscript import load_torchscript
 from trainers.randomness import normal
 from trainers.reading.registry import lookup
@@ -33,7 +36,7 @@ class Extractor:
         self.id = f"{name}@{(digest or _content_hash(net))[:12]}"
         self.device = device
         self.classify = net.classify if isinstance(net, DigitsCNN) else None
-        self.told = {"extractor_accuracy": _accuracy(self)} if self.classify else {}
+        self.told: dict[str, str] = {}
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
@@ -85,12 +88,18 @@ def build(settings: Evaluate, dataset: Dataset, world: World) -> Extractor:
         return Extractor(Path(name.removeprefix(TORCHSCRIPT)).name, net, world.device, digest)
     if name == "auto":
         name = _automatic(dataset)
-    return Extractor(name, lookup(EXTRACTORS, name, "evaluate.extractor")(dataset, world), world.device)
+    extractor = Extractor(name, lookup(EXTRACTORS, name, "evaluate.extractor")(dataset, world), world.device)
+    if extractor.classify:
+        held_out = dataset.test if isinstance(extractor.net, PaintedCNN) else split_digits()[1]
+        extractor.told = {"extractor_accuracy": _accuracy(extractor, held_out[torch.arange(len(held_out))])}
+    return extractor
 
 
 def _automatic(dataset: Dataset) -> str:
     if not dataset.space.is_image:
         return "raw"
+    if dataset.name in LOOKS:
+        return "painted-cnn"
     return "digits-cnn" if dataset.name in ("digits", "stacked-digits") else "random-conv"
 
 
@@ -104,6 +113,15 @@ def _digits_cnn(dataset: Dataset, world: World) -> nn.Module:
     return load_digits_cnn(digits.values, digits.labels, first=world.rank == 0, wait=lambda: world.agree(None))
 
 
+def _painted_cnn(dataset: Dataset, world: World) -> nn.Module:
+    if dataset.name not in LOOKS:
+        raise UnusableSettingError(f"evaluate.extractor: 'painted-cnn' reads {' and '.join(LOOKS)} only; use 'auto'")
+    pictures = fresh(dataset.name)
+    assert pictures.labels is not None
+    first, wait = world.rank == 0, lambda: world.agree(None)
+    return load_digits_cnn(pictures.values, pictures.labels, first, wait, PaintedCNN)
+
+
 def _random_conv(dataset: Dataset, world: World) -> nn.Module:
     return RandomConv(dataset.space.shape[0])
 
@@ -111,15 +129,15 @@ def _random_conv(dataset: Dataset, world: World) -> nn.Module:
 EXTRACTORS: dict[str, Callable[[Dataset, World], nn.Module]] = {
     "raw": _raw,
     "digits-cnn": _digits_cnn,
+    "painted-cnn": _painted_cnn,
     "random-conv": _random_conv,
 }
 
 
-def _accuracy(extractor: Extractor) -> str:
+def _accuracy(extractor: Extractor, held_out: Examples) -> str:
     """Of a classifier of digits, on those that it was not trained on."""
-    _, held_out = split_digits()
     assert extractor.classify is not None and held_out.labels is not None
-    right = torch.eq(extractor.classify(extractor(held_out.values)), held_out.labels)
+    right = torch.eq(extractor.classify(extractor(held_out.floats())), held_out.labels)
     return f"{float(right.float().mean()):.1%} of {len(held_out)} held-out digits"
 
 

@@ -22,6 +22,7 @@ from trainers.metrics.memory import memorisation
 from trainers.metrics.mind import sliced_distance
 from trainers.metrics.modes import class_report, effective_modes, mode_report, relative_mode_diversity
 from trainers.metrics.prdc import prdc, real_radii
+from trainers.metrics.translation import Translated, content, sensitivity, spread
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,12 +99,13 @@ class Coded(NamedTuple):
 
 class Comparison(NamedTuple):
     """What a measure may look at: the reals, features (m, d) of generated samples, and in an autoencoder's family what
-    becomes of real examples.
+    becomes of real examples, in a translator's what samples were made from.
     """
 
     real: Reals
     fake: Tensor
     coded: Coded | None = None
+    translated: Translated | None = None
 
 
 Measure = Callable[[Comparison], dict[str, float]]
@@ -160,6 +162,12 @@ def _modes(c: Comparison) -> dict[str, float]:
 
 
 def _mode_diversity(c: Comparison) -> dict[str, float]:
+    """A translation that heeds its input differs from picture to picture as the data do; where its content can be read,
+    no more counts than is kept of it: a scrambled picture is no mode of the data.
+    """
+    if c.translated:
+        kept = _content(c)["content"] if c.translated.labels is not None and c.real.classify else 1.0
+        return {"mode_diversity": min(sensitivity(c.real.sample, c.fake), kept)}
     return {"mode_diversity": relative_mode_diversity(c.real.modes, c.real.modes_of(c.fake))}
 
 
@@ -200,6 +208,18 @@ def _coded(c: Comparison) -> Coded:
 
 ACTIVE = 0.01
 
+def _content(c: Comparison) -> dict[str, float]:
+    if not c.translated or c.translated.labels is None or not c.real.classify:
+        raise FeatureError("content is known of translations whose classes an extractor can read (painted-cnn)")
+    return content(c.translated.labels, c.real.classify(c.fake))
+
+
+def _spread(c: Comparison) -> dict[str, float]:
+    if not c.translated:
+        raise FeatureError("the spread of styles is measured of translations")
+    return {"spread": spread(c.translated.real_styles, c.translated.styles)}
+
+
 METRICS: dict[str, Measure] = {
     "fid": _fid,
     "misfit": _fid,
@@ -229,4 +249,6 @@ METRICS: dict[str, Measure] = {
     "kl": _divergence,
     "kl_per_unit": _divergence,
     "code_modes": _divergence,
+    "content": _content,
+    "spread": _spread,
 }

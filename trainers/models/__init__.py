@@ -2,7 +2,8 @@
 
 A generator is called as ``generator(latents (n, latent_dim), labels (n,) or None) -> examples (n, *shape)``, a
 discriminator as ``discriminator(examples, labels) -> logits (n, 1)``. Both are built as ``Name(settings.model,
-space)``; so is your own, named by a dotted path ``package.module:Class``.
+space)``; so is your own, named by a dotted path ``package.module:Class``. A translator is called with pictures instead
+of latents, and its critics answer with logits (n, patches).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from trainers.models.dcgan import DcganDiscriminator, DcganGenerator
 from trainers.models.mlp import MaxoutDiscriminator, MlpDiscriminator, MlpGenerator
 from trainers.models.r3gan import R3ganDiscriminator, R3ganGenerator
 from trainers.models.resnet import ResnetDiscriminator, ResnetGenerator
+from trainers.models.translators import PatchDiscriminator, ResnetTranslator
 from trainers.randomness import key
 from trainers.reading.registry import lookup
 
@@ -38,6 +40,9 @@ DISCRIMINATORS: dict[str, Builder] = {
     "r3gan": R3ganDiscriminator,
 }
 
+TRANSLATORS: dict[str, Builder] = {"resnet": ResnetTranslator}
+PATCH_DISCRIMINATORS: dict[str, Builder] = {"patch": PatchDiscriminator}
+
 
 def build_generator(settings: Model, space: Space, seed: int = 0) -> nn.Module:
     """The generator of these settings, its first weights drawn from ``seed``."""
@@ -48,6 +53,18 @@ def build_discriminator(settings: Model, space: Space, seed: int = 0) -> nn.Modu
     """The discriminator of these settings, its first weights drawn from ``seed``."""
     builder = lookup(DISCRIMINATORS, settings.discriminator, "model.discriminator")
     return _build(builder, settings, space, key(seed, "discriminator"))
+
+
+def build_translator(settings: Model, space: Space, seed: int, way: str) -> nn.Module:
+    """A translator of these settings; the ways to and back differ in their first weights."""
+    builder = lookup(TRANSLATORS, settings.generator, "model.generator")
+    return _build(builder, settings, space, key(seed, "translator", way))
+
+
+def build_patch_discriminator(settings: Model, space: Space, seed: int, domain: str) -> nn.Module:
+    """A critic of a domain's pictures."""
+    builder = lookup(PATCH_DISCRIMINATORS, settings.discriminator, "model.discriminator")
+    return _build(builder, settings, space, key(seed, "critic", domain))
 
 
 def probe(config: Config, generator: nn.Module, discriminator: nn.Module, space: Space) -> None:

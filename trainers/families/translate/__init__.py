@@ -1,0 +1,1 @@
+"""Unpaired translation: pictures of one domain in, the same pictures in another's look out."""

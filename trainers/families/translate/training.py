@@ -1,0 +1,136 @@
+"""CycleGAN among trainings: two translators and two critics, each two one player."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from trainers.check import data_problems, problems
+from trainers.config import Config
+from trainers.data import Dataset, Space
+from trainers.errors import refuse
+from trainers.families.translate.check import source_problems
+from trainers.families.translate.step import Pair, critic_step, pooled, translators_step
+from trainers.losses import LOSSES, Loss
+from trainers.models import build_patch_discriminator, build_translator
+from trainers.players.game import Game
+from trainers.players.roster import Player, Roster
+from trainers.randomness import key, stream
+from trainers.reading.registry import lookup
+from trainers.schedule import share
+from trainers.world import World
+
+
+class Translators(nn.Module):
+    """Both ways in one module; called, it translates from the source to the target."""
+
+    def __init__(self, config: Config, space: Space) -> None:
+        super().__init__()
+        self.to_b, self.to_a = (build_translator(config.model, space, config.train.seed, way) for way in ("b", "a"))
+
+    def forward(self, pictures: Tensor, labels: Tensor | None = None) -> Tensor:
+        """(n, C, H, W) in [-1, 1] -> the same."""
+        translated: Tensor = self.to_b(pictures)
+        return translated
+
+
+class Critics(nn.Module):
+    """Of the target and of the source."""
+
+    def __init__(self, config: Config, space: Space) -> None:
+        super().__init__()
+        self.b, self.a = (build_patch_discriminator(config.model, space, config.train.seed, of) for of in ("b", "a"))
+
+
+class Players(Roster):
+    """``generator``: both translators, averaged; ``discriminator``: both critics; and the pools of translations."""
+
+    def __init__(self, config: Config, space: Space, world: World) -> None:
+        self.translators = Translators(config, space).to(world.device)
+        self.critics = Critics(config, space).to(world.device)
+        players = {  # several forwards per backward: gradients are averaged by hand
+            "generator": Player(self.translators, "generator_lr", averaged=True),
+            "discriminator": Player(self.critics, "discriminator_lr"),
+        }
+        super().__init__(players, config, world)
+        self.pools = {domain: torch.zeros(0, *space.shape, device=world.device) for domain in ("b", "a")}
+
+    @property
+    def pairs(self) -> tuple[Pair, Pair]:
+        """The translators and the critics, as a step takes them."""
+        return Pair(self.translators.to_b, self.translators.to_a), Pair(self.critics.b, self.critics.a)
+
+    def tensors(self) -> dict[str, dict[str, Tensor]]:
+        """All state as named tensors, a group per file of a checkpoint."""
+        return super().tensors() | {"pool": dict(self.pools)}
+
+    def load(self, tensors: dict[str, dict[str, Tensor]]) -> None:
+        """Takes the state that ``tensors`` gave."""
+        super().load(tensors)
+        self.pools = {domain: tensors["pool"][domain].to(self.world.device) for domain in self.pools}
+
+
+class CycleTraining(Game):
+    """Translators and critics on two domains."""
+
+    losses = ("generator", "discriminator", "adversarial", "cycle", "identity")
+    players: Players
+
+    def __init__(self, config: Config, data: Dataset, world: World) -> None:
+        found = problems(config, world.size, world.device.type == "cuda")
+        found += data_problems(config, len(data), data.space.classes, data.unlabelled) + source_problems(config, data)
+        refuse(list(dict.fromkeys(found)))
+        assert data.source is not None
+        super().__init__(config, world)
+        self.loss: Loss = lookup(LOSSES, config.train.loss, "train.loss")
+        self.weights = config.translate.weights
+        seed, batch = config.train.seed, config.train.batch_size
+        self.domains = {"a": data.source.train.to(world.device), "b": data.train.to(world.device)}
+        self.orders = {"a": data.source.order(batch, key(seed, "source")), "b": data.order(batch, seed)}
+        self.players = Players(config, data.space, world)
+
+    def step(self) -> None:
+        """Shows a global batch of each domain: first the translators move, then the critics, by what these made."""
+        number, players, settings = self.images // self.settings.batch_size, self.players, self.settings
+        a, b = self._real("a", number), self._real("b", number)
+        watched = {name: self._watched(name, number, since=1) for name in ("generator", "discriminator")}
+        before = {name: players.weights(name) for name, looked in watched.items() if looked}
+        to, critics = players.pairs
+        moved = players.updaters["generator"].parameters
+        with players.precision():
+            made = translators_step(to, critics, a, b, self.loss, self.weights, moved)
+        norm = players.update("generator", self.images, watched["generator"])
+        signals = {} if norm is None else {"generator_gradient_norm": norm, **made.terms}
+        seen_b, seen_a = self._pooled("b", made.as_b, number), self._pooled("a", made.as_a, number)
+        with players.precision():
+            of_b = critic_step(critics.b, b, seen_b, self.loss, self._r1(number))
+            of_a = critic_step(critics.a, a, seen_a, self.loss, self._r1(number))
+        norm = players.update("discriminator", self.images, watched["discriminator"])
+        self.images += settings.batch_size
+        if norm is not None:
+            signals |= {"discriminator_gradient_norm": norm} | {name: (of_b[name] + of_a[name]) / 2 for name in of_b}
+        if before:
+            self.tally.add(signals | players.movement(before))
+
+    def _real(self, domain: str, number: int) -> Tensor:
+        order, rows = self.orders[domain], self.domains[domain]
+        with self.world.pulse.waiting():
+            batch = rows[order.rows(number, self.world)]
+        if order.blocks:  # read from afar while this step computes
+            rows.expect(order.rows(number + 1, self.world))
+        return batch.floats()
+
+    def _pooled(self, domain: str, made: Tensor, number: int) -> Tensor:
+        """This rank's share of what a critic sees: the pool is of the global batch, and the same on every rank."""
+        batch, pools = self.settings.batch_size, self.players.pools
+        dice = torch.rand(batch, 2, generator=stream(self.settings.seed, number, "pool", domain), dtype=torch.float64)
+        everybodys = self.world.all_gather(made.float())
+        seen, pools[domain] = pooled(pools[domain], everybodys, self.config.translate.pool, dice)
+        return seen[self.world.part(batch)]
+
+    def _r1(self, number: int) -> float:
+        settings = self.settings
+        if number % settings.penalty_interval:
+            return 0.0
+        left = share(settings.penalty_schedule, settings.penalty_final, self.images / settings.images)
+        return settings.r1_gamma * settings.penalty_interval * left
