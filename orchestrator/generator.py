@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from orchestrator.errors import UserError
 from orchestrator.paths import Home
+from trainers.families import FAMILIES
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -82,6 +83,14 @@ class Generator:
         labels = None if label is None else class_numbers([label] * len(rows), self.config, self.space)
         return sample(self.module, self.config, rows, labels, truncation)
 
+    def translate(self, pictures: NDArray[np.uint8]) -> NDArray[Any]:
+        """Pictures (n, H, W, C) of the source, uint8 and of the size of ``space``, in the look of the target: as many,
+        each a function of its picture alone. Raises trainers.errors.UnusableSettingError where this is no translator.
+        """
+        from trainers.sample import translated
+
+        return translated(self.module, self.config, pictures)
+
     def grid(self, n: int = 64) -> Image:
         """The first ``n`` examples as one picture."""
         from trainers.pictures import draw
@@ -93,7 +102,9 @@ class Generator:
         return f"Generator({model.generator}, {model.latent_dim} latents to {shape})"
 
     def _repr_png_(self) -> bytes:
-        """For a notebook."""
+        """For a notebook; of a translator, which makes nothing of nothing, there is none."""
+        if FAMILIES[self.config.family].translates:
+            raise NotImplementedError  # as IPython wants it
         buffer = io.BytesIO()
         self.grid().save(buffer, "PNG")
         return buffer.getvalue()

@@ -101,3 +101,9 @@ def way(
             "with its terminal"
         )
     return None
+
+
+CodeSha256 = Annotated[
+    list[str] | None,
+    typer.Option(help="Of code of its own that a checkpoint may run here. Can stand several times."),
+]

@@ -312,6 +312,8 @@ def _missing_files(sweep: Sweep, document: Document) -> Iterator[Problem]:
     if sweep.data.name in ("images", "parquet"):
         for path in filter(is_missing, sweep.data.places):
             yield document.problem("data.path", f"there is no {path}")
+        if sweep.data.source and is_missing(sweep.data.source):
+            yield document.problem("data.source", f"there is no {sweep.data.source}")
     extractor = sweep.evaluate.extractor
     if extractor.startswith(TORCHSCRIPT) and is_missing(file := extractor.removeprefix(TORCHSCRIPT)):
         yield document.problem("evaluate.extractor", f"there is no {file}")

@@ -93,10 +93,7 @@ def sample(
     raw: Annotated[
         bool, typer.Option("--raw", help="The plain generator of a checkpoint, not the averaged one.")
     ] = False,
-    code_sha256: Annotated[
-        list[str] | None,
-        typer.Option(help="Of code of its own that a checkpoint may run here. Can stand several times."),
-    ] = None,
+    code_sha256: options.CodeSha256 = None,
     home: options.HomeDir = Path(HOME),
     profile: options.Profile = PROFILE,
 ) -> None:
@@ -112,6 +109,27 @@ def sample(
     shape = story.sample(model, wish, output, place(home, profile))
     what = "a film through" if interpolate else "every class at" if classes else ""
     print(" ".join(filter(None, [f"{output}:", what, f"{len(chosen)} samples of shape {'x'.join(map(str, shape))}"])))
+
+
+def translate(
+    model: Annotated[str, typer.Argument(help="models:/NAME@ALIAS, or a checkpoint folder.", show_default=False)],
+    pictures: Annotated[Path, typer.Argument(help="A picture, or a folder of them.", show_default=False)],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The folder for the translations, as PNG.")] = Path(
+        "translated"
+    ),
+    code_sha256: options.CodeSha256 = None,
+    home: options.HomeDir = Path(HOME),
+    profile: options.Profile = PROFILE,
+) -> None:
+    """Translate pictures with a promoted translator or a checkpoint."""
+    from orchestrator.api import place
+    from orchestrator.generator import registry_of
+    from orchestrator.translating import translate as run
+
+    done = run(model, pictures, output, registry_of(place(home, profile)), code_sha256 or ())
+    print(f"{output}: {done.written} translated pictures")
+    for unreadable in done.unreadable:
+        print(f"warning: passed over: {unreadable}", file=sys.stderr)
 
 
 def _seeds(text: str) -> list[int]:

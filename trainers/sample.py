@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from trainers.config import Config
 from trainers.data.dataset import Space
 from trainers.errors import UnusableSettingError
+from trainers.families import FAMILIES
 from trainers.randomness import normal
 
 # Batches are always full: the last bits of a matrix product depend on its shape, and an example must not depend on its
@@ -39,8 +40,11 @@ def sample(
 
 def latents(config: Config, seeds: NDArray[np.int64], truncation: float | None = None) -> Tensor:
     """(n, latent_dim): standard normal, each a function of its seed; under ``truncation`` of the normal distribution
-    cut off at plus and minus that value (BigGAN's trick: less variety, more typical examples).
+    cut off at plus and minus that value (BigGAN's trick: less variety, more typical examples). Raises
+    UnusableSettingError where the generator translates pictures, and has no latents.
     """
+    if FAMILIES[config.family].translates:
+        raise UnusableSettingError(f"family {config.family!r} makes nothing from seeds; use 'gansweep translate'")
     made = [normal((1, config.model.latent_dim), int(seed), "sample") for seed in seeds]
     whole = torch.cat([torch.zeros(0, config.model.latent_dim), *made])
     if truncation is None:
@@ -77,8 +81,13 @@ def drawn(generator: nn.Module, latents: Tensor, labels: NDArray[np.int64] | Non
 
 
 @torch.no_grad()
-def translated(translator: nn.Module, pictures: NDArray[np.uint8]) -> NDArray[Any]:
-    """What ``translator`` makes of pictures, uint8 (n, H, W, C): as many, each a function of its picture alone."""
+def translated(translator: nn.Module, config: Config, pictures: NDArray[np.uint8]) -> NDArray[Any]:
+    """What ``translator`` makes of pictures, uint8 (n, H, W, C): as many, each a function of its picture alone.
+
+    Raises UnusableSettingError where it is no translator.
+    """
+    if not FAMILIES[config.family].translates:
+        raise UnusableSettingError(f"family {config.family!r} makes examples from seeds, and translates nothing")
     device, pieces = next(translator.parameters()).device, [pictures[:0]]
     for start in range(0, len(pictures), BATCH):
         part = pictures[start : start + BATCH]

@@ -10,9 +10,14 @@ from typing import Any
 LICENCE = "Licence: not stated. What the licence of the training data demands of generators belongs here."
 
 
-def of_model(model: str, alias: str, space: Mapping[str, Any], conditional: bool) -> str:
+def of_model(model: str, alias: str, space: Mapping[str, Any], conditional: bool, translates: bool = False) -> str:
     """What holds for every version: what it makes, how to load it. ``space`` is as in a checkpoint's manifest."""
     shape = " x ".join(map(str, space["shape"]))
+    if translates:
+        lines = [f"**{model}** translates pictures of shape {shape}. The same picture gives the same translation.", ""]
+        lines += ["```python", "import mlflow", "", f'translator = mlflow.pyfunc.load_model("models:/{model}@{alias}")']
+        lines += ["translations = translator.predict(pictures)  # uint8 (n, height, width, channels)", "```", ""]
+        return "\n".join([*lines, LICENCE])
     classes = f", of {space['classes']} classes{_named(space.get('names'))}" if conditional else ""
     table = '{"seed": [0, 1, 2], "label": [0, 1, 2]}' if conditional else '{"seed": [0, 1, 2]}'
     lines = [f"**{model}** generates examples of shape {shape}{classes}. The same seed gives the same example.", ""]

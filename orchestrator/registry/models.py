@@ -33,6 +33,7 @@ from orchestrator.registry import card
 from orchestrator.secrets import without_secrets
 from trainers.config import Config
 from trainers.data import Space
+from trainers.families import FAMILIES
 from trainers.sample import class_numbers
 
 NEEDS = ("torch", "safetensors", "numpy", "pydantic", "PyYAML", "pillow", "pyarrow", "scikit-learn", "pandas")
@@ -104,6 +105,8 @@ def sample(uri: str, model_uri: str, seeds: NDArray[np.int64], label: str | None
     """One example per seed from a registered generator, through the same face that serves it anywhere."""
     with _registry(uri):
         loaded = mlflow.pyfunc.load_model(model_uri)
+    if FAMILIES[loaded.unwrap_python_model().config.family].translates:
+        raise UserError(f"{model_uri} translates pictures, and makes nothing from seeds; use gansweep translate")
     table = pd.DataFrame({"seed": seeds})
     if label is not None:
         table["label"] = _known(label, loaded.unwrap_python_model())
@@ -154,10 +157,16 @@ def _publish(client: MlflowClient, model: str, alias: str, run_id: str, evidence
     if conditional:
         names = space.get("names") or range(space["classes"])
         example["label"] = [names[number % len(names)] for number in range(4)]
+    signature = _signature(space["shape"], conditional)
+    translates = FAMILIES[manifest["config"].get("family", "gan")].translates
+    if translates:
+        channels, height, width = space["shape"]
+        example = np.zeros((1, height, width, channels), np.uint8)
+        signature = ModelSignature(inputs=signature.outputs, outputs=signature.outputs)
     artifacts = {"generator": str(evidence.generator), "sweep": str(evidence.sweep_file)}
     if evidence.samples:
         artifacts["samples"] = str(evidence.samples)
-    about = card.of_model(model, alias, space, conditional)
+    about = card.of_model(model, alias, space, conditional, translates)
     told = card.of_version({name.removeprefix("gansweep."): value for name, value in evidence.tags.items()})
     file = evidence.generator.with_name("model_card.md")
     file.write_text(f"# {model}\n\n{about}\n\n{told}\n")
@@ -170,7 +179,7 @@ def _publish(client: MlflowClient, model: str, alias: str, run_id: str, evidence
                 python_model=str(Path(__file__).with_name("served.py")),
                 artifacts=artifacts,
                 code_paths=[str(Path(trainers.__file__).parent)],
-                signature=_signature(space["shape"], conditional),
+                signature=signature,
                 input_example=example,
                 pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in NEEDS],
                 metadata=dict(evidence.tags),

@@ -1,6 +1,7 @@
 """The serving face of a generator: MLflow runs this file when it loads the model ("models from code", no pickle).
 
 Input: a table with a column ``seed`` (int64) and, for conditional generators, ``label``, a class by name or number.
+A translator is given pictures instead: uint8 (n, H, W, C).
 Output: uint8 images (n, H, W, C), one per row and a function of that row alone; points come as float32 (n, 2).
 """
 
@@ -11,10 +12,10 @@ from typing import Any
 
 import mlflow
 import numpy as np
-import pandas as pd
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-from trainers.sample import class_numbers, sample
+from trainers.families import FAMILIES
+from trainers.sample import class_numbers, sample, translated
 from trainers.state import load_generator, load_space
 
 
@@ -27,7 +28,9 @@ class Generator(PythonModel):
         self.config, self.generator = load_generator(folder, trusted=None)
         self.space = load_space(folder)
 
-    def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: Any = None) -> np.ndarray:
+    def predict(self, context: PythonModelContext, model_input: Any, params: Any = None) -> np.ndarray:
+        if FAMILIES[self.config.family].translates:
+            return translated(self.generator, self.config, model_input)
         seeds = model_input["seed"].to_numpy(np.int64)
         given = model_input.get("label")
         labels = None if given is None else class_numbers(given, self.config, self.space)

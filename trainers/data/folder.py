@@ -89,7 +89,7 @@ def image_files(root: Path | None) -> Found:
     if root is None or not root.is_dir():
         raise DataError(f"data.path: {root and shown(root)!r} is not a folder; give the folder that holds the images")
     other: Counter[str] = Counter()
-    files = sorted(_below(root, frozenset(), other))
+    files = sorted(below(root, frozenset(), other))
     if not files:
         raise DataError(f"data.path: no image files below {shown(root)!r} ({', '.join(sorted(SUFFIXES))})")
     notes = [f"left aside: {', '.join(f'{n} {kind} files' for kind, n in other.most_common(3))}"] if other else []
@@ -105,7 +105,7 @@ def image_files(root: Path | None) -> Found:
     return Found(train, held_out, tuple(map(shown, names)), [*notes, splits.told(held_out is not None)])
 
 
-def _below(folder: Path, above: frozenset[Path], other: Counter[str]) -> Iterator[Path]:
+def below(folder: Path, above: frozenset[Path], other: Counter[str]) -> Iterator[Path]:
     """Image files in a folder and in those below it; a link that leads back up is not followed."""
     here = folder.resolve()
     if here in above:
@@ -119,7 +119,7 @@ def _below(folder: Path, above: frozenset[Path], other: Counter[str]) -> Iterato
         if entry.name.startswith(".") or entry.name == "__MACOSX":
             continue
         if entry.is_dir():
-            yield from _below(path, above | {here}, other)
+            yield from below(path, above | {here}, other)
         elif path.suffix.lower() in SUFFIXES and (entry.is_file() or entry.is_symlink()):
             yield path  # a link that leads nowhere is named among the unreadable ones
         else:

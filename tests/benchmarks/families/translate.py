@@ -71,7 +71,9 @@ def _table(rows: list[Row]) -> list[str]:
                 f"| {case} | {row['seed']} | {row['content']:.1%} | {row['spread']:.2f} | {row['fid']:.1f} "
                 f"| {row['coverage']:.2f} | {row['cycle']:.3f} | {row['verdicts'][-1]} | {row['cpu_seconds']:.0f} |"
             )
-        middle = {name: statistics.median(row[name] for row in mine) for name in ("content", "spread", "fid", "coverage")}
+        middle = {
+            name: statistics.median(row[name] for row in mine) for name in ("content", "spread", "fid", "coverage")
+        }
         lines.append(
             f"| **median** | | **{middle['content']:.1%}** | **{middle['spread']:.2f}** | **{middle['fid']:.1f}** "
             f"| {middle['coverage']:.2f} | | | |"

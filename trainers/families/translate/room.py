@@ -23,7 +23,7 @@ def picture(translator: nn.Module, config: Config, data: Dataset) -> Image:
     assert data.source is not None
     chosen = torch.arange(min(SHOWN, len(data.source.test)))
     given = to_arrays(data.source.test[chosen].floats())
-    rows = [given, translated(translator, given)]
+    rows = [given, translated(translator, config, given)]
     if data.paired:
         rows.append(to_arrays(data.test[chosen].floats()))
     return draw(np.concatenate(rows), columns=len(chosen))

@@ -1,0 +1,94 @@
+"""``gansweep translate``: a person's own pictures through a registered translator or one of a checkpoint."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from orchestrator.errors import UserError
+from orchestrator.generator import opened
+
+if TYPE_CHECKING:
+    from trainers.data.picture import Pixels
+
+TOGETHER = 256
+"""Pictures held in memory at a time."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """How many pictures lie in the folder now, and what could not be read: name and reason."""
+
+    written: int
+    unreadable: tuple[str, ...]
+
+
+def translate(source: str, pictures: Path, output: Path, uri: str, trusted: Sequence[str] = ()) -> Done:
+    """Write what the translator ``source`` makes of a picture, or of every one below a folder, to the folder
+    ``output``, as PNG under the same names. They are cut and resized as those that it learned from.
+
+    Raises UserError where there are no pictures, or the model is no translator.
+    """
+    from trainers.config import Data
+    from trainers.data.folder import below
+    from trainers.data.picture import pixels, shown
+    from trainers.errors import DataError
+
+    if not pictures.exists():
+        raise UserError(f"{pictures}: there is no such file or folder")
+    translator = opened(source, raw=False, trusted=trusted, uri=uri)
+    root = pictures if pictures.is_dir() else pictures.parent
+    files = sorted(below(pictures, frozenset(), Counter())) if pictures.is_dir() else [pictures]
+    if not files:
+        raise UserError(f"{pictures}: no image files below this folder")
+    channels, side, _ = translator.space.shape
+    look, unreadable = Data(name="images", resolution=side, channels=channels), []  # type: ignore[arg-type]
+
+    def readable() -> Iterator[tuple[Path, Pixels]]:
+        for file in files:
+            try:
+                yield file.relative_to(root), pixels(file.read_bytes, look)
+            except DataError as error:
+                unreadable.append(f"{shown(file)}: {error}")
+
+    taken: set[Path] = set()
+    try:
+        for batch in _batches(readable()):
+            made = translator.translate(np.stack([one.transpose(1, 2, 0) for _, one in batch]))
+            for (name, _), picture in zip(batch, made, strict=True):
+                _save(picture, output / _free(name, taken))
+    except OSError as error:
+        raise UserError(f"-o {output} can't be written: {error.strerror}") from None
+    if not taken:
+        raise UserError(f"{pictures}: none of {len(files)} image files can be read ({unreadable[0]})")
+    return Done(len(taken), tuple(unreadable))
+
+
+def _batches(pictures: Iterator[tuple[Path, Pixels]]) -> Iterator[list[tuple[Path, Pixels]]]:
+    batch: list[tuple[Path, Pixels]] = []
+    for one in pictures:
+        batch.append(one)
+        if len(batch) == TOGETHER:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _free(name: Path, taken: set[Path]) -> Path:
+    """``a/b.jpg`` becomes ``a/b.png``; beside another ``b`` it keeps its own ending."""
+    target = name.with_suffix(".png")
+    target = name.with_name(f"{name.name}.png") if target in taken else target
+    taken.add(target)
+    return target
+
+
+def _save(picture: Pixels, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture).save(file)
