@@ -208,6 +208,7 @@ def _coded(c: Comparison) -> Coded:
 
 ACTIVE = 0.01
 
+
 def _content(c: Comparison) -> dict[str, float]:
     if not c.translated or c.translated.labels is None or not c.real.classify:
         raise FeatureError("content is known of translations whose classes an extractor can read (painted-cnn)")
