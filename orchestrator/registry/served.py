@@ -12,6 +12,7 @@ from typing import Any
 
 import mlflow
 import numpy as np
+import pandas as pd
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from trainers.families import FAMILIES
@@ -28,9 +29,9 @@ class Generator(PythonModel):
         self.config, self.generator = load_generator(folder, trusted=None)
         self.space = load_space(folder)
 
-    def predict(self, context: PythonModelContext, model_input: Any, params: Any = None) -> np.ndarray:
+    def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: Any = None) -> np.ndarray:
         if FAMILIES[self.config.family].translates:
-            return translated(self.generator, self.config, model_input)
+            return translated(self.generator, self.config, np.asarray(model_input))  # MLflow knows no hint for both
         seeds = model_input["seed"].to_numpy(np.int64)
         given = model_input.get("label")
         labels = None if given is None else class_numbers(given, self.config, self.space)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from trainers import launch
 from trainers.check import problems
-from trainers.config import Config
+from trainers.config import BAD, Config
 from trainers.data import load
 from trainers.errors import DataError
 from trainers.families.translate.step import Pair, critic_step, pooled, translators_step
@@ -167,6 +167,17 @@ def test_two_ranks_do_what_one_does(on_ranks: Any) -> None:
     for weights in on_ranks(2, _trained, settings):
         assert max(float((weights[name] - alone[name]).abs().max()) for name in networks) < 1e-6
         assert all(torch.allclose(weights[name], alone[name], rtol=0, atol=1e-5) for name in ("pool/a", "pool/b"))
+
+
+def test_a_translator_that_runs_wild_is_called_and_a_slow_one_is_not() -> None:
+    """Nothing ties the first to its input, and it moves too fast to be told; the second has a rate of 1e-4."""
+    wild = {"generator_lr": 0.05, "images": 1600, "ema_half_life": 16.0}
+    free, evaluate = {"lambda_cycle": 0.0, "identity": 0.0}, {"every_images": 160, "samples": 64}
+    settings = config(train=wild, translate=free, evaluate=evaluate, health={"stop": "collapsed"})
+    assert list(train(settings, World.single()))[-1].health.verdict in BAD
+    slow = {"generator_lr": 1e-4, "discriminator_lr": 1e-4, "images": 960}
+    settings = config(train=slow, translate={"identity": 0.0}, evaluate=evaluate)
+    assert {report.health.verdict for report in train(settings, World.single())} == {"unjudged", "slow"}
 
 
 def test_the_kept_network_translates_from_source_to_target_only(tmp_path: Path) -> None:
