@@ -29,6 +29,10 @@ CASES = {
     "S1x, identity 0.5 (customary)": ["translate.identity=0.5"],
     "S1x, identity 0": ["translate.identity=0"],
     "S1, identity 0.5": ["data.name=painted-digits", "translate.identity=0.5"],
+    "S1, lambda_cycle 20, three times as long": [
+        *("data.name=painted-digits", "translate.identity=0.5"),
+        *("translate.lambda_cycle=20", "train.images=9600", "evaluate.every_images=1200"),
+    ],
 }
 Row = dict[str, Any]
 
