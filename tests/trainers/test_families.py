@@ -23,7 +23,6 @@ from trainers.state import load as load_checkpoint
 from trainers.state import load_generator
 from trainers.world import World
 
-
 NETWORKS = {"translate": {"generator": "resnet", "discriminator": "patch"}}
 """Of families that can't do with MLPs."""
 
