@@ -17,7 +17,8 @@ def describe(data: Dataset) -> list[str]:
     shape = "x".join(map(str, data.space.shape))
     what = "images" if data.space.is_image else "points"
     line = f"{data.name}: {len(data):,} {what} of shape {shape} to train on, {len(data.test):,} held out; "
-    return [line + _classes(data), *data.notes, *_look(data), *data.found()]
+    source = [f"source: {told}" for told in describe(data.source)] if data.source else []
+    return [line + _classes(data), *data.notes, *_look(data), *data.found(), *source]
 
 
 def _look(data: Dataset) -> list[str]:
