@@ -13,6 +13,7 @@ RUN /opt/gansweep/bin/pip install ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX
 COPY pyproject.toml README.md ./
 COPY orchestrator orchestrator
 COPY trainers trainers
+COPY configs configs
 RUN /opt/gansweep/bin/pip install -c constraints.txt '.[cluster,server]'
 
 FROM python:3.11-slim-bookworm

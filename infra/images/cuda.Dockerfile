@@ -15,6 +15,7 @@ RUN /opt/gansweep/bin/pip install -c constraints.txt torch
 COPY pyproject.toml README.md ./
 COPY orchestrator orchestrator
 COPY trainers trainers
+COPY configs configs
 RUN /opt/gansweep/bin/pip install -c constraints.txt '.[cluster,server]'
 
 FROM python

@@ -1,6 +1,6 @@
 """From a wheel and a folder of 500 drawn pictures to a promoted generator and a report: four commands, no file edited.
 
-    python -m tests.benchmarks.reach FOLDER [--minutes 6]
+    python -m tests.benchmarks.reach FOLDER [--minutes 6] [--side 32]
 
 Writes ``infra/results/reach.md`` and the grid that the champion draws beside it.
 """
@@ -25,8 +25,8 @@ RESULTS = ROOT / "infra/results"
 COLOURS = ((210, 40, 40), (40, 90, 200), (40, 150, 70))
 
 
-def draw(folder: Path, count: int = 500) -> None:
-    """Circles, squares and triangles of three colours, anywhere on white: PNG, 32x32."""
+def draw(folder: Path, count: int = 500, side: int = 32) -> None:
+    """Circles, squares and triangles of three colours, anywhere on white: square PNGs."""
     folder.mkdir(parents=True)
     for number in range(count):
         chance = random.Random(number)
@@ -40,17 +40,18 @@ def draw(folder: Path, count: int = 500) -> None:
             pen.rectangle(box, fill=colour)
         else:
             pen.polygon([(x, y - size), (x - size, y + size), (x + size, y + size)], fill=colour)
-        large.resize((32, 32), Image.Resampling.LANCZOS).save(folder / f"{number:03d}.png")
+        large.resize((side, side), Image.Resampling.LANCZOS).save(folder / f"{number:03d}.png")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--minutes", type=int, default=6)
+    parser.add_argument("--side", type=int, default=32)
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True)
     programs = install(build(asked.folder / "build")[0], asked.folder / "venv")
-    draw(asked.folder / "shapes")
+    draw(asked.folder / "shapes", side=asked.side)
     lines, began = [], time.monotonic()
     for words in (
         ("init", "images", "shapes", "--minutes", str(asked.minutes)),
@@ -72,15 +73,15 @@ def main() -> None:
         if done.returncode:
             break
     lines += ["", f"Four commands and the samples: {(time.monotonic() - began) / 60:.1f} minutes."]
-    write(lines, asked.folder)
+    write(lines, asked.folder, asked.side)
 
 
-def write(lines: list[str], folder: Path) -> None:
+def write(lines: list[str], folder: Path, side: int) -> None:
     head = [
         "# From a wheel and a folder of pictures to a champion",
         "",
-        f"{date.today()}, `python -m tests.benchmarks.reach`: 500 drawn PNGs, 32x32; {os.cpu_count()} CPU cores, load "
-        f"{os.getloadavg()[2]:.1f} over the last quarter of an hour. No file was edited.",
+        f"{date.today()}, `python -m tests.benchmarks.reach`: 500 drawn PNGs, {side}x{side}; {os.cpu_count()} CPU cores "
+        f"under a load of {os.getloadavg()[2]:.1f} over the last quarter of an hour. No file was edited.",
         "",
         "| command | seconds | of CPU, of processes that it waited for | exit status |",
         "|---|---|---|---|",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import subprocess
 import sys
@@ -169,6 +170,7 @@ def test_one_training_and_its_generator(tmp_path: Path):
 
 def test_a_sweep_runs_behind_python_and_its_generator_is_promoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
+    monkeypatch.setenv("GANSWEEP_NOTIFY", f"(cat; echo) >> '{tmp_path}/told'")
     asked = {**SHORT, "search": {**SHORT["search"], "trials": 2}}
     handle = gansweep.submit(asked, home=tmp_path)
     assert handle.state == "running"
@@ -177,6 +179,8 @@ def test_a_sweep_runs_behind_python_and_its_generator_is_promoted(tmp_path: Path
     reports = list(handle)
     assert {report.trial for report in reports} == {0, 1}
     assert handle.wait().state == "finished" and len(handle.trials) == 2
+    told = json.loads((tmp_path / "told").read_text().splitlines()[-1])
+    assert told["event"] == "end" and told["text"].startswith("sweep 'tiny': finished; ")
     promoted = handle.promote(force=True, reason="a test", model="points")
     generator = gansweep.Generator.load(promoted["uri"], home=tmp_path)
     assert (generator.sample(6) == handle.sample(6)).all()
