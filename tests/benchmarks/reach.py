@@ -80,7 +80,7 @@ def write(lines: list[str], folder: Path, side: int) -> None:
     head = [
         "# From a wheel and a folder of pictures to a champion",
         "",
-        f"{date.today()}, `python -m tests.benchmarks.reach`: 500 drawn PNGs, {side}x{side}; {os.cpu_count()} CPU cores "
+        f"{date.today()}, `python -m tests.benchmarks.reach`: 500 drawn PNGs, {side}x{side}; {os.cpu_count()} cores "
         f"under a load of {os.getloadavg()[2]:.1f} over the last quarter of an hour. No file was edited.",
         "",
         "| command | seconds | of CPU, of processes that it waited for | exit status |",
