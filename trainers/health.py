@@ -207,7 +207,7 @@ class HealthMonitor:
         if now < min(THRESHOLDS["modes"], THRESHOLDS["modes fall"] * peak) and misfit > THRESHOLDS["bins"]:
             reasons.append(f"{_WORDS[name]} fell from {peak:.2g} to {now:.2g} of the real data's")
         now, low = seen.get("misfit", 0.0), best.get("misfit", math.inf)
-        if now > max(THRESHOLDS["near"], THRESHOLDS["misfit rise"] * low):
+        if now > max(THRESHOLDS["near"], THRESHOLDS["misfit rise"] * low) and not _doubt(seen):
             reasons.append(f"the distance to the data rose from {low:.2g} to {now:.2g} of what one average picture has")
         return reasons
 

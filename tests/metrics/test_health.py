@@ -122,6 +122,13 @@ def test_what_was_hardly_good_once_was_never_had():
     assert not {"stuck", "collapsed"} & set(words(judge([barely, barely, worse, worse, barely, worse, worse])))
 
 
+def test_one_that_swings_wide_and_keeps_its_modes_has_lost_nothing():
+    """Two arcs at a misfit of .96 with twice the data's diversity: a tenth of the budget later they lay on the data."""
+    wide = of(0.7, 0.96, 0.2, diversity=2.0)
+    assert not {"stuck", "collapsed"} & set(words(judge([GOOD, GOOD, wide, wide, wide, GOOD])))
+    assert words(judge([of(0.7, 0.05), of(0.7, 0.05), *[of(0.7, 0.96, 0.2, diversity=0.3)] * 2]))[-1] == "collapsed"
+
+
 def test_an_average_that_lags_is_no_collapse():
     lagging = [of(0.1, 1.2, raw_mode_diversity=0.9, raw_misfit=0.1)] * 8
     answers = judge(lagging, monitor(ema_half_life=100_000, ema_ramp=0))
