@@ -20,17 +20,29 @@ ROOM = "families-autoencode"
 OWN = ("mse", "mse_share", "reconstruction_fid", "active_units", "kl")
 SAMPLED = ("fid", "density", "coverage")
 FEATURES = ("autoencode.method=vae-gan", "autoencode.reconstruction=feature")
-PIXELS = ("autoencode.method=vae-gan", "autoencode.reconstruction=pixel")
-LONG = ("train.images=192_000", "train.lr_schedule=cosine", "train.lr_final=0.05", "train.discriminator_lr=0.003")
-"""What the sweep of configs/autoencode.yaml found, and learning rates that fall."""
+PIXELS = ("autoencode.method=vae-gan", "autoencode.reconstruction=pixel", "train.lr_schedule=cosine")
+LONG = ("train.images=320_000", "train.penalty_interval=1")
 ROWS: dict[str, Sequence[str]] = {
     "AE + Gaussian": ("autoencode.method=ae",),
     "VAE": (),
     "VAE-GAN, gamma .01, beta 1": (*FEATURES, "autoencode.gamma=0.01", "autoencode.beta=1"),
     "VAE-GAN, gamma .1, beta .1": (*FEATURES, "autoencode.gamma=0.1", "autoencode.beta=0.1"),
     "GAN": ("family=gan",),
-    "VAE-GAN, pixels, gamma .001, beta 1.5": (*LONG, *PIXELS, "autoencode.gamma=0.001", "autoencode.beta=1.5"),
-    "GAN, the same schedule": (*LONG, "family=gan"),
+    "VAE-GAN, gamma .15, beta .06, penalties in every step": (
+        *FEATURES,
+        *LONG,
+        "autoencode.gamma=0.15",
+        "autoencode.beta=0.06",
+    ),
+    "GAN, penalties in every step": ("family=gan", *LONG),
+    "VAE-GAN, pixels, gamma .001, beta 1.5": (
+        *PIXELS,
+        "train.images=192_000",
+        "train.lr_final=0.05",
+        "train.discriminator_lr=0.003",
+        "autoencode.gamma=0.001",
+        "autoencode.beta=1.5",
+    ),
 }
 TITLE = "## V1: autoencoder, VAE, VAE-GAN and GAN"
 TEXT = f"""{TITLE}
@@ -39,7 +51,12 @@ Written by `python -m tests.benchmarks.families.autoencode`. How does a GAN comp
 the same decoder (16-256-256-64) for all; median over seeds, the worst in brackets. *MSE*: of held-out
 digits' reconstructions, in [-1, 1]; *share*: of the mean image's error. *FD rec.*: Fréchet distance of reconstructions
 of training digits. FD, density and coverage: of 1,000 samples (360 held-out digits have FD .85). Seconds of training
-are of one core of a busy 2-core virtual machine, so upper bounds."""
+are of one core of a busy 2-core virtual machine, so upper bounds.
+
+Asked for was a VAE-GAN with an MSE of at most .04 and an FD of at most 2 at once. The sweep of
+`configs/autoencode.yaml` (10 trials, 144,000 images, 12 minutes) ends at pixels, gamma .0009, beta 1.5: MSE .037 and
+FD 2.26, on two fresh seeds .034 and 2.74, .036 and 2.45. That is not both at once. Features, with penalties in every
+step and twice the steps, are both on each of three seeds; these settings were found by hand."""
 HEAD = (
     "",
     "seeds",
