@@ -88,7 +88,8 @@ def _tags(ledger: Known, candidate: Candidate, refused: list[str], forced_reason
         "gansweep.objective": f"{objective.direction} {objective.metric}",
         "gansweep.data.fingerprint": data.fingerprint,
     }
-    tags |= {"gansweep.data.classes": ", ".join(data.space.names)[:1_000]} if data.space.names else {}
+    told = ", ".join(data.space.names) or "; ".join(column.told for column in data.space.columns)
+    tags |= {"gansweep.data.classes": told[:1_000]} if told else {}
     tags |= {"gansweep.score": f"{candidate.score:.6g}"} if candidate.score is not None else {}
     tags |= {f"gansweep.measured.{part}": str(value) for part, value in ledger.provenance.items()}
     tags |= {f"gansweep.metric.{name}": f"{value:.6g}" for name, value in candidate.metrics.items()}

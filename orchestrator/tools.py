@@ -83,7 +83,8 @@ def sample(
     seed: Annotated[int, typer.Option(help="Of the first sample; the next ones count up.")] = 0,
     seeds: Annotated[str | None, typer.Option(help="These instead, as 3,7,9.", show_default=False)] = None,
     label: Annotated[
-        str | None, typer.Option(help="Class of a conditional generator, by name or number.", show_default=False)
+        str | None,
+        typer.Option(help="Of a conditional generator: a class, or weather=snow,fog=0.3.", show_default=False),
     ] = None,
     classes: Annotated[bool, typer.Option("--classes", help="A row for every class.")] = False,
     interpolate: Annotated[bool, typer.Option("--interpolate", help="A film from sample to sample.")] = False,

@@ -14,6 +14,7 @@ from trainers.families import FAMILIES, foreign
 from trainers.schedule import first_weights
 
 Problems = list[tuple[str, str]]
+NAMED = 8  # things that a message names
 
 
 class BuiltIn(NamedTuple):
@@ -32,13 +33,17 @@ BUILT_IN = {
     "inked-digits": BuiltIn(718, 16, True, translated=True),
     "ring": BuiltIn(100_000, 0, False),
     "grid": BuiltIn(100_000, 0, False),
+    "circular-gaussians": BuiltIn(1_200, 0, True),
+    "weather-scenes": BuiltIn(6_000, 64, True),
 }
 NAMES = {
     "data.name": (*BUILT_IN, "images", "parquet"),
     "evaluate.metrics": (
         *("fid", "misfit", "kid", "fid_infinity", "mind", "precision", "recall", "density", "coverage", "diversity"),
         *("duplicates", "ndb", "missing_bins", "memorised", "copies"),
-        *("modes", "strict_modes", "high_quality", "reverse_kl", "mode_diversity"),
+        *("modes", "strict_modes", "high_quality", "reverse_kl", "mode_diversity", "w2", "worst_w2"),
+        *("condition_fid", "worst_condition_fid", "condition_coverage", "worst_condition_coverage"),
+        *("condition_diversity", "attribute_accuracy", "worst_attribute", "attribute_r2", "prevalence_tv"),
         *(measure for family in FAMILIES.values() for measure in family.measures),
     ),
 }
@@ -103,8 +108,12 @@ def _features(config: Config) -> int:
     return 0
 
 
-def data_problems(config: Config, examples: int, classes: int, unlabelled: str = "") -> Problems:
-    """What shows only once the data is read: so many training examples, in so many classes (0: no labels, and why)."""
+def data_problems(
+    config: Config, examples: int, classes: int, unlabelled: str = "", unmet: Sequence[str] = ()
+) -> Problems:
+    """What shows only once the data is read: so many training examples, in so many classes (0: no labels, and why), of
+    which some are ``unmet``.
+    """
     found = []
     batch = config.train.batch_size
     if examples < batch:
@@ -115,6 +124,12 @@ def data_problems(config: Config, examples: int, classes: int, unlabelled: str =
         message = (
             f"a conditional model needs labels, and {config.data.name!r} has none{why}; "
             "label the data or set it to false"
+        )
+        found.append(("model.conditional", message))
+    if config.model.conditional and unmet:
+        message = (
+            f"no training example has {', '.join(unmet[:NAMED])}{', …' if len(unmet) > NAMED else ''}: nothing can be "
+            "learned of it; bring examples, or leave it out of the data's names"
         )
         found.append(("model.conditional", message))
     return found

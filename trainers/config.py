@@ -33,12 +33,14 @@ class Settings(BaseModel):
 
 
 class Data(Settings):
-    """What to learn: ``digits``, ``stacked-digits``, ``ring``, ``grid``, ``images`` (a folder), ``parquet`` or a
-    dotted path.
+    """What to learn: ``digits``, ``stacked-digits``, ``ring``, ``grid``, ``circular-gaussians``, ``weather-scenes``,
+    ``images`` (a folder), ``parquet`` or a dotted path.
     """
 
     name: str = Field(
-        default="digits", description="digits, stacked-digits, ring, grid, images, parquet, or ./mine.py:data"
+        default="digits",
+        description="digits, stacked-digits, painted-digits, inked-digits, ring, grid, circular-gaussians, "
+        "weather-scenes, images, parquet, or ./mine.py:data",
     )
     path: str | tuple[str, ...] | None = Field(
         default=None,
@@ -116,7 +118,22 @@ class Model(Settings):
     )
     pieces: int = Field(default=5, ge=2, le=16, description="linear units per unit of a maxout discriminator")
     conditional: bool = Field(
-        default=False, description="the generator is told a class, the discriminator judges by it"
+        default=False, description="the generator is told class or conditions, the discriminator judges by them"
+    )
+    conditioning: Literal["projection", "concat"] = Field(
+        default="projection", description="how a discriminator is told: at its last features, or beside its input"
+    )
+    embedding_dim: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        description="of conditions beside an input; left out: latent_dim in the generator, 8 in the discriminator",
+    )
+    frequencies: int = Field(
+        default=0, ge=0, le=16, description="sines and cosines of a number that is a condition, beside its value"
+    )
+    label_drop: Share = Field(
+        default=0.0, description="share of examples whose conditions neither player is told while they learn"
     )
 
 
@@ -156,6 +173,7 @@ class Train(Settings):
         default=0.05,
         description="the half-life is at most this share of the images shown so far (StyleGAN2-ADA); 0: never shorter",
     )
+    balanced: bool = Field(default=False, description="show every class equally often, however rare it is")
     packing: int = Field(default=1, ge=1, le=16, description="examples that the discriminator judges together (PacGAN)")
     augment: tuple[Literal["color", "translation", "cutout", "flip"], ...] = Field(
         default=(), description="what happens to every image that the discriminator sees (DiffAugment)"

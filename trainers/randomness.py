@@ -25,3 +25,8 @@ def stream(*parts: int | str, device: torch.device | str = "cpu") -> torch.Gener
 def normal(shape: tuple[int, ...], *parts: int | str) -> Tensor:
     """Standard normal float32 of ``shape``, drawn for ``parts``."""
     return torch.randn(shape, generator=stream(*parts))
+
+
+def uniform(*parts: int | str) -> float:
+    """A number in [0, 1) that depends on ``parts``."""
+    return key(*parts) / 2**63

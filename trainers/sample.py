@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -12,28 +13,30 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trainers.config import Config
+from trainers.data.conditions import Column
 from trainers.data.dataset import Space
 from trainers.errors import UnusableSettingError
 from trainers.families import FAMILIES
-from trainers.randomness import normal
+from trainers.randomness import normal, uniform
 
 # Batches are always full: the last bits of a matrix product depend on its shape, and an example must not depend on its
 # neighbours.
 BATCH = 32
 NAMED = 20  # classes that a message names
+Labels = NDArray[np.int64] | NDArray[np.float32]
 
 
 def sample(
     generator: nn.Module,
     config: Config,
     seeds: NDArray[np.int64],
-    labels: NDArray[np.int64] | None = None,
+    labels: Labels | None = None,
     truncation: float | None = None,
 ) -> NDArray[Any]:
     """One example per seed: uint8 (n, H, W, C) for images, float32 (n, 2) in true coordinates for points.
 
-    ``labels`` (n,) are for conditional generators; where missing, each seed draws its own class. ``truncation`` is as
-    for ``latents``.
+    ``labels`` are for conditional generators, as ``conditions`` gives them; where missing, each seed draws its own.
+    ``truncation`` is as for ``latents``.
     """
     return drawn(generator, latents(config, seeds, truncation), labels)
 
@@ -67,7 +70,7 @@ def walk(waypoints: Tensor, frames: int) -> Tensor:
 
 
 @torch.no_grad()
-def drawn(generator: nn.Module, latents: Tensor, labels: NDArray[np.int64] | None = None) -> NDArray[Any]:
+def drawn(generator: nn.Module, latents: Tensor, labels: Labels | None = None) -> NDArray[Any]:
     """What ``generator`` makes of latents (n, latent_dim), as ``sample`` returns it."""
     device = next(generator.parameters()).device
     pieces = []
@@ -96,6 +99,68 @@ def translated(translator: nn.Module, config: Config, pictures: NDArray[np.uint8
     return np.concatenate(pieces)
 
 
+def conditions(
+    table: Mapping[str, Sequence[Any]], config: Config, space: Space, seeds: NDArray[np.int64]
+) -> Labels | None:
+    """What the columns of ``table`` ask of a conditional generator: classes (n,) int64, or float32 (n, columns). A
+    class is given by name or number. What is not given (no column, None, NaN) each seed draws evenly, of what the
+    generator knows. None where nothing is given.
+
+    Raises UnusableSettingError where there is no such condition, or the generator has never seen such a value.
+    """
+    known = {column.name: column for column in space.conditions if config.model.conditional}
+    for name in table:
+        if name not in known:
+            hint = f"its conditions are {', '.join(known)}" if known else "this generator is not conditional"
+            raise UnusableSettingError(f"{name}: there is no such condition; {hint}; leave it out")
+    if not table:
+        return None
+    if not space.columns:
+        return class_numbers(table["label"], config, space)
+    columns = [_numbers(column, table.get(name), seeds) for name, column in known.items()]
+    return np.stack(columns, 1).astype(np.float32)
+
+
+def _numbers(column: Column, values: Sequence[Any] | None, seeds: NDArray[np.int64]) -> NDArray[np.float64]:
+    chances = np.array([uniform(int(seed), "condition", column.name) for seed in seeds])
+    span = len(column.names) if column.names else column.high - column.low
+    found: NDArray[np.float64] = np.floor(chances * span) if column.names else column.low + chances * span
+    for row, value in enumerate(values if values is not None else ()):
+        if value is None or value != value:  # NaN
+            continue
+        found[row] = _class_number(str(value), column.names, column.name) if column.names else _number(column, value)
+    return found
+
+
+def _number(column: Column, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise UnusableSettingError(f"{column.name}: {value!r} is no number") from None
+    if column.low <= number <= column.high:
+        return number
+    raise UnusableSettingError(
+        f"{column.name}: {number:g} is nothing that was trained on; give {column.low:g} to {column.high:g}"
+    )
+
+
+def asked(text: str, config: Config, space: Space) -> dict[str, Any]:
+    """What ``--label`` says, as columns of one row: a class, or for columns ``weather=snow,fog=0.3``."""
+    if not (space.columns and config.model.conditional):
+        return {"label": text}
+    parts = [part.partition("=") for part in text.split(",")]
+    if not all(equals for _, equals, _ in parts):
+        known = ",".join(f"{column.name}={(*column.names, f'{column.low:g}')[0]}" for column in space.columns)
+        raise UnusableSettingError(f"label: {text!r} names no condition; give some of {known}")
+    return {name.strip(): value.strip() for name, _, value in parts}
+
+
+def every_class(space: Space) -> list[dict[str, Any]]:
+    """A row for each class, or combination of classes."""
+    named = [column for column in space.conditions if column.names]
+    return [dict(zip([c.name for c in named], names, strict=True)) for names in product(*(c.names for c in named))]
+
+
 def class_numbers(labels: Iterable[Any], config: Config, space: Space) -> NDArray[np.int64]:
     """Numbers of classes that are given by name, or by number where they are not called by other numbers.
 
@@ -104,20 +169,20 @@ def class_numbers(labels: Iterable[Any], config: Config, space: Space) -> NDArra
     if not (config.model.conditional and space.classes):
         raise UnusableSettingError("label: this generator is not conditional; leave the label out")
     given = [str(label) for label in labels]
-    numbers = {label: _class_number(label, space) for label in set(given)}
+    names = space.conditions[0].names
+    numbers = {label: _class_number(label, names, "label") for label in set(given)}
     return np.array([numbers[label] for label in given], dtype=np.int64)
 
 
-def _class_number(label: str, space: Space) -> int:
-    names = space.names or tuple(map(str, range(space.classes)))
+def _class_number(label: str, names: tuple[str, ...], where: str) -> int:
     if label in names:
         return names.index(label)
-    if label.isdecimal() and int(label) < space.classes and not all(name.isdecimal() for name in names):
+    if label.isdecimal() and int(label) < len(names) and not all(name.isdecimal() for name in names):
         return int(label)
     close = difflib.get_close_matches(label, names, n=1)
     known = f"{', '.join(names[:NAMED])}{', …' if len(names) > NAMED else ''}"
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    raise UnusableSettingError(f"label: {label!r} is none of the {space.classes} classes ({known}){hint}")
+    raise UnusableSettingError(f"{where}: {label!r} is none of the {len(names)} classes ({known}){hint}")
 
 
 def to_arrays(examples: Tensor) -> NDArray[Any]:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from trainers.config import Config
 from trainers.data import Space
+from trainers.data.conditions import Column
 from trainers.errors import CheckpointError
 from trainers.families import FAMILIES
 from trainers.files.sealed import content, facts, foreign, own_version, seal
@@ -112,10 +113,11 @@ def newest(folder: Path) -> Path | None:
 
 
 def _space(manifest: Mapping[str, Any]) -> Space:
-    """Older checkpoints don't know what the classes are called."""
+    """Older checkpoints don't know what the classes are called, and have no columns."""
     told = dict(manifest["space"])
     told |= {"shape": tuple(told["shape"]), "centers": tuple(map(tuple, told["centers"]))}
-    return Space(**told | {"names": tuple(told.get("names", ()))})
+    columns = tuple(Column(**column | {"names": tuple(column["names"])}) for column in told.get("columns", ()))
+    return Space(**told | {"names": tuple(told.get("names", ())), "columns": columns})
 
 
 def _plain(group: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -4,23 +4,28 @@ versions, and a file beside the weights.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from trainers.data.conditions import Column
 
 LICENCE = "Licence: not stated. What the licence of the training data demands of generators belongs here."
 
 
-def of_model(model: str, alias: str, space: Mapping[str, Any], conditional: bool, translates: bool = False) -> str:
-    """What holds for every version: what it makes, how to load it. ``space`` is as in a checkpoint's manifest."""
-    shape = " x ".join(map(str, space["shape"]))
-    if translates:
-        lines = [f"**{model}** translates pictures of shape {shape}. The same picture gives the same translation.", ""]
+def of_model(
+    model: str, alias: str, shape: Sequence[int], conditions: Sequence[Column], table: Mapping[str, Any] | None
+) -> str:
+    """What holds for every version: what it makes, under which conditions, and how to load it and ask it for an example
+    ``table``; None of a translator, which is given pictures.
+    """
+    size = " x ".join(map(str, shape))
+    if table is None:
+        lines = [f"**{model}** translates pictures of shape {size}. The same picture gives the same translation.", ""]
         lines += ["```python", "import mlflow", "", f'translator = mlflow.pyfunc.load_model("models:/{model}@{alias}")']
         lines += ["translations = translator.predict(pictures)  # uint8 (n, height, width, channels)", "```", ""]
         return "\n".join([*lines, LICENCE])
-    classes = f", of {space['classes']} classes{_named(space.get('names'))}" if conditional else ""
-    table = '{"seed": [0, 1, 2], "label": [0, 1, 2]}' if conditional else '{"seed": [0, 1, 2]}'
-    lines = [f"**{model}** generates examples of shape {shape}{classes}. The same seed gives the same example.", ""]
+    told = f", by {'; '.join(column.told for column in conditions)[:500]}" if conditions else ""
+    lines = [f"**{model}** generates examples of shape {size}{told}. The same seed gives the same example.", ""]
     lines += ["```python", "import mlflow, pandas", ""]
     lines += [f'generator = mlflow.pyfunc.load_model("models:/{model}@{alias}")']
     lines += [f"examples = generator.predict(pandas.DataFrame({table}))", "```", ""]
@@ -45,7 +50,3 @@ def of_version(tags: Mapping[str, str]) -> str:
 
 def _part(tags: Mapping[str, str], prefix: str) -> dict[str, str]:
     return {name.removeprefix(prefix): value for name, value in tags.items() if name.startswith(prefix)}
-
-
-def _named(names: Any) -> str:
-    return f" ({', '.join(map(str, names))})"[:500] if names else ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -33,8 +32,11 @@ from orchestrator.registry import card
 from orchestrator.secrets import without_secrets
 from trainers.config import Config
 from trainers.data import Space
+from trainers.data.conditions import Column
 from trainers.families import FAMILIES
-from trainers.sample import class_numbers
+from trainers.files.sealed import facts
+from trainers.sample import asked, conditions
+from trainers.state import load_space
 
 NEEDS = ("torch", "safetensors", "numpy", "pydantic", "PyYAML", "pillow", "pyarrow", "scikit-learn", "pandas")
 """What serving a generator imports; pinned in the model, since MLflow's own inference takes ten seconds and guesses."""
@@ -109,7 +111,7 @@ def sample(uri: str, model_uri: str, seeds: NDArray[np.int64], label: str | None
         raise UserError(f"{model_uri} translates pictures, and makes nothing from seeds; use gansweep translate")
     table = pd.DataFrame({"seed": seeds})
     if label is not None:
-        table["label"] = _known(label, loaded.unwrap_python_model())
+        table = table.assign(**_known(label, loaded.unwrap_python_model()))
     made: NDArray[Any] = loaded.predict(table)
     return made
 
@@ -123,13 +125,27 @@ def load(uri: str, model_uri: str) -> tuple[Config, nn.Module, Space]:
     return served.config, served.generator, served.space
 
 
-def _known(label: str, served: Any) -> int | str:
-    """A label that the model knows: its name, or its number where the classes have no names."""
+def _known(label: str, served: Any) -> dict[str, Any]:
+    """Conditions that the model knows, by column: of a class its name, or its number where the classes have no
+    names.
+    """
     space = getattr(served, "space", None)
     if space is None and not label.isdecimal():
         raise UserError(f"label: {label!r} is no number, and this model was registered before classes had names")
-    (number,) = class_numbers([label], served.config, space or Space((), int(label) + 1))
-    return space.names[number] if space and space.names else int(number)
+    space = space or Space((), int(label) + 1)
+    row = asked(label, served.config, space)
+    found = conditions({name: [value] for name, value in row.items()}, served.config, space, np.zeros(1, np.int64))
+    if found is None or space.columns:
+        return {name: _plain(value) for name, value in row.items()}
+    return {"label": space.names[int(found[0])] if space.names else int(found[0])}
+
+
+def _plain(value: str) -> float | str:
+    """As a column of numbers holds it."""
+    try:
+        return float(value)
+    except ValueError:
+        return value
 
 
 def _restored(client: MlflowClient, run_id: str) -> bool:
@@ -150,23 +166,23 @@ def _restored(client: MlflowClient, run_id: str) -> bool:
 
 
 def _publish(client: MlflowClient, model: str, alias: str, run_id: str, evidence: Evidence) -> ModelVersion:
-    manifest = json.loads((evidence.generator / "manifest.json").read_text())
-    space = manifest["space"]
-    conditional = space["classes"] > 0 and manifest["config"]["model"]["conditional"]
-    example = pd.DataFrame({"seed": np.arange(4, dtype=np.int64)})
-    if conditional:
-        names = space.get("names") or range(space["classes"])
-        example["label"] = [names[number % len(names)] for number in range(4)]
-    signature = _signature(space["shape"], conditional)
-    translates = FAMILIES[manifest["config"].get("family", "gan")].translates
-    if translates:
-        channels, height, width = space["shape"]
-        example = np.zeros((1, height, width, channels), np.uint8)
+    config, space = facts(evidence.generator)["config"], load_space(evidence.generator)
+    conditions = space.conditions if config["model"]["conditional"] else ()
+    example: Any = pd.DataFrame({"seed": np.arange(4, dtype=np.int64)})
+    for column in conditions:
+        numbered = space.classes and not space.names
+        classes = range(space.classes) if numbered else column.names
+        span = np.linspace(column.low, column.high, 4)
+        example[column.name] = [classes[number % len(classes)] for number in range(4)] if classes else span
+    table, signature = example.head(3).to_dict("list"), _signature(space.shape, conditions)
+    if FAMILIES[config.get("family", "gan")].translates:
+        channels, height, width = space.shape
+        example, table = np.zeros((1, height, width, channels), np.uint8), None
         signature = ModelSignature(inputs=signature.outputs, outputs=signature.outputs)
     artifacts = {"generator": str(evidence.generator), "sweep": str(evidence.sweep_file)}
     if evidence.samples:
         artifacts["samples"] = str(evidence.samples)
-    about = card.of_model(model, alias, space, conditional, translates)
+    about = card.of_model(model, alias, space.shape, conditions, table)
     told = card.of_version({name.removeprefix("gansweep."): value for name, value in evidence.tags.items()})
     file = evidence.generator.with_name("model_card.md")
     file.write_text(f"# {model}\n\n{about}\n\n{told}\n")
@@ -197,11 +213,10 @@ def _publish(client: MlflowClient, model: str, alias: str, run_id: str, evidence
     return made
 
 
-def _signature(shape: list[int], conditional: bool) -> ModelSignature:
-    inputs: list[ColSpec | TensorSpec] = [
-        ColSpec("long", "seed"),
-        *([ColSpec(NAME_OR_NUMBER, "label", required=False)] if conditional else []),
-    ]
+def _signature(shape: tuple[int, ...], conditions: tuple[Column, ...]) -> ModelSignature:
+    inputs: list[ColSpec | TensorSpec] = [ColSpec("long", "seed")]
+    for column in conditions:
+        inputs.append(ColSpec(NAME_OR_NUMBER if column.names else "double", column.name, required=False))
     if len(shape) == 3:
         channels, height, width = shape
         output = TensorSpec(np.dtype(np.uint8), (-1, height, width, channels))

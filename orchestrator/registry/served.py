@@ -1,7 +1,8 @@
 """The serving face of a generator: MLflow runs this file when it loads the model ("models from code", no pickle).
 
-Input: a table with a column ``seed`` (int64) and, for conditional generators, ``label``, a class by name or number.
-A translator is given pictures instead: uint8 (n, H, W, C).
+Input: a table with a column ``seed`` (int64) and, for conditional generators, ``label``, a class by name or number; or
+a column for each of its conditions, of which any may be missing: then the seed draws it. A translator is given pictures
+instead: uint8 (n, H, W, C).
 Output: uint8 images (n, H, W, C), one per row and a function of that row alone; points come as float32 (n, 2).
 """
 
@@ -16,7 +17,7 @@ import pandas as pd
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from trainers.families import FAMILIES
-from trainers.sample import class_numbers, sample, translated
+from trainers.sample import conditions, sample, translated
 from trainers.state import load_generator, load_space
 
 
@@ -33,8 +34,9 @@ class Generator(PythonModel):
         if FAMILIES[self.config.family].translates:
             return translated(self.generator, self.config, np.asarray(model_input))  # MLflow knows no hint for both
         seeds = model_input["seed"].to_numpy(np.int64)
-        given = model_input.get("label")
-        labels = None if given is None else class_numbers(given, self.config, self.space)
+        names = {column.name for column in self.space.conditions} | {"label"}
+        given = {name: list(model_input[name]) for name in model_input.columns if name in names}
+        labels = conditions(given, self.config, self.space, seeds)
         return sample(self.generator, self.config, seeds, labels)
 
 

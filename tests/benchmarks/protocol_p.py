@@ -16,7 +16,7 @@ import torch
 from tests.benchmarks.seeds import Row, Seeds, seconds, spread, table
 
 SEEDS = Seeds("protocol-p", ("modes", "strict_modes", "high_quality", "reverse_kl"))
-PAPERS = {"ours": "protocol-p", "plain": "protocol-p-plain"}
+PAPERS = {"ours": "papers/protocol-p", "plain": "papers/protocol-p-plain"}
 DATA = ("ring", "grid")
 # Lin et al. 2018, table 1: mean and standard error of 10 runs of 400,000 iterations.
 PUBLISHED = {

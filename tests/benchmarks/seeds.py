@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainers.__main__ import read_training
 from trainers.config import Config
 from trainers.loop import train
-from trainers.settings import build, read
+from trainers.settings import build
 from trainers.world import World
 
 ROOT = Path(__file__).parents[2]
@@ -37,11 +38,11 @@ class Seeds:
         return [row for row in map(json.loads, lines) if all(row[name] == value for name, value in key.items())]
 
     def add(self, paper: str, overrides: Sequence[str], seed: int, **key: Any) -> None:
-        """Trains ``configs/papers/<paper>.yaml`` with this seed, unless its row is there."""
+        """Trains ``configs/<paper>.yaml`` with this seed, unless its row is there."""
         if self.rows(seed=seed, **key):
             return
-        file = ROOT / "configs" / "papers" / f"{paper}.yaml"
-        config = build(Config, read(file, [*overrides, f"train.seed={seed}"]))
+        file = ROOT / "configs" / f"{paper}.yaml"
+        config = build(Config, read_training(file, [*overrides, f"train.seed={seed}"]))
         report = list(train(config, World.single()))[-1]
         row = {**key, "seed": seed, "steps": report.images // config.train.batch_size}
         row |= {"seconds": round(report.seconds, 1), **{name: report.metrics[name] for name in self.measures}}

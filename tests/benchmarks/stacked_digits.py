@@ -56,7 +56,7 @@ def main() -> None:
     torch.set_num_threads(1)
     for seed in range(arguments.seeds):
         for recipe in (arguments.recipe,) if arguments.recipe else RECIPES:
-            SEEDS.add("stacked-digits", RECIPES[recipe], seed, recipe=recipe)
+            SEEDS.add("papers/stacked-digits", RECIPES[recipe], seed, recipe=recipe)
     head = ("", "seeds", "iterations", "seconds", "modes", "strict", "reverse KL")
     lines: list[Any] = [line(recipe) for recipe in RECIPES if SEEDS.rows(recipe=recipe)]
     lines += [(name, "", "", "", modes, "", kl) for name, modes, kl in PUBLISHED]

@@ -10,11 +10,13 @@ from dataclasses import replace
 from functools import lru_cache
 
 from trainers.config import Data
+from trainers.data.circle import circular_gaussians
 from trainers.data.dataset import Dataset, Examples, Order, Rows, Space
 from trainers.data.digits import digits
 from trainers.data.folder import images
 from trainers.data.gaussians import grid, ring
 from trainers.data.painted import painted_digits
+from trainers.data.scenes import weather_scenes
 from trainers.data.shards import parquet
 from trainers.data.stacked import stacked_digits
 from trainers.data.told import describe
@@ -30,6 +32,8 @@ DATASETS: dict[str, Callable[[Data], Dataset]] = {
     "inked-digits": painted_digits,
     "ring": ring,
     "grid": grid,
+    "circular-gaussians": circular_gaussians,
+    "weather-scenes": weather_scenes,
     "images": images,
     "parquet": parquet,
 }

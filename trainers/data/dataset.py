@@ -11,13 +11,16 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
+from trainers.data.conditions import Column, balanced
+from trainers.errors import UnusableSettingError
 from trainers.randomness import stream
 from trainers.world import World, sent
 
 
 @dataclass(frozen=True)
 class Space:
-    """Where examples live. ``shape`` is (C, H, W) for images, (2,) for points; ``classes`` 0 means no labels.
+    """Where examples live. ``shape`` is (C, H, W) for images, (2,) for points; ``classes`` 0 means no labels of one
+    kind. ``columns`` are the conditions of examples that have several, or a number.
 
     ``names`` says what the classes are called, in order; empty where they are called by their numbers. Images are
     float32 in [-1, 1]; points stand in their true coordinates, and networks divide them by ``scale``.
@@ -29,10 +32,17 @@ class Space:
     centers: tuple[tuple[float, float], ...] = ()
     std: float = 0.0
     names: tuple[str, ...] = field(default=(), repr=False)  # a fingerprint is of the data, whatever it is called
+    columns: tuple[Column, ...] = field(default=(), repr=False)
 
     def packed(self, count: int) -> Space:
         """The space of ``count`` examples side by side along their first axis, as a packing discriminator sees them."""
         return replace(self, shape=(self.shape[0] * count, *self.shape[1:]))
+
+    @property
+    def conditions(self) -> tuple[Column, ...]:
+        """Every condition of an example; classes are one, called label."""
+        called = self.names or tuple(map(str, range(self.classes)))
+        return self.columns or ((Column("label", called),) if self.classes else ())
 
     @property
     def is_image(self) -> bool:
@@ -61,8 +71,8 @@ class Rows(Protocol):
 
 @dataclass(frozen=True)
 class Examples:
-    """``values`` (n, *shape): uint8 or float32 in [-1, 1] for images, float32 for points; ``labels`` (n,) int64 or
-    None.
+    """``values`` (n, *shape): uint8 or float32 in [-1, 1] for images, float32 for points; ``labels`` are classes (n,)
+    int64, or float32 (n, columns) where the space has columns, or None.
     """
 
     values: Tensor
@@ -74,7 +84,7 @@ class Examples:
     @property
     def label_counts(self) -> Tensor | None:
         """How many examples each class has, from 0 to the largest label."""
-        return None if self.labels is None else torch.bincount(self.labels)
+        return None if self.labels is None or self.labels.ndim > 1 else torch.bincount(self.labels)
 
     def __getitem__(self, index: Tensor) -> Examples:
         index = sent(index, self.values.device)
@@ -99,7 +109,9 @@ class Dataset:
     ``blocks``, where given, are the numbers of consecutive training rows that are read together; ``digest`` tells such
     a set from another without reading it. ``notes`` are sentences for the user: what was skipped or left aside;
     ``unlabelled`` says why there are no labels, where that is odd; ``found`` what reading has brought to light so far,
-    of a set that is read as it is needed.
+    of a set that is read as it is needed. ``asked`` are the conditions (n, columns) that generators are judged at,
+    where these are not those of the training examples; ``fresh`` draws so many examples that are in neither split, of
+    data that are made by code.
 
     ``source`` is the other domain, of the same space, from which a translation starts; ``paired`` says that each row of
     its ``test`` is, in this domain, the same row of this ``test``.
@@ -118,6 +130,8 @@ class Dataset:
     found: Callable[[], Sequence[str]] = tuple
     source: Dataset | None = None
     paired: bool = False
+    asked: Tensor | None = None
+    fresh: Callable[[int], Examples] | None = None
 
     def __len__(self) -> int:
         return len(self.train)
@@ -125,7 +139,7 @@ class Dataset:
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over all values and labels of both splits, or over ``digest``; one fingerprint, one data set."""
-        digest = hashlib.sha256(repr(self.space).encode())
+        digest = hashlib.sha256((repr(self.space) + (repr(self.space.columns) if self.space.columns else "")).encode())
         if self.source:
             digest.update(self.source.fingerprint.encode())
         if self.digest is not None:
@@ -139,20 +153,62 @@ class Dataset:
                     digest.update(examples.labels.numpy().tobytes())
         return digest.hexdigest()
 
-    def order(self, batch_size: int, seed: int) -> Order:
-        """The order in which a training with this seed meets the training examples."""
-        return Order(len(self), batch_size, seed, self.blocks)
+    def conditions(self, count: int, seed: int) -> Tensor:
+        """So many conditions to judge a generator at: those of ``asked`` in turn, or as frequent as in training."""
+        counts = self.train.label_counts
+        if counts is not None:
+            return torch.multinomial(
+                counts.double(), count, replacement=True, generator=stream(seed, "evaluate labels")
+            )
+        if self.asked is not None:
+            return self.asked[torch.arange(count) % len(self.asked)]
+        assert isinstance(self.train, Examples) and self.train.labels is not None
+        return self.train.labels[torch.randint(len(self), (count,), generator=stream(seed, "evaluate labels"))]
+
+    @property
+    def unmet(self) -> tuple[str, ...]:
+        """Classes that no training example is of."""
+        counts = self.train.label_counts
+        if counts is not None:
+            each = [(self.space.conditions[0], counts)]
+        elif isinstance(self.train, Examples) and self.train.labels is not None:
+            columns = zip(self.space.columns, self.train.labels.unbind(1), strict=True)
+            each = [(column, torch.bincount(values.long())) for column, values in columns if column.names]
+        else:
+            each = []
+        return tuple(
+            f"{column.name} {name!r}"
+            for column, found in each
+            for number, name in enumerate(column.names)
+            if number >= len(found) or not found[number]
+        )
+
+    def order(self, batch_size: int, seed: int, even: bool = False) -> Order:
+        """The order in which a training with this seed meets the training examples; ``even``: each class, or
+        combination of classes, as often as any other.
+        """
+        if not even:
+            return Order(len(self), batch_size, seed, self.blocks)
+        kinds = balanced(self.train.labels, self.space.conditions) if isinstance(self.train, Examples) else None
+        if kinds is None:
+            message = "needs classes, of data that are held in memory; set it to false"
+            raise UnusableSettingError(f"train.balanced: {message}")
+        return Order(len(self), batch_size, seed, kinds=kinds)
 
 
 class Order:
     """Which training examples each step shows: epoch after epoch, each a permutation that depends on (seed, epoch).
 
     Steps count from 0; the position in the data is a function of the step, so a resumed training needs no sampler
-    state. With ``blocks``, a permutation shuffles the blocks, and their rows within windows of a few blocks.
+    state. With ``blocks``, a permutation shuffles the blocks, and their rows within windows of a few blocks. With
+    ``kinds``, lists of rows, an epoch has equally many of each, of a small one some more than once.
     """
 
-    def __init__(self, examples: int, batch_size: int, seed: int, blocks: Sequence[int] = ()) -> None:
+    def __init__(
+        self, examples: int, batch_size: int, seed: int, blocks: Sequence[int] = (), kinds: Sequence[Tensor] = ()
+    ) -> None:
         self.examples, self.batch_size, self.seed, self.blocks = examples, batch_size, seed, blocks
+        self.kinds = kinds
         self._epochs: dict[int, Tensor] = {}
 
     def rows(self, step: int, world: World) -> Tensor:
@@ -176,9 +232,14 @@ class Order:
 
     def _permutation(self, epoch: int) -> Tensor:
         generator = stream(self.seed, epoch, "order")
+        if self.kinds:
+            each = -(-self.examples // len(self.kinds))
+            shuffled = [rows[torch.randperm(len(rows), generator=generator)] for rows in self.kinds]
+            even = torch.cat([rows.repeat(-(-each // len(rows)))[:each] for rows in shuffled])
+            return even[torch.randperm(len(even), generator=generator)][: self.examples]
         if not self.blocks:
             return torch.randperm(self.examples, generator=generator)
         blocks = torch.split(torch.arange(self.examples), list(self.blocks))
-        shuffled = [blocks[i] for i in torch.randperm(len(blocks), generator=generator)]
-        windows = [torch.cat(shuffled[i : i + Dataset.WINDOW]) for i in range(0, len(shuffled), Dataset.WINDOW)]
+        mixed = [blocks[i] for i in torch.randperm(len(blocks), generator=generator)]
+        windows = [torch.cat(mixed[i : i + Dataset.WINDOW]) for i in range(0, len(mixed), Dataset.WINDOW)]
         return torch.cat([w[torch.randperm(len(w), generator=generator)] for w in windows])

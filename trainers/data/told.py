@@ -31,6 +31,8 @@ def _look(data: Dataset) -> list[str]:
 
 
 def _classes(data: Dataset) -> str:
+    if data.space.columns:
+        return f"conditions: {'; '.join(column.told for column in data.space.columns)}"
     counts = data.train.label_counts
     if counts is None:
         return "no labels"

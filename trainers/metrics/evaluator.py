@@ -13,7 +13,7 @@ from trainers.data import Dataset
 from trainers.health import WATCHED
 from trainers.metrics.real import Shelf, real_side
 from trainers.metrics.table import METRICS, Coded, Comparison, Measure
-from trainers.randomness import normal, stream
+from trainers.randomness import normal
 from trainers.reading.registry import lookup
 from trainers.world import World
 
@@ -54,7 +54,8 @@ class Evaluator:
         if inputs is None:
             inputs = (normal((self._made, config.model.latent_dim), config.train.seed, "evaluate"),)
         if config.model.conditional:
-            inputs = (*inputs, _classes(dataset, self._made, config.train.seed))
+            inputs = (*inputs, dataset.conditions(self._made, config.train.seed))
+        self._asked = inputs[1] if config.model.conditional else None
         self._inputs = tuple(share(rows[: self._made], world) for rows in inputs)
         self._few_inputs = tuple(share(rows[: self._to_watch], world) for rows in inputs)
         self._coded: Coded | None = None
@@ -75,9 +76,9 @@ class Evaluator:
 
     @torch.no_grad()
     def __call__(self, generator: Generator, plain: Generator | None = None) -> dict[str, float]:
-        """The measures of a generator in evaluation mode, a function from latents (n, latent_dim), and classes (n,) if
-        it is conditional, to images. Classes are as frequent as in the training data. What only the verdict asked for
-        is among them.
+        """The measures of a generator in evaluation mode, a function from latents (n, latent_dim), and conditions if it
+        is conditional, to images. Conditions are those of ``Dataset.conditions``. What only the verdict asked for is
+        among them.
 
         Of ``plain``, the generator behind an average, only the verdict hears: ``watched["raw_misfit"]`` and so on.
         """
@@ -123,7 +124,8 @@ class Evaluator:
         return {**watched, **metrics}, seen, list(dict.fromkeys([*failures, *more]))
 
     def _comparison(self, fake: Tensor, count: int) -> Comparison:
-        return Comparison(self._real.half(count), fake[:count], self._coded)
+        asked = None if self._asked is None else self._asked[:count]
+        return Comparison(self._real.half(count), fake[:count], self._coded, asked=asked)
 
 
 def _measures(names: Iterable[str]) -> list[Measure]:
@@ -150,12 +152,6 @@ def _taken(measures: Iterable[Measure], comparison: Comparison) -> tuple[dict[st
 
 def _names(measure: Measure) -> str:
     return ", ".join(name for name, m in METRICS.items() if m is measure) or getattr(measure, "__name__", repr(measure))
-
-
-def _classes(dataset: Dataset, count: int, seed: int) -> Tensor:
-    counts = dataset.train.label_counts
-    assert counts is not None  # trainers.check refuses conditional models without labels
-    return torch.multinomial(counts.double(), count, replacement=True, generator=stream(seed, "evaluate labels"))
 
 
 def share(latents: Tensor, world: World) -> Tensor:

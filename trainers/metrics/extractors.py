@@ -20,6 +20,7 @@ from trainers.data.painted import LOOKS
 from trainers.errors import UnusableSettingError
 from trainers.metrics.digits_cnn import DigitsCNN, load_digits_cnn
 from trainers.metrics.painted_cnn import PaintedCNN, fresh
+from trainers.metrics.reader import Reader, accuracy, load_reader
 from trainers.metrics.torchscript import load_torchscript
 from trainers.randomness import normal
 from trainers.reading.registry import lookup
@@ -36,6 +37,7 @@ class Extractor:
         self.id = f"{name}@{(digest or _content_hash(net))[:12]}"
         self.device = device
         self.classify = net.classify if isinstance(net, DigitsCNN) else None
+        self.read = net.read if isinstance(net, Reader) else None
         self.told: dict[str, str] = {}
 
     @torch.no_grad()
@@ -92,6 +94,8 @@ def build(settings: Evaluate, dataset: Dataset, world: World) -> Extractor:
     if extractor.classify:
         held_out = dataset.test if isinstance(extractor.net, PaintedCNN) else split_digits()[1]
         extractor.told = {"extractor_accuracy": _accuracy(extractor, held_out[torch.arange(len(held_out))])}
+    if isinstance(extractor.net, Reader) and isinstance(dataset.test, Examples):
+        extractor.told = {"extractor_accuracy": accuracy(extractor.net, dataset.test)}
     return extractor
 
 
@@ -100,6 +104,8 @@ def _automatic(dataset: Dataset) -> str:
         return "raw"
     if dataset.name in LOOKS:
         return "painted-cnn"
+    if dataset.fresh is not None:
+        return "reader"
     return "digits-cnn" if dataset.name in ("digits", "stacked-digits") else "random-conv"
 
 
@@ -131,6 +137,7 @@ EXTRACTORS: dict[str, Callable[[Dataset, World], nn.Module]] = {
     "digits-cnn": _digits_cnn,
     "painted-cnn": _painted_cnn,
     "random-conv": _random_conv,
+    "reader": load_reader,
 }
 
 

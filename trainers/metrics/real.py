@@ -17,7 +17,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from trainers.config import Config, Evaluate
-from trainers.data import Dataset, Rows, Space
+from trainers.data import Dataset, Examples, Rows, Space
 from trainers.errors import CheckpointError
 from trainers.files.cache import cache_folder
 from trainers.files.sealed import content, facts, seal
@@ -44,7 +44,7 @@ class Shelf(Protocol):
 @dataclass(frozen=True, eq=False)
 class Real:
     """The extractor, and on rank 0 features (n, d) of training and of held-out data (elsewhere empty); ``complete``
-    says whether they are of all training data.
+    says whether they are of all training data; ``labels`` are those of the training data, where they are in memory.
     """
 
     extractor: Extractor
@@ -52,13 +52,14 @@ class Real:
     held_out: Tensor
     space: Space
     complete: bool
+    labels: Tensor | None = None
     _halves: dict[int, Reals] = field(default_factory=dict)
 
     def half(self, fakes: int) -> Reals:
         """The real half of comparisons with so many fakes; what it computes is there for the next training too."""
         if fakes not in self._halves:
-            classify = self.extractor.classify
-            self._halves[fakes] = Reals(self.train, self.held_out, self.space, classify, fakes, self.complete)
+            told = self.extractor.classify, fakes, self.complete, self.labels, self.extractor.read
+            self._halves[fakes] = Reals(self.train, self.held_out, self.space, *told)
         return self._halves[fakes]
 
 
@@ -80,7 +81,10 @@ def real_side(config: Config, dataset: Dataset, world: World, shelf: Shelf | Non
         extractor = build(settings, dataset, world)
         features = _features(extractor, dataset, settings, world, shelf)
         complete = len(dataset) <= settings.real_samples
-        _prepared[key] = Real(extractor, *features, dataset.space, complete)
+        labels = dataset.train.labels if isinstance(dataset.train, Examples) else None
+        if labels is not None:
+            labels = labels[_chosen(len(dataset), settings.real_samples)]
+        _prepared[key] = Real(extractor, *features, dataset.space, complete, labels)
     return _prepared[key]
 
 
@@ -122,9 +126,14 @@ def _read(folder: Path) -> tuple[Tensor, Tensor] | None:
     return tensors["train"], tensors["held_out"]
 
 
+def _chosen(rows: int, at_most: int) -> Tensor:
+    """Numbers of the rows that are compared with."""
+    return torch.randperm(rows, generator=stream("real"))[:at_most]
+
+
 def _made(extractor: Extractor, rows: Rows, at_most: int, world: World) -> Tensor:
     """Of a random choice in random order, each rank its share; read in the order of the rows, which is a file's."""
-    chosen, place = torch.randperm(len(rows), generator=stream("real"))[:at_most].sort()
+    chosen, place = _chosen(len(rows), at_most).sort()
     each = -(-len(chosen) // world.size)
     mine = chosen.roll(-each * world.rank)[:each]
     features = torch.cat([extractor(rows[part].floats()) for part in torch.split(mine, TOGETHER)])

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from trainers.data import Space
 from trainers.metrics.bins import k_means, missing_bins, nearest
+from trainers.metrics.conditions import by_condition, of_attributes, of_circle
 from trainers.metrics.diversity import Diversity, duplicates
 from trainers.metrics.extrapolated import frechet_distance_infinity
 from trainers.metrics.features import FeatureError, one
@@ -31,7 +32,8 @@ class Reals:
 
     ``space`` knows the centres where the real distribution is a known mixture of Gaussians; ``classify`` gives classes
     (n,) of features where the extractor is a classifier of such data; ``complete`` says whether ``train`` is of all
-    training data. What depends on nothing else is computed once.
+    training data. ``labels`` are those of ``train``; ``read`` gives conditions (n, columns) of features, where the
+    extractor is a reader of such data. What depends on nothing else is computed once.
     """
 
     train: Tensor
@@ -40,6 +42,8 @@ class Reals:
     classify: Callable[[Tensor], Tensor] | None
     fakes: int
     complete: bool = True
+    labels: Tensor | None = None
+    read: Callable[[Tensor], Tensor] | None = None
 
     @property
     def sample(self) -> Tensor:
@@ -98,14 +102,15 @@ class Coded(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """What a measure may look at: the reals, features (m, d) of generated samples, and in an autoencoder's family what
-    becomes of real examples, in a translator's what samples were made from.
+    """What a measure may look at: the reals, features (m, d) of generated samples, in an autoencoder's family what
+    becomes of real examples, in a translator's what samples were made from, and what conditions they were asked for.
     """
 
     real: Reals
     fake: Tensor
     coded: Coded | None = None
     translated: Translated | None = None
+    asked: Tensor | None = None
 
 
 Measure = Callable[[Comparison], dict[str, float]]
@@ -252,4 +257,15 @@ METRICS: dict[str, Measure] = {
     "code_modes": _divergence,
     "content": _content,
     "spread": _spread,
+    "w2": of_circle,
+    "worst_w2": of_circle,
+    "condition_fid": by_condition,
+    "worst_condition_fid": by_condition,
+    "condition_coverage": by_condition,
+    "worst_condition_coverage": by_condition,
+    "condition_diversity": by_condition,
+    "attribute_accuracy": of_attributes,
+    "worst_attribute": of_attributes,
+    "attribute_r2": of_attributes,
+    "prevalence_tv": of_attributes,
 }

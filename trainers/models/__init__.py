@@ -1,9 +1,10 @@
 """Networks by name.
 
 A generator is called as ``generator(latents (n, latent_dim), labels (n,) or None) -> examples (n, *shape)``, a
-discriminator as ``discriminator(examples, labels) -> logits (n, 1)``. Both are built as ``Name(settings.model,
-space)``; so is your own, named by a dotted path ``package.module:Class``. A translator is called with pictures instead
-of latents, and its critics answer with logits (n, patches).
+discriminator as ``discriminator(examples, labels) -> logits (n, 1)``; of data whose conditions are columns, labels are
+(n, columns). Both are built as ``Name(settings.model, space)``; so is your own, named by a dotted path
+``package.module:Class``. A translator is called with pictures instead of latents, and its critics answer with logits
+(n, patches).
 """
 
 from __future__ import annotations
@@ -72,7 +73,9 @@ def probe(config: Config, generator: nn.Module, discriminator: nn.Module, space:
 
     Their shapes must fit each other; the discriminator must be differentiable, under a gradient penalty twice.
     """
-    labels = torch.zeros(4, dtype=torch.long) if config.model.conditional else None
+    labels = None
+    if config.model.conditional:
+        labels = torch.zeros(4, len(space.columns)) if space.columns else torch.zeros(4, dtype=torch.long)
     packing = config.train.packing
     made = _tried("generator", config.model.generator, generator, torch.zeros(4, config.model.latent_dim), labels)
     if made.shape != (4, *space.shape):

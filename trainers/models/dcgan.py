@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from trainers.config import Model
 from trainers.data.dataset import Space
-from trainers.models.parts import SLOPE, ClassInput, ProjectionHead, channels_by_stage, he, normalise, spectral
+from trainers.models.conditions import Beside, ConditionInput, ProjectionHead
+from trainers.models.parts import SLOPE, channels_by_stage, he, normalise, spectral
 
 
 class DcganGenerator(nn.Module):
@@ -21,7 +22,7 @@ class DcganGenerator(nn.Module):
         super().__init__()
         norm = settings.generator_norm
         channels = channels_by_stage(settings.width, space.shape[-1])[::-1]
-        self.input = ClassInput(settings, space)
+        self.input = ConditionInput(settings, space)
         self.first = nn.Linear(self.input.width, channels[0] * 16)
         layers: list[nn.Module] = [*normalise(norm, channels[0], dimensions=2), nn.ReLU()]
         for inputs, outputs in pairwise(channels):
@@ -44,7 +45,8 @@ class DcganDiscriminator(nn.Module):
         super().__init__()
         norm = settings.discriminator_norm
         channels = channels_by_stage(settings.discriminator_width or settings.width, space.shape[-1])
-        layers: list[nn.Module] = [spectral(norm, nn.Conv2d(space.shape[0], channels[0], 3, padding=1))]
+        self.beside = Beside(settings, space)
+        layers: list[nn.Module] = [spectral(norm, nn.Conv2d(self.beside.channels, channels[0], 3, padding=1))]
         layers += [nn.LeakyReLU(SLOPE)]
         for inputs, outputs in pairwise(channels):
             for convolution in (nn.Conv2d(inputs, outputs, 4, 2, 1), nn.Conv2d(outputs, outputs, 3, 1, 1)):
@@ -56,5 +58,5 @@ class DcganDiscriminator(nn.Module):
 
     def forward(self, examples: Tensor, labels: Tensor | None = None) -> Tensor:
         """(n, C, H, W) -> logits (n, 1)."""
-        logits: Tensor = self.head(self.features(examples), labels)
+        logits: Tensor = self.head(self.features(self.beside(examples, labels)), labels)
         return logits

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from trainers.config import Model
 from trainers.data.dataset import Space
-from trainers.models.parts import ClassInput, ProjectionHead, activation, normalise, spectral
+from trainers.models.conditions import Beside, ConditionInput, ProjectionHead
+from trainers.models.parts import activation, normalise, spectral
 
 
 class MlpGenerator(nn.Module):
@@ -21,7 +22,7 @@ class MlpGenerator(nn.Module):
     def __init__(self, settings: Model, space: Space) -> None:
         super().__init__()
         self.space = space
-        self.input = ClassInput(settings, space)
+        self.input = ConditionInput(settings, space)
         widths = [settings.width * settings.growth**i for i in range(settings.depth)]
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise([self.input.width, *widths]):
@@ -43,8 +44,9 @@ class MlpDiscriminator(nn.Module):
         self.scale = space.scale
         width, depth = settings.discriminator_width or settings.width, settings.discriminator_depth or settings.depth
         widths = [width * settings.growth**i for i in reversed(range(depth))]
+        self.beside = Beside(settings, space)
         layers: list[nn.Module] = [nn.Flatten()]
-        for inputs, outputs in pairwise([math.prod(space.shape), *widths]):
+        for inputs, outputs in pairwise([math.prod((self.beside.channels, *space.shape[1:])), *widths]):
             layers += [spectral(settings.discriminator_norm, nn.Linear(inputs, outputs))]
             layers += [*normalise(settings.discriminator_norm, outputs, dimensions=1), activation(settings.activation)]
         self.layers = nn.Sequential(*layers)
@@ -52,7 +54,7 @@ class MlpDiscriminator(nn.Module):
 
     def forward(self, examples: Tensor, labels: Tensor | None = None) -> Tensor:
         """(n, *shape) -> logits (n, 1)."""
-        logits: Tensor = self.head(self.layers(examples / self.scale), labels)
+        logits: Tensor = self.head(self.layers(self.beside(examples / self.scale, labels)), labels)
         return logits
 
 
@@ -66,7 +68,8 @@ class MaxoutDiscriminator(nn.Module):
         super().__init__()
         self.scale, self.pieces = space.scale, settings.pieces
         width, depth = settings.discriminator_width or settings.width, settings.discriminator_depth or settings.depth
-        sizes = [math.prod(space.shape), *[width] * depth]
+        self.beside = Beside(settings, space)
+        sizes = [math.prod((self.beside.channels, *space.shape[1:])), *[width] * depth]
         self.hidden = nn.ModuleList(nn.Linear(i, o * settings.pieces) for i, o in pairwise(sizes))
         self.head = ProjectionHead(width, settings, space)
         for linear in self.modules():
@@ -76,7 +79,7 @@ class MaxoutDiscriminator(nn.Module):
 
     def forward(self, examples: Tensor, labels: Tensor | None = None) -> Tensor:
         """(n, *shape) -> logits (n, 1)."""
-        features = (examples / self.scale).flatten(1)
+        features = self.beside(examples / self.scale, labels).flatten(1)
         for linear in self.hidden:
             features = linear(features).unflatten(1, (-1, self.pieces)).amax(2)
         logits: Tensor = self.head(features, labels)

@@ -15,7 +15,8 @@ from torch.nn.functional import avg_pool2d, interpolate, leaky_relu
 
 from trainers.config import Model
 from trainers.data.dataset import Space
-from trainers.models.parts import SLOPE, ClassInput, ProjectionHead, channels_by_stage
+from trainers.models.conditions import Beside, ConditionInput, ProjectionHead
+from trainers.models.parts import SLOPE, channels_by_stage
 
 GAIN = (2 / (1 + SLOPE**2)) ** 0.5
 EXPANSION = 2  # the inner width of a block, over its outer one
@@ -31,7 +32,7 @@ class R3ganGenerator(nn.Module):
         super().__init__()
         channels = channels_by_stage(settings.width, space.shape[-1])[::-1]
         count = settings.depth * len(channels)
-        self.input = ClassInput(settings, space)
+        self.input = ConditionInput(settings, space)
         self.basis = nn.Parameter(torch.randn(channels[0], 4, 4))
         self.weigh = _scaled(nn.Linear(self.input.width, channels[0], bias=False), 1.0)
         stages: list[nn.Module] = [Block(channels[0], count) for _ in range(settings.depth)]
@@ -57,7 +58,8 @@ class R3ganDiscriminator(nn.Module):
         depth = settings.discriminator_depth or settings.depth
         channels = channels_by_stage(settings.discriminator_width or settings.width, space.shape[-1])
         count = depth * len(channels)
-        self.colours = _scaled(nn.Conv2d(space.shape[0], channels[0], 1, bias=False), 1.0)
+        self.beside = Beside(settings, space)
+        self.colours = _scaled(nn.Conv2d(self.beside.channels, channels[0], 1, bias=False), 1.0)
         stages: list[nn.Module] = [Block(channels[0], count) for _ in range(depth)]
         for inputs, outputs in pairwise(channels):
             stages += [Resample(inputs, outputs, up=False), *[Block(outputs, count) for _ in range(depth)]]
@@ -67,7 +69,7 @@ class R3ganDiscriminator(nn.Module):
 
     def forward(self, examples: Tensor, labels: Tensor | None = None) -> Tensor:
         """(n, C, H, W) -> logits (n, 1)."""
-        logits: Tensor = self.head(self.stages(self.colours(examples)), labels)
+        logits: Tensor = self.head(self.stages(self.colours(self.beside(examples, labels))), labels)
         return logits
 
 

@@ -9,7 +9,8 @@ from torch.nn.functional import avg_pool2d, interpolate, relu
 
 from trainers.config import Model
 from trainers.data.dataset import Space
-from trainers.models.parts import ClassInput, ProjectionHead, channels_by_stage, he, normalise, spectral
+from trainers.models.conditions import Beside, ConditionInput, ProjectionHead
+from trainers.models.parts import channels_by_stage, he, normalise, spectral
 
 
 class ResnetGenerator(nn.Module):
@@ -18,7 +19,7 @@ class ResnetGenerator(nn.Module):
     def __init__(self, settings: Model, space: Space) -> None:
         super().__init__()
         channels = channels_by_stage(settings.width, space.shape[-1])[::-1]
-        self.input = ClassInput(settings, space)
+        self.input = ConditionInput(settings, space)
         self.first = nn.Linear(self.input.width, channels[0] * 16)
         self.blocks = nn.Sequential(*[UpBlock(i, o, settings.generator_norm) for i, o in pairwise(channels)])
         last = nn.Conv2d(channels[-1], space.shape[0], 3, padding=1)
@@ -41,7 +42,8 @@ class ResnetDiscriminator(nn.Module):
         super().__init__()
         norm = settings.discriminator_norm
         channels = channels_by_stage(settings.discriminator_width or settings.width, space.shape[-1])
-        sizes = list(pairwise([space.shape[0], *channels[1:]]))
+        self.beside = Beside(settings, space)
+        sizes = list(pairwise([self.beside.channels, *channels[1:]]))
         blocks = [DownBlock(i, o, norm, halve=True, first=number == 0) for number, (i, o) in enumerate(sizes)]
         self.blocks = nn.Sequential(*blocks, DownBlock(channels[-1], channels[-1], norm, halve=False, first=False))
         self.head = ProjectionHead(channels[-1], settings, space)
@@ -53,7 +55,7 @@ class ResnetDiscriminator(nn.Module):
 
     def forward(self, examples: Tensor, labels: Tensor | None = None) -> Tensor:
         """(n, C, H, W) -> logits (n, 1)."""
-        logits: Tensor = self.head(relu(self.blocks(examples)).sum((2, 3)), labels)
+        logits: Tensor = self.head(relu(self.blocks(self.beside(examples, labels))).sum((2, 3)), labels)
         return logits
 
 

@@ -39,7 +39,7 @@ class AutoencodeTraining(Game):
         super().__init__(config, world)
         self.loss = lookup(LOSSES, config.train.loss, "train.loss")
         self.examples, self.scale = data.train.to(world.device), data.space.scale
-        self.order = data.order(config.train.batch_size, config.train.seed)
+        self.order = data.order(config.train.batch_size, config.train.seed, config.train.balanced)
         self.network = build_autoencoder(config, data.space, config.train.seed).to(world.device)
         players = {"generator": Player(self.network, "generator_lr", averaged=True)}
         self.critic: nn.Module | None = None

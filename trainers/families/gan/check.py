@@ -46,6 +46,10 @@ def _networks(config: Config, ranks: int, on_gpu: bool) -> Problems:
 def _views(config: Config) -> Problems:
     model, train, found = config.model, config.train, []
     known = BUILT_IN.get(config.data.name)
+    if not model.conditional:
+        for name in ("embedding_dim", "frequencies", "label_drop"):
+            if getattr(model, name):
+                found.append((f"model.{name}", "is for conditional models; set model.conditional, or leave it out"))
     if model.conditional and train.packing > 1:
         found.append(("train.packing", "a pack holds several classes, and a conditional model judges by one; use 1"))
     if train.augment and known and not known.side:

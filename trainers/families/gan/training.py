@@ -29,11 +29,12 @@ class GanTraining(Game):
 
     def __init__(self, config: Config, data: Dataset, world: World) -> None:
         found = problems(config, world.size, world.device.type == "cuda")
-        refuse(list(dict.fromkeys(found + data_problems(config, len(data), data.space.classes, data.unlabelled))))
+        found += data_problems(config, len(data), len(data.space.conditions), data.unlabelled, data.unmet)
+        refuse(list(dict.fromkeys(found)))
         super().__init__(config, world)
         self.loss: Loss = lookup(LOSSES, config.train.loss, "train.loss")
         self.examples = data.train.to(world.device)
-        self.order = data.order(config.train.batch_size, config.train.seed)
+        self.order = data.order(config.train.batch_size, config.train.seed, config.train.balanced)
         self.players = Players(config, data.space, world)
         self.from_outside, self.in_two_forwards = from_outside(config), in_two_forwards(config)
         self.compiled = None
@@ -119,7 +120,18 @@ class GanTraining(Game):
             batch = self.examples[self.order.rows(number, self.world)]
         if self.order.blocks:  # read from afar while this step computes
             self.examples.expect(self.order.rows(number + 1, self.world))
-        return batch.floats(), batch.labels if self.config.model.conditional else None
+        return batch.floats(), self._told(batch.labels, number) if self.config.model.conditional else None
+
+    def _told(self, labels: Tensor | None, number: int) -> Tensor | None:
+        """Labels, of which some are withheld from both players."""
+        drop = self.config.model.label_drop
+        if not drop or labels is None:
+            return labels
+        chances = torch.rand(self.settings.batch_size, generator=stream(self.settings.seed, number, "label drop"))
+        withheld = self._mine(chances) < drop
+        return (
+            labels.masked_fill(withheld, -1) if labels.ndim == 1 else labels.masked_fill(withheld[:, None], torch.nan)
+        )
 
     def _latents(self, number: int, purpose: str) -> Tensor:
         shape = (self.settings.batch_size, self.config.model.latent_dim)

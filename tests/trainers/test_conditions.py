@@ -1,0 +1,237 @@
+"""Conditions as columns, from the data set to the sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tests.trainers.small import config
+from trainers.check import problems
+from trainers.config import Config, Data, Model
+from trainers.data import Dataset, Examples, Space, describe, load
+from trainers.data.conditions import Column, columns, kinds
+from trainers.data.scenes import COLUMNS, HOURS, WEATHERS, scenes
+from trainers.errors import DataError, UnusableSettingError
+from trainers.families.gan.training import GanTraining
+from trainers.loop import train
+from trainers.models import DISCRIMINATORS, GENERATORS, build_discriminator, build_generator
+from trainers.models.conditions import numbers
+from trainers.sample import asked, conditions, every_class, sample
+from trainers.state import load_generator, load_space
+from trainers.world import World
+
+SPACE = Space((3, 16, 16), columns=COLUMNS)
+SEEDS = np.arange(5, dtype=np.int64)
+LABELS = torch.tensor([[0.0, 2.0, 0.1], [3.0, 1.0, 0.9]])
+
+
+def told(**model: Any) -> Config:
+    return config(model={"conditional": True, **model})
+
+
+# -- data --------------------------------------------------------------------------------------------------------------
+
+
+def test_texts_are_classes_and_numbers_are_numbers() -> None:
+    labels, found = columns({"kind": ["dog", "cat", "dog"], "age": torch.tensor([3.0, 9.0, 4.0])}, {"age": 12.0})
+    assert labels.tolist() == [[1, 3], [0, 9], [1, 4]]
+    assert found == (Column("kind", ("cat", "dog")), Column("age", low=3.0, high=9.0, period=12.0))
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"kind": ["a", "b"], "age": torch.zeros(3)}, r"unequal length \(kind has 2, age has 3\)"),
+        ({"age": torch.tensor([1.0, torch.nan])}, "'age' holds a value that is not finite"),
+        ({"kind": []}, "'kind' is empty"),
+    ],
+)
+def test_columns_that_fit_nothing_are_refused(values: dict[str, Any], says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        columns(values)
+
+
+def test_scenes_are_a_function_of_their_row_and_show_all_there_is() -> None:
+    few, more = scenes("test", 60), scenes("test", 60)
+    assert torch.equal(few.values, more.values) and few.labels is not None
+    assert few.values.shape == (60, 3, 64, 64) and few.values.dtype == torch.uint8
+    combined = kinds(few.labels, COLUMNS)
+    assert combined is not None and torch.bincount(combined).tolist() == [4] * len(WEATHERS) * len(HOURS)
+    fog, weather = few.labels[:, 2], few.labels[:, 0]
+    assert fog[weather == WEATHERS.index("fog")].min() > fog[weather != WEATHERS.index("fog")].max()
+    light = [few.values[few.labels[:, 1] == hour].float().mean() for hour in range(len(HOURS))]
+    assert light[0] > light[1] > light[2]
+
+
+def test_circular_gaussians_are_judged_where_nothing_was_trained() -> None:
+    data = load(Data(name="circular-gaussians"))
+    assert isinstance(data.train, Examples) and data.train.labels is not None and data.asked is not None
+    assert (len(data), len(torch.unique(data.train.labels)), len(data.asked)) == (1_200, 120, 360)
+    assert not set(data.train.labels.flatten().tolist()) & set(data.asked.flatten().tolist())
+    assert "conditions: angle (0 to 360, around)" in describe(data)[0]
+
+
+def test_a_balanced_order_shows_rare_classes_as_often() -> None:
+    labels = torch.tensor([0] * 90 + [1] * 10)
+    data = Dataset("uneven", Space((1,), classes=2), Examples(torch.zeros(100, 1), labels), Examples(torch.zeros(0, 1)))
+    order = data.order(10, seed=1, even=True)
+    shown = torch.cat([order.rows(step, World.single()) for step in range(10)])
+    assert torch.bincount(labels[shown]).tolist() == [50, 50]
+    again = data.order(10, seed=1, even=True)
+    assert torch.equal(again.rows(7, World.single()), order.rows(7, World.single())), "a function of the step"
+    parts = [order.rows(3, World(rank, 2, torch.device("cpu"))) for rank in range(2)]
+    assert torch.equal(torch.cat(parts), order.rows(3, World.single()))
+
+
+def test_numbers_cannot_be_balanced() -> None:
+    with pytest.raises(UnusableSettingError, match=r"train\.balanced: needs classes"):
+        load(Data(name="circular-gaussians")).order(10, seed=1, even=True)
+
+
+# -- networks ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("conditioning", ["projection", "concat"])
+@pytest.mark.parametrize("name", DISCRIMINATORS)
+def test_every_network_listens_to_every_column(name: str, conditioning: str) -> None:
+    settings = told(generator=name if name in GENERATORS else "mlp", discriminator=name, conditioning=conditioning)
+    settings = settings.model_copy(update={"model": settings.model.model_copy(update={"width": 4, "depth": 1})})
+    generator = build_generator(settings.model, SPACE)
+    discriminator = build_discriminator(settings.model, SPACE)
+    for parameter in [*generator.parameters(), *discriminator.parameters()]:
+        torch.nn.init.normal_(parameter, std=0.2)  # a projection starts at zero
+    latents, images = torch.randn(1, 8), torch.randn(1, 3, 16, 16)
+    for network, inputs in ((generator, latents), (discriminator, images)):
+        for column, other in enumerate((1.0, 2.0, 0.7)):
+            changed = LABELS[:1].clone()
+            changed[0, column] = other if changed[0, column] != other else 0.0
+            assert not torch.equal(network(inputs, LABELS[:1]), network(inputs, changed)), (name, COLUMNS[column].name)
+
+
+def test_a_number_that_comes_round_is_told_so() -> None:
+    around, line = Column("a", high=360.0, period=360.0), Column("b", low=2.0, high=4.0)
+    torch.testing.assert_close(numbers(around, torch.tensor([0.0]), 2), numbers(around, torch.tensor([360.0]), 2))
+    assert numbers(line, torch.tensor([2.0, 3.0, 4.0]), 0)[:, 1].tolist() == [-1, 0, 1]
+    assert not torch.allclose(numbers(line, torch.tensor([2.0]), 1), numbers(line, torch.tensor([4.0]), 1))
+
+
+def test_without_labels_each_latent_chooses_some() -> None:
+    generator = build_generator(told().model, SPACE)
+    latents = torch.randn(400, 8, generator=torch.Generator().manual_seed(0))
+    chosen = generator.get_submodule("input")._chosen(latents)  # type: ignore[operator]
+    assert [len(torch.unique(chosen[:, column])) for column in (0, 1)] == [5, 3]
+    assert 0 <= chosen[:, 2].min() < 0.1 and 0.9 < chosen[:, 2].max() <= 1
+    torch.testing.assert_close(generator(latents, None)[7:8], generator(latents[7:8], None))
+
+
+@pytest.mark.parametrize("labels", [torch.tensor([1, -1]), torch.tensor([[1.0], [torch.nan]])])
+def test_a_withheld_condition_adds_nothing(labels: Tensor) -> None:
+    space = Space((2,), classes=3) if labels.ndim == 1 else Space((2,), columns=(Column("k", ("a", "b", "c")),))
+    settings = Model(generator="mlp", discriminator="mlp", conditional=True, label_drop=0.1, latent_dim=4)
+    embedding = build_generator(settings, space).get_submodule("input.embedding")
+    vectors = embedding(labels)
+    assert vectors[0].abs().sum() > 0 and vectors[1].abs().sum() == 0
+
+
+# -- training ----------------------------------------------------------------------------------------------------------
+
+
+def circle(**groups: Any) -> Config:
+    model = {"conditional": True, "conditioning": "concat", "latent_dim": 2, **groups.pop("model", {})}
+    evaluate = {"samples": 720, "metrics": ("w2",), **groups.pop("evaluate", {})}
+    return config(data={"name": "circular-gaussians"}, model=model, evaluate=evaluate, **groups)
+
+
+def test_conditions_reach_the_report_and_the_checkpoint(tmp_path: Any) -> None:
+    *_, report = train(circle(), World.single(), out=tmp_path)
+    assert 0 < report.metrics["w2"] <= report.metrics["worst_w2"]
+    assert report.checkpoint is not None and report.samples is not None and report.samples.exists()
+    settings, generator = load_generator(report.checkpoint)
+    assert load_space(report.checkpoint).columns == load(settings.data).space.columns
+    north = sample(generator, settings, SEEDS, np.full((5, 1), 90.0, np.float32))
+    south = sample(generator, settings, SEEDS, np.full((5, 1), 270.0, np.float32))
+    assert not np.array_equal(north, south)
+
+
+@pytest.mark.parametrize("drop", [0.0, 0.5])
+def test_two_ranks_do_as_one_with_conditions(on_ranks: Callable[..., list[Any]], drop: float) -> None:
+    settings = circle(model={"label_drop": drop}, train={"r1_gamma": 0.1})
+    one = stepped(World.single(), settings)
+    for other in on_ranks(2, stepped, settings):
+        torch.testing.assert_close(other, one, rtol=1e-5, atol=1e-6)
+    assert torch.equal(stepped(World.single(), settings), one)
+
+
+def stepped(world: World, settings: Config) -> Tensor:
+    training = GanTraining(settings, load(settings.data), world)
+    for _ in range(5):
+        training.step()
+    return torch.cat([p.detach().flatten() for p in training.parameters()])
+
+
+def test_resuming_with_conditions_and_balance_is_exact(tmp_path: Any) -> None:
+    settings = config(model={"conditional": True, "label_drop": 0.3}, train={"balanced": True})
+    list(train(settings, World.single(), out=tmp_path / "whole"))
+    (first, *_) = train(settings, World.single(), out=tmp_path / "part")
+    *_, last = train(settings, World.single(), resume=first.checkpoint, out=tmp_path / "part")
+    assert last.checkpoint is not None
+    for file in ("generator", "discriminator", "optimisers"):
+        a, b = (
+            (tmp_path / name / "checkpoints/320" / f"{file}.safetensors").read_bytes() for name in ("whole", "part")
+        )
+        assert a == b
+
+
+def test_a_class_that_no_training_image_has_is_refused() -> None:
+    labels = torch.tensor([0, 0, 2] * 10)
+    examples = Examples(torch.zeros(30, 1, 8, 8), labels)
+    data = Dataset("d", Space((1, 8, 8), 4, names=("cat", "dog", "cow", "elk")), examples, examples)
+    assert data.unmet == ("label 'dog'", "label 'elk'")
+    with pytest.raises(UnusableSettingError, match=r"no training example has label 'dog', label 'elk'.*bring examples"):
+        GanTraining(told(), data, World.single())
+    GanTraining(config(), data, World.single())  # which asks for no class
+
+
+def test_settings_of_conditions_need_a_conditional_model() -> None:
+    (found,) = problems(config(model={"label_drop": 0.1}))
+    assert found == ("model.label_drop", "is for conditional models; set model.conditional, or leave it out")
+
+
+# -- asking ------------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_not_asked_for_each_seed_draws() -> None:
+    labels = conditions({"weather": ["snow"] * 5}, told(), SPACE, SEEDS)
+    assert labels is not None and labels.dtype == np.float32
+    assert set(labels[:, 0]) == {WEATHERS.index("snow")} and len(set(labels[:, 2])) == 5
+    alone = conditions({"weather": ["snow"]}, told(), SPACE, SEEDS[3:4])
+    assert alone is not None and np.array_equal(alone[0], labels[3]), "a function of its own seed"
+    mixed = conditions({"weather": ["snow", None], "fog": [0.25, np.nan]}, told(), SPACE, SEEDS[:2])
+    assert mixed is not None and mixed[0, 2] == 0.25 and mixed[1, 2] == labels[1, 2]
+    assert conditions({}, told(), SPACE, SEEDS) is None
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ({"wether": ["snow"]}, "wether: there is no such condition; its conditions are weather, hour, fog"),
+        ({"weather": ["snwo"]}, "weather: 'snwo' is none of the 5 classes .*; did you mean 'snow'"),
+        ({"fog": ["2"]}, "fog: 2 is nothing that was trained on; give 0 to 1"),
+        ({"fog": ["thick"]}, "fog: 'thick' is no number"),
+    ],
+)
+def test_a_condition_that_is_none_is_refused(table: dict[str, Any], says: str) -> None:
+    with pytest.raises(UnusableSettingError, match=says):
+        conditions(table, told(), SPACE, SEEDS[:1])
+
+
+def test_conditions_are_written_as_name_and_value() -> None:
+    assert asked("weather=snow, fog=0.3", told(), SPACE) == {"weather": "snow", "fog": "0.3"}
+    with pytest.raises(UnusableSettingError, match="'snow' names no condition; give some of weather=clear"):
+        asked("snow", told(), SPACE)
+    assert len(every_class(SPACE)) == 15

@@ -1,0 +1,75 @@
+"""What examples are labelled with: columns of classes and of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainers.errors import DataError
+
+
+@dataclass(frozen=True)
+class Column:
+    """One of several conditions of an example: one of the classes ``names``, or without these a number from ``low`` to
+    ``high``, of which ``period`` says after how much it comes round (0: never).
+    """
+
+    name: str
+    names: tuple[str, ...] = ()
+    low: float = 0.0
+    high: float = 1.0
+    period: float = 0.0
+
+    @property
+    def told(self) -> str:
+        """In a few words."""
+        if self.names:
+            return f"{self.name} ({', '.join(self.names)})"
+        return f"{self.name} ({self.low:g} to {self.high:g}{', around' if self.period else ''})"
+
+
+def columns(
+    values: Mapping[str, Sequence[str] | Tensor], period: Mapping[str, float] | None = None
+) -> tuple[Tensor, tuple[Column, ...]]:
+    """Labels (n, columns) float32, and what they mean, of ``values`` by name: texts are classes, numbers are numbers.
+
+    Raises DataError where columns are of unequal length, hold nothing, or a number that is not finite.
+    """
+    lengths = {name: len(column) for name, column in values.items()}
+    if len(set(lengths.values())) != 1:
+        told = ", ".join(f"{name} has {count:,}" for name, count in lengths.items())
+        raise DataError(f"label columns are of unequal length ({told}); each needs a value for every example")
+    made = {name: _column(name, column, (period or {}).get(name, 0.0)) for name, column in values.items()}
+    return torch.stack([numbers for numbers, _ in made.values()], 1), tuple(column for _, column in made.values())
+
+
+def _column(name: str, values: Sequence[str] | Tensor, period: float) -> tuple[Tensor, Column]:
+    if not len(values):
+        raise DataError(f"label column {name!r} is empty")
+    if not isinstance(values, Tensor):
+        names = tuple(sorted(set(values)))
+        numbers = {each: float(number) for number, each in enumerate(names)}
+        return torch.tensor([numbers[value] for value in values]), Column(name, names)
+    if not values.isfinite().all():
+        raise DataError(f"label column {name!r} holds a value that is not finite; give every example a number")
+    return values.float(), Column(name, low=float(values.min()), high=float(values.max()), period=period)
+
+
+def kinds(labels: Tensor, conditions: Sequence[Column]) -> Tensor | None:
+    """The class (n,), or the combination of classes, of each label; None where there are only numbers."""
+    if labels.ndim == 1:
+        return labels
+    found, some = torch.zeros(len(labels), dtype=torch.int64), False
+    for column, values in zip(conditions, labels.unbind(1), strict=True):
+        if column.names:
+            found, some = found * len(column.names) + values.long(), True
+    return found if some else None
+
+
+def balanced(labels: Tensor | None, conditions: Sequence[Column]) -> list[Tensor] | None:
+    """Rows of each kind that there is."""
+    found = None if labels is None else kinds(labels, conditions)
+    return None if found is None else [torch.nonzero(found == kind).flatten() for kind in torch.unique(found)]

@@ -1,0 +1,60 @@
+"""Small networks that measures need, trained once per machine and then read from the cache."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from trainers.files.cache import cache_folder
+
+log = logging.getLogger(__name__)
+
+Net = TypeVar("Net", bound=nn.Module)
+SEED = 0
+
+
+def kept(name: str, empty: Callable[[], Net], train: Callable[[], Net], first: bool, wait: Callable[[], None]) -> Net:
+    """The network called ``name``, which tells everything that could change its weights: from the cache, or trained,
+    with a fixed seed in one thread (sums in more threads round differently from run to run).
+
+    The ``first`` process of a gang trains and all others ``wait``; gangs that start together may both train, and
+    write the same file.
+    """
+    path = cache_folder() / f"{name}.safetensors"
+    made = _made(train, path) if first and not path.exists() else None
+    wait()
+    if made is None and path.exists():
+        made = empty()
+        made.load_state_dict(load_file(path))
+    return (made or _made(train, path)).eval()  # where the first process could not keep it, or not for us
+
+
+def alone(train: Callable[[], Net]) -> Net:
+    """What ``train`` makes in one thread, from a fixed seed."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng(devices=[]), torch.enable_grad():
+            torch.manual_seed(SEED)
+            return train()
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _made(train: Callable[[], Net], path: Path) -> Net:
+    net = alone(train)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_suffix(f".{os.getpid()}.tmp")
+        save_file(net.state_dict(), beside)
+        beside.replace(path)
+    except OSError as error:
+        log.warning("%s: a network can't be kept there (%s); set GANSWEEP_CACHE", path.parent, error)
+    return net
