@@ -106,7 +106,8 @@ def test_profiles_are_accepted(block: Block, tmp_path: Path, monkeypatch: pytest
 
 @pytest.mark.parametrize("name", ["mine", "circle"])
 def test_own_code_trains(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (text,) = (b.values[0].text for b in blocks("yaml") if f"./{name}.py:" in b.values[0].text)
+    page = (block.values[0] for block in blocks("yaml") if "own-code" in block.id)
+    (text,) = (block.text for block in page if f"./{name}.py:" in block.text)
     (folder / "sweep.yaml").write_text(yaml.safe_dump({"name": name, **yaml.safe_load(text)}))
     short: dict[str, Any] = {
         "train.images": 128,
