@@ -85,6 +85,7 @@ def _tags(ledger: Known, candidate: Candidate, refused: list[str], forced_reason
         "gansweep.run_id": candidate.mlflow_run_id or "",
         "gansweep.checkpoint": candidate.checkpoint or "",
         "gansweep.verdict": candidate.verdict,
+        "gansweep.family": ledger.sweep.family,
         "gansweep.objective": f"{objective.direction} {objective.metric}",
         "gansweep.data.fingerprint": data.fingerprint,
     }

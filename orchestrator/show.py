@@ -19,6 +19,7 @@ from rich.text import Text
 from orchestrator.commands import command
 from orchestrator.search.trial import BAD
 from orchestrator.spec import counted
+from trainers.families import FAMILIES
 
 if TYPE_CHECKING:
     from orchestrator.doctor import Finding
@@ -152,7 +153,10 @@ def promoted(document: dict[str, Any]) -> None:
         table.add_row(key.removeprefix("gansweep."), evidence[key])
     console.print(table)
     console.print("next:")
-    console.print(f"  {command('sample', document['uri'], '-n', 64, '-o', 'grid.png')}", soft_wrap=True, markup=False)
+    words = ["sample", document["uri"], "-n", 64, "-o", "grid.png"]
+    if FAMILIES[evidence["gansweep.family"]].translates:
+        words = ["translate", document["uri"], "PICTURES", "-o", "translated"]
+    console.print(f"  {command(*words)}", soft_wrap=True, markup=False)
     console.print(f"  {command('ui')}", soft_wrap=True, markup=False)
     tracking = f"MLFLOW_TRACKING_URI={shlex.quote(document['tracking_uri'])}"
     console.print(

@@ -13,6 +13,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 from PIL import Image
 
+from orchestrator import show
 from orchestrator.errors import UserError
 from orchestrator.generator import Generator, opened
 from orchestrator.registry import models
@@ -87,3 +88,15 @@ def test_seeds_and_pictures_are_not_mistaken_for_each_other(checkpoint: Path, tm
         translate(str(of_seeds), tmp_path / "x.png", tmp_path / "out", uri="")
     with pytest.raises(UserError, match="no image files below"):
         translate(str(checkpoint), tmp_path / "checkpoints", tmp_path / "out", uri="")
+
+
+@pytest.mark.parametrize(
+    ("family", "next_step"), [("gan", "sample models:/m@champion -n 64"), ("translate", "translate models:/m@champion")]
+)
+def test_after_a_promotion_the_next_step_is_what_the_model_can_do(
+    family: str, next_step: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evidence = {"gansweep.family": family}
+    document = {"model": "m", "version": 1, "alias": "champion", "uri": "models:/m@champion", "new": True}
+    show.promoted({**document, "tracking_uri": "http://x", "evidence": evidence})
+    assert f"gansweep {next_step}" in capsys.readouterr().out

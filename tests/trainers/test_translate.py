@@ -233,6 +233,7 @@ def test_the_same_folder_twice_is_refused_when_the_file_is_read_and_its_copy_whe
         ({"model": {"generator_norm": "batch"}}, "model.generator_norm", "use 'none'"),
         ({"model": {"conditional": True}}, "model.conditional", "set it to false"),
         ({"train": {"n_dis": 2}}, "train.n_dis", "leave it out"),
+        ({"train": {"balanced": True}}, "train.balanced", "leave it out"),
     ],
 )
 def test_what_can_not_be_translated_is_refused(groups: Any, where: str, says: str) -> None:

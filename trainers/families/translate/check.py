@@ -16,7 +16,7 @@ NAMES = {
     "train.loss": ("minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic"),
 }
 FEWEST_PATCHES = 3  # in a row, after the halvings
-NOT_HERE = ("r2_gamma", "gp_lambda", "packing", "n_dis", "augment", "ada_target", "compile")
+NOT_HERE = ("r2_gamma", "gp_lambda", "packing", "n_dis", "augment", "ada_target", "compile", "balanced")
 
 
 def problems(config: Config, ranks: int, on_gpu: bool) -> Problems:
