@@ -188,7 +188,6 @@ class Conductor:
             if state == "finished":
                 for trial in self._ledger.close():
                     self._picture.trial(trial)
-                    self._picture.stands(trial.id)
             self._ledger.set_state(state)
             self._picture.ended(state)
         return state
@@ -224,15 +223,9 @@ class Conductor:
     def _tell(self, leg: Leg) -> None:
         """What has become of the leg's training."""
         if leg.confirm_seed is None:
-            trial = self._ledger.trial(leg.trial)
-            self._picture.trial(trial)
-            over = trial.ended
+            self._picture.trial(self._ledger.trial(leg.trial))
         else:
-            run = self._ledger.confirmations.of_leg(leg)
-            self._picture.confirmation(run)
-            over = run.done
-        if over:
-            self._picture.stands(leg.run)
+            self._picture.confirmation(self._ledger.confirmations.of_leg(leg))
 
     @contextmanager
     def _written(self) -> Iterator[None]:

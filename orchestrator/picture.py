@@ -6,7 +6,7 @@ Everything goes through the spool, which takes each report once.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from orchestrator.artifacts import Store
@@ -14,7 +14,8 @@ from orchestrator.paths import RunKey
 from orchestrator.search.confirmation import Confirmation
 from orchestrator.search.known import SweepState
 from orchestrator.search.ledger import Ledger
-from orchestrator.search.trial import Trial
+from orchestrator.search.objective import cost
+from orchestrator.search.trial import FATAL, Trial
 from orchestrator.secrets import without_secrets
 from orchestrator.status import rows
 from orchestrator.tracking import events
@@ -25,6 +26,8 @@ _STATUS = {"finished": "FINISHED", "crashed": "FAILED"}
 """Of a run that ended; every other end was ours, and is KILLED. MLflow shows both with the same red mark, so the name
 of a run that did not finish says how it ended.
 """
+COURSE = ("finished", *FATAL)
+"""States of a training whose end is its last report."""
 _SWEEP_STATUS: dict[SweepState, str] = {"finished": "FINISHED", "failed": "FAILED"}
 
 
@@ -120,23 +123,26 @@ class Picture:
             metric = self._ledger.sweep.objective.metric
             self._spool.append(events.confirmed(run.trial, number, metric, run.score, run.reported_at))
 
-    def stands(self, key: RunKey) -> None:
-        """How the sweep stands, now that a training has ended: its curves over device-hours."""
-        trials, best = self._ledger.trials(), self._ledger.best()
-        metrics = {f"trials/{state}": float(count) for state, count in Counter(t.state for t in trials).items()}
-        if best and best.score is not None:
-            metrics[f"best/{self._ledger.sweep.objective.metric}"] = best.score
-        self._spool.append(events.stood(key, self._device_hours(trials), metrics))
-
     # -- below -----------------------------------------------------------------------------------------------------
 
-    def _device_hours(self, trials: Sequence[Trial]) -> float:
-        """Spent in training so far; a re-training is as fast as its trial."""
-        held, _ = self._ledger.sweep.resources.devices
-        again = self._ledger.confirmations.all()
-        trained = [(t.images, t.images_per_second) for t in trials]
-        trained += [(run.images, trials[run.trial].images_per_second) for run in again]
-        return sum(held * images / speed / 3600 for images, speed in trained if speed)
+    def _stood(self, key: RunKey, one: Trial | Confirmation) -> None:
+        """The sweep's curves over device-hours, when ``one`` came to its end: from what the ledger knows of those that
+        had come to theirs by then, so that they are drawn again just so. Pruned and crashed ones end at another time
+        than their last report, and are left out.
+        """
+        at, sweep, trials = one.reported_at, self._ledger.sweep, self._ledger.trials()
+        if at is None or one.state not in COURSE:
+            return
+        ended = [t for t in trials if t.state in COURSE and t.reported_at and t.reported_at <= at]
+        again = [c for c in self._ledger.confirmations.all() if c.done and c.reported_at and c.reported_at <= at]
+        shown = [(t.images, t.images_per_second) for t in ended]
+        shown += [(c.images, trials[c.trial].images_per_second) for c in again]
+        held, _ = sweep.resources.devices
+        hours = sum(held * images / speed / 3600 for images, speed in shown if speed)
+        metrics = {f"trials/{state}": float(count) for state, count in Counter(t.state for t in ended).items()}
+        if scores := [t.score for t in ended if t.promotable and t.score is not None]:
+            metrics[f"best/{sweep.objective.metric}"] = min(scores, key=lambda score: cost(sweep.objective, score))
+        self._spool.append(events.stood(key, hours, metrics, at))
 
     def _note(self, state: SweepState) -> str:
         best = self._ledger.best()
@@ -184,6 +190,7 @@ class Picture:
             tags["mlflow.runName"] = f"{events.run_name(self._ledger.sweep.name, key)} {one.state}"
         status = _STATUS.get(one.state, "KILLED")
         self._spool.append(events.ended(key, status, tags, one.reported_at if one.state != "crashed" else None))
+        self._stood(key, one)
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

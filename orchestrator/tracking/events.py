@@ -84,11 +84,11 @@ def confirmed(trial: int, number: int, metric: str, score: float, at: float | No
     return {"id": f"confirm/{trial}/{number}", **event, "time": _milliseconds(at)}
 
 
-def stood(key: RunKey, device_hours: float, metrics: Mapping[str, float]) -> Event:
-    """How the sweep stood when the training ``key`` had ended (step = device-seconds)."""
+def stood(key: RunKey, device_hours: float, metrics: Mapping[str, float], at: float) -> Event:
+    """How the sweep stood when the training ``key`` ended (step = device-seconds)."""
     event = {"kind": "report", "trial": None, "images": round(3600 * device_hours), "samples": None}
     metrics = {**metrics, "device_hours": device_hours}
-    return {"id": f"stood/{key_word(key)}", **event, "metrics": metrics, "time": _milliseconds(None)}
+    return {"id": f"stood/{key_word(key)}", **event, "metrics": metrics, "time": _milliseconds(at)}
 
 
 def tagged(key: RunKey, tags: Mapping[str, Any]) -> Event:

@@ -16,7 +16,7 @@ RUNS, CHARTS = "gansweep", "gansweep-charts"
 _TAG = "mlflow.sharedViewState."
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Without it MLflow guesses, and shows what is made for language models."""
-ENDS = ("finished", "pruned", "stuck", "collapsed", "diverged", "crashed")
+ENDS = ("finished", "stuck", "collapsed", "diverged")
 SHOWN_RATES = ("train.generator_lr", "train.discriminator_lr", "train.loss")
 
 
