@@ -9,21 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainers.files.cache import cache_folder
+from trainers.metrics.kept import alone, kept
 
-log = logging.getLogger(__name__)
-
-EPOCHS, BATCH, PEAK_LR, SEED = 40, 64, 4e-3, 0
+EPOCHS, BATCH, PEAK_LR = 40, 64, 4e-3
 
 
 class DigitsCNN(nn.Module):
@@ -73,36 +68,13 @@ def load_digits_cnn(
     The ``first`` process of a gang trains and all others ``wait``; gangs that start together may both train, and
     write the same file.
     """
-    path = cache_folder() / f"{network.NAME}-{_key(images, labels, network)}.safetensors"
-    made = _made(images, labels, path, network) if first and not path.exists() else None
-    wait()
-    if made is None and path.exists():
-        made = network()
-        made.load_state_dict(load_file(path))
-    return (
-        made or _made(images, labels, path, network)
-    ).eval()  # where the first process could not keep it, or not for us
-
-
-def _made(images: Tensor, labels: Tensor, path: Path, network: type[DigitsCNN]) -> DigitsCNN:
-    net = train_digits_cnn(images, labels, network)
-    try:
-        _save(net, path)
-    except OSError as error:
-        log.warning("%s: the digits network can't be kept there (%s); set GANSWEEP_CACHE", path.parent, error)
-    return net
+    name = f"{network.NAME}-{_key(images, labels, network)}"
+    return kept(name, network, lambda: train_digits_cnn(images, labels, network), first, wait)
 
 
 def train_digits_cnn(images: Tensor, labels: Tensor, network: type[DigitsCNN] = DigitsCNN) -> DigitsCNN:
     """Trains with a fixed seed in one thread: sums in more threads round differently from run to run."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.random.fork_rng(devices=[]), torch.enable_grad():
-            torch.manual_seed(SEED)
-            return _fit(network(), images, labels)
-    finally:
-        torch.set_num_threads(threads)
+    return alone(lambda: _fit(network(), images, labels))
 
 
 def _fit(net: DigitsCNN, images: Tensor, labels: Tensor) -> DigitsCNN:
@@ -131,10 +103,3 @@ def _key(images: Tensor, labels: Tensor, network: type[DigitsCNN]) -> str:
     digest.update(images.numpy().tobytes())
     digest.update(labels.numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def _save(net: DigitsCNN, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(f".{os.getpid()}.tmp")
-    save_file(net.state_dict(), beside)
-    beside.replace(path)

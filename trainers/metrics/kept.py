@@ -21,8 +21,8 @@ SEED = 0
 
 
 def kept(name: str, empty: Callable[[], Net], train: Callable[[], Net], first: bool, wait: Callable[[], None]) -> Net:
-    """The network called ``name``, which tells everything that could change its weights: from the cache, or trained,
-    with a fixed seed in one thread (sums in more threads round differently from run to run).
+    """The network called ``name``, which tells everything that could change its weights: from the cache, or what
+    ``train`` makes, which is to be the same each time (``alone``).
 
     The ``first`` process of a gang trains and all others ``wait``; gangs that start together may both train, and
     write the same file.
@@ -37,7 +37,7 @@ def kept(name: str, empty: Callable[[], Net], train: Callable[[], Net], first: b
 
 
 def alone(train: Callable[[], Net]) -> Net:
-    """What ``train`` makes in one thread, from a fixed seed."""
+    """What ``train`` makes from a fixed seed, in one thread: sums in more round differently from run to run."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -49,7 +49,7 @@ def alone(train: Callable[[], Net]) -> Net:
 
 
 def _made(train: Callable[[], Net], path: Path) -> Net:
-    net = alone(train)
+    net = train()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_suffix(f".{os.getpid()}.tmp")

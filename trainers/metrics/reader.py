@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from trainers.data.conditions import Column
 from trainers.data.dataset import Dataset, Examples
 from trainers.errors import UnusableSettingError
-from trainers.metrics.kept import kept
+from trainers.metrics.kept import alone, kept
 from trainers.world import World
 
 FRESH, STEPS, BATCH, PEAK_LR, FEATURES = 8_000, 1_500, 64, 3e-3, 64
@@ -80,7 +80,7 @@ def load_reader(dataset: Dataset, world: World) -> Reader:
     def trained() -> Reader:
         return _fit(empty(), dataset.fresh(FRESH) if dataset.fresh else train)
 
-    return kept(name, empty, trained, first=world.rank == 0, wait=lambda: world.agree(None))
+    return kept(name, empty, lambda: alone(trained), first=world.rank == 0, wait=lambda: world.agree(None))
 
 
 def accuracy(reader: Reader, held_out: Examples) -> str:

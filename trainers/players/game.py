@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from trainers.config import Config, Train
+from trainers.data import Examples, Order, Rows
 from trainers.players.roster import Roster
 from trainers.players.tally import BROKEN, WATCHED_STEPS, Tally
+from trainers.schedule import share
 from trainers.world import World, sent
 
 
@@ -95,6 +97,22 @@ class Game:
     def _watched(self, player: str, number: int, since: int) -> bool:
         """Whether this move of a player, ``since`` steps after its last one, is looked at."""
         return number // WATCHED_STEPS != (number - since) // WATCHED_STEPS or player not in self.tally
+
+    def _shown(self, examples: Rows, order: Order, number: int) -> Examples:
+        """This rank's examples of step ``number``."""
+        with self.world.pulse.waiting():
+            batch = examples[order.rows(number, self.world)]
+        if order.blocks:  # read from afar while this step computes
+            examples.expect(order.rows(number + 1, self.world))
+        return batch
+
+    def _penalty_factor(self, number: int) -> float:
+        """What the weights of gradient penalties are to be multiplied with in step ``number``; 0 between lazy ones."""
+        settings = self.settings
+        if number % settings.penalty_interval:
+            return 0.0
+        progress = self.images / settings.images
+        return settings.penalty_interval * share(settings.penalty_schedule, settings.penalty_final, progress)
 
     def _mine(self, rows: Tensor) -> Tensor:
         """This rank's share of a global batch, on its device."""

@@ -20,7 +20,6 @@ from trainers.players.game import Game
 from trainers.players.roster import Player, Roster
 from trainers.randomness import stream
 from trainers.reading.registry import lookup
-from trainers.schedule import share
 from trainers.world import World
 
 FITTED = 10_000
@@ -68,7 +67,7 @@ class AutoencodeTraining(Game):
         number = self.images // self.settings.batch_size
         watched = self._watched("reconstruction", number, since=1)
         before = {name: self.players.weights(name) for name in self.players.networks} if watched else {}
-        real = self._real(number)
+        real = self._shown(self.examples, self.order, number).floats()
         signals: Signals = {}
         if self.critic is not None:
             signals |= self._discriminator_step(self.critic, real, number, watched)
@@ -112,19 +111,8 @@ class AutoencodeTraining(Game):
 
     def _penalties(self, number: int) -> tuple[float, float]:
         """R1's and R2's weights in this step."""
-        settings = self.settings
-        if number % settings.penalty_interval:
-            return 0.0, 0.0
-        now = share(settings.penalty_schedule, settings.penalty_final, self.images / settings.images)
-        factor = settings.penalty_interval * now * self.scale**2  # gradients in units of the data's spread
-        return settings.r1_gamma * factor, settings.r2_gamma * factor
-
-    def _real(self, number: int) -> Tensor:
-        with self.world.pulse.waiting():
-            batch = self.examples[self.order.rows(number, self.world)]
-        if self.order.blocks:  # read from afar while this step computes
-            self.examples.expect(self.order.rows(number + 1, self.world))
-        return batch.floats()
+        factor = self._penalty_factor(number) * self.scale**2  # gradients in units of the data's spread
+        return self.settings.r1_gamma * factor, self.settings.r2_gamma * factor
 
     def _drawn(self, number: int, *purpose: str) -> Tensor:
         """Standard normal (n, latent_dim), this rank's rows."""

@@ -17,7 +17,6 @@ from trainers.players.augment import ADA_INTERVAL, NOISE, View, adjusted
 from trainers.players.game import Game
 from trainers.randomness import key, stream
 from trainers.reading.registry import lookup
-from trainers.schedule import share
 from trainers.world import World
 
 
@@ -116,10 +115,7 @@ class GanTraining(Game):
             players.ada_signs = torch.zeros_like(players.ada_signs)
 
     def _real(self, number: int) -> tuple[Tensor, Tensor | None]:
-        with self.world.pulse.waiting():
-            batch = self.examples[self.order.rows(number, self.world)]
-        if self.order.blocks:  # read from afar while this step computes
-            self.examples.expect(self.order.rows(number + 1, self.world))
+        batch = self._shown(self.examples, self.order, number)
         return batch.floats(), self._told(batch.labels, number) if self.config.model.conditional else None
 
     def _told(self, labels: Tensor | None, number: int) -> Tensor | None:
@@ -147,11 +143,9 @@ class GanTraining(Game):
         return View(self.settings.packing, self.settings.augment, self._mine(noise), probability)
 
     def _penalties(self, number: int, real: Tensor) -> Penalties:
-        settings = self.settings
-        if number % settings.penalty_interval:
+        settings, factor = self.settings, self._penalty_factor(number)
+        if not factor:
             return Penalties()
-        progress = self.images / settings.images
-        factor = settings.penalty_interval * share(settings.penalty_schedule, settings.penalty_final, progress)
         # Gradients are taken in units of the data's spread: one weight means the same on any 2-D set.
         squared = factor * self.scale**2
         mix = self._mix(number, real) if settings.gp_lambda > 0 else None

@@ -17,7 +17,6 @@ from trainers.players.game import Game
 from trainers.players.roster import Player, Roster
 from trainers.randomness import key, stream
 from trainers.reading.registry import lookup
-from trainers.schedule import share
 from trainers.world import World
 
 
@@ -113,12 +112,7 @@ class CycleTraining(Game):
             self.tally.add(signals | players.movement(before))
 
     def _real(self, domain: str, number: int) -> Tensor:
-        order, rows = self.orders[domain], self.domains[domain]
-        with self.world.pulse.waiting():
-            batch = rows[order.rows(number, self.world)]
-        if order.blocks:  # read from afar while this step computes
-            rows.expect(order.rows(number + 1, self.world))
-        return batch.floats()
+        return self._shown(self.domains[domain], self.orders[domain], number).floats()
 
     def _pooled(self, domain: str, made: Tensor, number: int) -> Tensor:
         """This rank's share of what a critic sees: the pool is of the global batch, and the same on every rank."""
@@ -129,8 +123,4 @@ class CycleTraining(Game):
         return seen[self.world.part(batch)]
 
     def _r1(self, number: int) -> float:
-        settings = self.settings
-        if number % settings.penalty_interval:
-            return 0.0
-        left = share(settings.penalty_schedule, settings.penalty_final, self.images / settings.images)
-        return settings.r1_gamma * settings.penalty_interval * left
+        return self.settings.r1_gamma * self._penalty_factor(number)
