@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import boto3
 import pytest
+import torch
 
 from infra.s3.server import Server
 from tests import postgres as postgresql
@@ -29,6 +30,14 @@ LIBRARIES_OWN = (
 def pytest_configure() -> None:
     # A time limit ends the tests with SIGTERM; the servers that they started must end too, in the fixtures' own way.
     signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """The last bits of a distance depend on the number of threads, and what is computed of real data is kept for every
+    training of a process: with more, a curve would depend on which test came first.
+    """
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

@@ -19,11 +19,6 @@ from trainers.world import World
 RanksRun = Callable[..., list[Any]]
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="session")
 def on_ranks() -> Iterator[RanksRun]:
     """``on_ranks(size, function, *arguments)``: the answers of ``function(world, *arguments)`` on ``size`` ranks."""
