@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from orchestrator import spec, surroundings
 from orchestrator import status as standing
 from orchestrator.commands import PROFILE, used
 from orchestrator.errors import UserError
+from orchestrator.generator import Generator
 from orchestrator.handle import Handle
 from orchestrator.paths import Home
 from orchestrator.profiles import Profile
@@ -145,6 +146,33 @@ def doctor(
 
     at = _given(home, profile)
     return examine(at, read(sweep, (), at.profile, here=False) if sweep is not None else None, address)
+
+
+def serve(
+    model: str | Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    trusted: Collection[str] = (),
+    home: Place = None,
+    profile: str | None = None,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Answer requests for samples of a registered model or a checkpoint folder over HTTP, until Ctrl-C; 0 is any free
+    ``port``. ``say`` is told the address, ``trusted`` is as for ``Generator.load``.
+
+    Raises UserError where ``host`` is not this machine's own and the environment has no GANSWEEP_SERVE_TOKEN.
+    """
+    from orchestrator import serving
+
+    serving.serve(Generator.load(model, trusted=trusted, home=home, profile=profile), str(model), host, port, say)
+
+
+def ui(*, port: int = 5000, home: Place = None, profile: str | None = None, say: Callable[[str], None] = print) -> None:
+    """The MLflow UI on runs and models; a home's own until Ctrl-C. ``say`` is told the addresses."""
+    from orchestrator import sweep as story
+
+    story.serve_ui(_given(home, profile), port, say)
 
 
 # -- what the command line shares --------------------------------------------------------------------------------------

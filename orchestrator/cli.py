@@ -284,7 +284,7 @@ def samples(
     print(f"{output}: sample grids of {shown:,} of {trials:,} trials; open it in a browser")
 
 
-for tool in (tools.init, tools.train, tools.sample, tools.translate, tools.ui, tools.doctor):
+for tool in (tools.init, tools.train, tools.sample, tools.translate, tools.serve, tools.ui, tools.doctor):
     app.command()(tool)
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from trainers.data import Space
 
 REGISTERED = ("models:/", "runs:/")
+Label = str | int | Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -68,24 +69,20 @@ class Generator:
         n: int = 64,
         *,
         seeds: Sequence[int] | None = None,
-        label: str | int | Mapping[str, Any] | None = None,
+        label: Label | Sequence[Label] | None = None,
         truncation: float | None = None,
     ) -> NDArray[Any]:
         """An example for each of ``seeds``, or of 0 to n - 1, and a function of it: uint8 (n, H, W, C), or float32
         points (n, 2).
 
-        ``label`` is a class by name or number, or conditions by name, as ``{"weather": "snow", "fog": 0.3}``;
-        ``truncation`` cuts latents off at that value: less varied, more typical (BigGAN). Raises
-        trainers.errors.UnusableSettingError for a condition that it does not know.
+        ``label`` is a class by name or number, or conditions by name, as ``{"weather": "snow", "fog": 0.3}``: one for
+        all, or a list with one for each. ``truncation`` cuts latents off at that value: less varied, more typical
+        (BigGAN). Raises trainers.errors.UnusableSettingError for a condition that it does not know.
         """
-        from trainers.sample import asked, conditions, sample
+        from trainers.sample import conditions, sample, tabled
 
         rows = np.arange(n) if seeds is None else np.array(seeds, np.int64)
-        row = (
-            label if isinstance(label, Mapping) else {} if label is None else asked(str(label), self.config, self.space)
-        )
-        table = {name: [value] * len(rows) for name, value in row.items()}
-        labels = conditions(table, self.config, self.space, rows)
+        labels = conditions(tabled(label, len(rows), self.config, self.space), self.config, self.space, rows)
         return sample(self.module, self.config, rows, labels, truncation)
 
     def translate(self, pictures: NDArray[np.uint8]) -> NDArray[Any]:

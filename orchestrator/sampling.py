@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,7 +86,7 @@ def sample(source: str, wish: Wish, output: Path, uri: str) -> tuple[int, ...]:
 
 def _made(wish: Wish, generator: Generator) -> NDArray[Any]:
     """Examples, or the frames of a film; of classes row by row."""
-    from trainers.sample import asked, conditions, drawn, every_class, latents, walk
+    from trainers.sample import asked, conditions, drawn, every_class, latents, tabled, walk
 
     config, space = generator.config, generator.space
     given = latents(config, np.array(wish.seeds, np.int64), wish.truncation)
@@ -97,18 +97,15 @@ def _made(wish: Wish, generator: Generator) -> NDArray[Any]:
             raise UserError("--classes: this generator is not conditional; leave it out")
         every = every_class(space)
         rows, times = [row for row in every for _ in wish.seeds], len(every)
-        labels = conditions(_table(rows), config, space, np.tile(np.array(wish.seeds, np.int64), times))
+        every_seed = np.tile(np.array(wish.seeds, np.int64), times)
+        labels = conditions(tabled(rows, len(rows), config, space), config, space, every_seed)
         return drawn(generator.module, given.repeat(times, 1), labels)
     row, seeds = {} if wish.label is None else asked(wish.label, config, space), np.array(wish.seeds, np.int64)
     if wish.interpolate and config.model.conditional:  # else each frame would draw conditions of its own
         row = {c.name: c.names[0] if c.names else c.low for c in space.conditions} | row
         seeds = np.zeros(len(given), np.int64)
-    return drawn(generator.module, given, conditions(_table([row] * len(given)), config, space, seeds))
-
-
-def _table(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Rows of the same columns, by column."""
-    return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
+    table = tabled(row, len(given), config, space)
+    return drawn(generator.module, given, conditions(table, config, space, seeds))
 
 
 def _film(frames: Sequence[Image], output: Path) -> None:

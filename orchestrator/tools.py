@@ -133,6 +133,26 @@ def translate(
         print(f"warning: passed over: {unreadable}", file=sys.stderr)
 
 
+def serve(
+    model: Annotated[str, typer.Argument(help="models:/NAME@ALIAS, or a checkpoint folder.", show_default=False)],
+    host: Annotated[
+        str, typer.Option(help="Where to listen; any but this machine's own needs GANSWEEP_SERVE_TOKEN.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    code_sha256: options.CodeSha256 = None,
+    home: options.HomeDir = Path(HOME),
+    profile: options.Profile = PROFILE,
+) -> None:
+    """Answer requests for samples over HTTP, as PNG or array, until Ctrl-C."""
+    from orchestrator import api
+
+    api.serve(model, host=host, port=port, trusted=code_sha256 or (), home=home, profile=profile, say=_say)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
 def _seeds(text: str) -> list[int]:
     try:
         return [int(word) for word in text.split(",")]
@@ -164,10 +184,9 @@ def ui(
     profile: options.Profile = PROFILE,
 ) -> None:
     """The MLflow UI on runs and models; a home's own until Ctrl-C."""
-    from orchestrator import sweep as story
-    from orchestrator.api import place
+    from orchestrator import api
 
-    story.serve_ui(place(home, profile), port, lambda line: print(line, flush=True))
+    api.ui(port=port, home=home, profile=profile, say=_say)
 
 
 def doctor(

@@ -155,6 +155,20 @@ def asked(text: str, config: Config, space: Space) -> dict[str, Any]:
     return {name.strip(): value.strip() for name, _, value in parts}
 
 
+def tabled(label: Any, n: int, config: Config, space: Space) -> dict[str, list[Any]]:
+    """What is asked of ``n`` examples, by column. ``label`` is None, a class by name or number, text as for ``asked``,
+    conditions by name, or a list with one of these for each example. Raises UnusableSettingError where a list has
+    another length.
+    """
+    if label is None:
+        return {}
+    each = label if isinstance(label, list | tuple) else [label] * n
+    if len(each) != n:
+        raise UnusableSettingError(f"label: {len(each)} labels for {n} examples; give one for all, or one for each")
+    rows = [one if isinstance(one, Mapping) else asked(str(one), config, space) for one in each]
+    return {name: [row.get(name) for row in rows] for name in dict.fromkeys(name for row in rows for name in row)}
+
+
 def every_class(space: Space) -> list[dict[str, Any]]:
     """A row for each class, or combination of classes."""
     named = [column for column in space.conditions if column.names]

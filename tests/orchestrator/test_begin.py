@@ -44,6 +44,7 @@ def test_a_folder_becomes_a_sweep_file_that_fits_it(
     assert "written: my-shapes.yaml; next: gansweep submit my-shapes.yaml" in answer.out
     sweep = spec.load(tmp_path / "my-shapes.yaml", here=True)
     assert (sweep.data.resolution, sweep.data.channels, sweep.evaluate.samples) == (32, 3, 30)
+    assert "evaluate.samples" not in dict(spec.warnings(sweep)), "too few samples for its measure"
     assert sweep.train.augment and sweep.resources.gpus_per_worker == 0
     # 60 minutes of which 60 % train, at 200 images/s over two slots
     assert estimate(sweep).images == pytest.approx(0.6 * 3_600 * 200, rel=0.15)

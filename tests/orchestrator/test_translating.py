@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mlflow.tracking import MlflowClient
 from PIL import Image
 
 from orchestrator import show
@@ -18,6 +17,7 @@ from orchestrator.errors import UserError
 from orchestrator.generator import Generator, opened
 from orchestrator.registry import models
 from orchestrator.translating import translate
+from tests.orchestrator.registered import registered, run_card
 from tests.trainers.small import config as of_gan
 from tests.trainers.test_translate import config
 from trainers.errors import UnusableSettingError
@@ -39,24 +39,17 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return report.checkpoint
 
 
-def test_a_registered_translator_answers_in_a_fresh_process(checkpoint: Path, tmp_path: Path) -> None:
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
-    client = MlflowClient(uri)
-    run = client.create_run(client.create_experiment("e", f"{tmp_path}/artifacts")).info.run_id
-    tags = dict.fromkeys(("sweep", "trial", "run_id", "checkpoint", "verdict", "objective"), "x")
-    (tmp_path / "sweep.yaml").write_text("name: x")
-    evidence = models.Evidence(
-        checkpoint,
-        tmp_path / "sweep.yaml",
-        None,
-        {f"gansweep.{n}": v for n, v in (tags | {"data.fingerprint": "x"}).items()},
-    )
-    made = models.promote(uri, "day-to-night", "champion", run, evidence, assure=lambda: None)
+def test_a_registered_translator_answers_in_a_fresh_process(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri, made = registered(checkpoint, "day-to-night", tmp_path)
     given = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
     np.save(tmp_path / "given.npy", given)
     words = [sys.executable, "-c", LOAD, made["uri"], str(tmp_path)]
     subprocess.run(words, check=True, cwd=tmp_path, env={**os.environ, "MLFLOW_TRACKING_URI": uri})
     assert np.array_equal(np.load(tmp_path / "made.npy"), Generator.load(checkpoint).translate(given))
+    as_on_its_card = run_card(uri, "day-to-night", monkeypatch, pictures=given)["translations"]
+    assert np.array_equal(as_on_its_card, np.load(tmp_path / "made.npy"))
     with pytest.raises(UserError, match="use gansweep translate"):
         models.sample(uri, made["uri"], np.arange(2), None)
 

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from orchestrator.api import init as init
     from orchestrator.api import load as load
     from orchestrator.api import plan as plan
+    from orchestrator.api import serve as serve
     from orchestrator.api import submit as submit
     from orchestrator.api import sweeps as sweeps
     from orchestrator.api import train as train
+    from orchestrator.api import ui as ui
     from orchestrator.errors import GansweepError as GansweepError
     from orchestrator.errors import UserError as UserError
     from orchestrator.errors import WorkError as WorkError
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from trainers.reading.document import SettingsError as SettingsError
 
 _ROOMS = {
-    "orchestrator.api": "doctor init load plan submit sweeps train",
+    "orchestrator.api": "doctor init load plan serve submit sweeps train ui",
     "orchestrator.errors": "GansweepError UserError WorkError",
     "orchestrator.explained": "settings",
     "orchestrator.generator": "Generator",
