@@ -11,7 +11,6 @@ import contextlib
 import os
 import shutil
 import socket
-import tempfile
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -30,6 +29,7 @@ from orchestrator.execution.beat import Heart
 from orchestrator.execution.failure import RankError, in_words, of_actor
 from orchestrator.execution.order import GangSpec
 from orchestrator.execution.ranklog import RankLog
+from orchestrator.execution.scratch import scratch_folder
 from orchestrator.paths import statistics_key
 from trainers.config import Config
 from trainers.loop import train
@@ -113,7 +113,7 @@ class Rank:
         self._store = spec.store
         self._reports: Iterator[Report] = iter(())
         self._world: World | None = None
-        self.scratch = Path(tempfile.mkdtemp(prefix="gansweep-"))
+        self.scratch = scratch_folder()
         os.environ["GANSWEEP_CACHE"] = spec.cache
         torch.set_num_threads(max(1, int(spec.cpus)))
 
