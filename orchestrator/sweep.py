@@ -60,7 +60,7 @@ class Outcome:
 
 def submit(sweep: Sweep, home: Home, progress: Progress, address: str | None = None) -> Outcome:
     """Start a sweep, or go on with the one of this name where it is the same sweep."""
-    with _driven(sweep, home) as (ledger, lease, paths):
+    with _driven(sweep, home, progress) as (ledger, lease, paths):
         for name, message in warnings(sweep):
             progress.note(f"warning: {name}: {message}")
         return _run(ledger, home, paths, lease, progress, address)
@@ -76,7 +76,7 @@ def resume(name: str, home: Home, progress: Progress, trials: int | None = None,
 
 def sync(name: str, home: Home, progress: Progress) -> str | None:
     """Bring MLflow to what the ledger knows, each point once; returns why some of it could not be sent, or None."""
-    with _driven(find(name, home)[0], home) as (ledger, _, paths):
+    with _driven(find(name, home)[0], home, progress) as (ledger, _, paths):
         store, spool, state = store_of(ledger.sweep, home), Spool(paths.spool), ledger.state()
         spool.mark(0)
         picture = Picture(ledger, spool, store, dataset(ledger, progress))
@@ -87,7 +87,7 @@ def sync(name: str, home: Home, progress: Progress) -> str | None:
 
 
 @contextmanager
-def _driven(sweep: Sweep, home: Home) -> Iterator[tuple[Ledger, Lease, SweepPaths]]:
+def _driven(sweep: Sweep, home: Home, progress: Progress) -> Iterator[tuple[Ledger, Lease, SweepPaths]]:
     """The ledger of a sweep that nobody else drives meanwhile, its lease, and where its files are in the home."""
     if home.profile.is_shared and sweep.search.storage != "auto":
         raise UserError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -128,9 +129,9 @@ class RowLease:
         return found if found and found.age < EXPIRY else None
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self, note: Callable[[str], None] = lambda _: None) -> Iterator[None]:
         with _usable():
-            self._take()
+            self._take_in_time(note)
         ended = threading.Event()
         beating = threading.Thread(target=self._live, args=(ended,), name="lease", daemon=True)
         beating.start()
@@ -175,7 +176,22 @@ class RowLease:
             )
         return self.lost
 
-    def _take(self) -> None:
+    def _take_in_time(self, note: Callable[[str], None]) -> None:
+        """A holder that lives soon gives another sign of it; one that died a moment ago is waited for."""
+        age, told = 0.0, False
+        while holder := self._take():
+            if holder.age < age:
+                raise self._refusal(holder)
+            if holder.age > 1.5 * BEAT and not told:
+                told = True
+                note(
+                    f"{holder.who} had '{self._name}' and gives no sign of life; taking over {EXPIRY:g} s after it did"
+                )
+            age = holder.age
+            time.sleep(BEAT / 10)
+
+    def _take(self) -> Holder | None:
+        """Returns who has it, or None where it is ours now."""
         first = {"name": self._name, "token": 0, "who": "", "since": 0.0, "beat": 0.0, "stop": False}
         columns = ", ".join(first)
         values = ", ".join(f":{name}" for name in first)
@@ -186,10 +202,11 @@ class RowLease:
             before = connection.execute(sa.select(_LEASES.c.token).where(row).with_for_update()).scalar_one()
             holder = self._standing(connection)
             if holder and holder.age < EXPIRY:
-                raise self._refusal(holder)
+                return holder
             now = {"since": self._now, "beat": self._now}
             connection.execute(sa.update(_LEASES).where(row).values(token=before + 1, who=whoami(), stop=False, **now))
         self._token, self.stop_asked, self.lost = before + 1, False, None
+        return None
 
     def _standing(self, connection: Connection) -> Holder | None:
         """Who holds it, or did."""

@@ -57,8 +57,10 @@ class Lease(Protocol):
     def holder(self) -> Holder | None:
         """Who has it now."""
 
-    def held(self) -> AbstractContextManager[None]:
-        """Hold it. Raises UserError where another does."""
+    def held(self, note: Callable[[str], None] = lambda _: None) -> AbstractContextManager[None]:
+        """Hold it. ``note`` is told where that has to wait for a holder that may have died. Raises UserError where
+        another holds it.
+        """
 
     def assure(self) -> None:
         """Raises LeaseLostError unless it is ours for the next seconds."""
@@ -126,7 +128,7 @@ class FileLease:
         return None
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self, note: Callable[[str], None] = lambda _: None) -> Iterator[None]:
         with self._lock.open("a") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

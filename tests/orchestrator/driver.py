@@ -26,7 +26,7 @@ from tests.orchestrator.small import report, sweep
 
 def drive(home: Home, pause: float) -> None:
     asked = sweep(search={"trials": 6}, confirm={"top": 1, "seeds": 1})
-    with story._driven(asked, home) as (ledger, lease, paths):
+    with story._driven(asked, home, Quiet()) as (ledger, lease, paths):
         store = store_of(ledger.sweep, home)
         conductor = Conductor(ledger, Spool(paths.spool), store, lease, Quiet())
         with story._interruptible(conductor, lease, Quiet()):

@@ -56,7 +56,7 @@ def both(tmp_path: Path, url: str) -> list[tuple[Lease, Lease]]:
     ]
 
 
-def test_who_comes_second_is_refused_and_told_who_drives(tmp_path: Path, url: str) -> None:
+def test_who_comes_second_is_refused_and_told_who_drives(tmp_path: Path, url: str, short: None) -> None:
     for first, second in both(tmp_path, url):
         assert second.holder() is None
         with first.held():
@@ -69,6 +69,15 @@ def test_who_comes_second_is_refused_and_told_who_drives(tmp_path: Path, url: st
         assert second.holder() is None
         with second.held():
             assert first.holder()
+
+
+def test_a_holder_that_has_just_died_is_waited_for(url: str, short: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    dead, heir = row(url, "one"), row(url, "one")
+    notes: list[str] = []
+    monkeypatch.setattr(dead, "_update", lambda **values: False)
+    with dead.held(), heir.held(notes.append):
+        assert len(notes) == 1 and f"{lease.whoami()} had 'one' and gives no sign of life; taking over" in notes[0]
+        assert heir.holder()
 
 
 def test_a_stop_reaches_the_holder_and_only_him(tmp_path: Path, url: str, short: None) -> None:
