@@ -105,7 +105,7 @@ def submit(
     if way := options.way(address, detach, env, driver_cpus, driver_memory):
         from orchestrator import remote  # brings Ray, which reads its environment when it is imported
 
-        remote.submit(sweep, way, _say)
+        remote.submit(sweep, way, profile, _say)
         return
     handle = _sweep(sweep.name, home, profile)
     _run(lambda progress: handle.run(progress, sweep, address=address), handle, as_json)
@@ -130,7 +130,7 @@ def resume(
     if way := options.way(address, detach, env, driver_cpus, driver_memory):
         from orchestrator import remote  # brings Ray, which reads its environment when it is imported
 
-        remote.resume(name, trials, way, _say)
+        remote.resume(name, trials, way, profile, _say)
         return
     _run(lambda progress: handle.run(progress, trials=trials, address=address), handle, as_json)
 
@@ -144,7 +144,7 @@ def stop(
 ) -> None:
     """Ask a running sweep to finish its current reports and end; everything is kept."""
     if address:
-        _ask(name, ["stop", name], address)
+        _ask(name, ["stop", name], address, profile)
         return
     print(
         f"sweep '{name}' ends after its current reports; go on with: {command('resume', name)}"
@@ -191,7 +191,7 @@ def status(
     from orchestrator import status as standing
 
     if address:
-        _ask(name, ["status", name, *(["--json"] if as_json else [])], address)
+        _ask(name, ["status", name, *(["--json"] if as_json else [])], address, profile)
         return
     ledger, paths = _sweep(name, home, profile).ledger()
     if watch and not as_json:
@@ -319,10 +319,10 @@ def _sweep(name: str, home: Path, profile: str) -> Handle:
     return Handle(name, place(home, profile))
 
 
-def _ask(name: str, words: list[str], address: str) -> None:
+def _ask(name: str, words: list[str], address: str, profile: str) -> None:
     from orchestrator import remote
 
-    _say(remote.ask(name, words, address))
+    _say(remote.ask(name, words, address, profile))
 
 
 def _say(text: str) -> None:

@@ -6,7 +6,7 @@
     tracking = "https://mlflow.lab"
     artifacts = "s3://lab/gansweep"
     address = "ray-head.lab:6379"
-    environment = ["AWS_ACCESS_KEY_ID"]
+    environment = ["AWS_ENDPOINT_URL"]
     [profiles.lab.resources]
     gpus_per_worker = 1
 
@@ -15,7 +15,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +26,8 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from orchestrator.commands import PROFILE
+from orchestrator.errors import UserError
+from orchestrator.secrets import without_secrets
 from orchestrator.spec import Name, Resources
 from trainers.config import Settings
 from trainers.files.places import database, place
@@ -89,6 +93,29 @@ def load(name: str) -> Profile:
     return known[name].model_copy(update=_filled(known[name], name, document))
 
 
+def as_written(name: str) -> str:
+    """A config file with this profile alone, ``${VAR}`` not filled in: what another machine needs to know of it.
+
+    Raises UserError where a password stands in it, SettingsError where there is no such profile.
+    """
+    load(name)
+    table: dict[str, Any] = dict(_document().values["profiles"][name])
+    places = {key: _VARIABLE.sub("", str(table[key])) for key in _PLACES if key in table}
+    if secret := [key for key, text in places.items() if without_secrets(text) != text]:
+        raise UserError(
+            f"profile '{name}' has a password in {' and '.join(secret)}, which everybody who sees the cluster's jobs "
+            "could read: write ${NAME} there, and set that variable where the nodes start"
+        )
+    resources = table.pop("resources", {})
+    lines = [f"[profiles.{name}]", *map(_line, table.items())]
+    return "\n".join([*lines, f"[profiles.{name}.resources]", *map(_line, resources.items()), ""])
+
+
+def _line(item: tuple[str, Any]) -> str:
+    """Of TOML: whatever a profile may hold is written there as in JSON."""
+    return f"{item[0]} = {json.dumps(item[1])}"
+
+
 def config_file() -> Path:
     """``GANSWEEP_CONFIG``, or ``gansweep/config.toml`` where the user's settings lie."""
     if named := os.environ.get("GANSWEEP_CONFIG"):
@@ -113,6 +140,7 @@ def _document() -> Document:
         raise SettingsError(str(file), [Problem("", f"not valid TOML: {error}")]) from None
 
 
+_VARIABLE = re.compile(r"\$\{\w+\}")
 _PLACES: dict[str, Callable[[str], str]] = {
     "ledger": database,
     "tracking": database,

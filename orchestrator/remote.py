@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from orchestrator.execution.jobs import Cluster, Job, Show, forwarded
+from orchestrator import profiles
+from orchestrator.commands import PROFILE
+from orchestrator.execution.jobs import CONFIG, Cluster, Job, Show, forwarded
 from orchestrator.spec import Sweep
 
 if TYPE_CHECKING:
     from orchestrator.options import Way
 
 
-def submit(sweep: Sweep, way: Way, show: Show) -> None:
+def submit(sweep: Sweep, way: Way, profile: str, show: Show) -> None:
     """Run a sweep there, or join the job that does. Unless ``detach``, show what it prints until it ends."""
-    _drive(sweep.name, ["submit", "sweep.yaml"], {"sweep.yaml": sweep.to_yaml()}, way, show)
+    _drive(sweep.name, ["submit", "sweep.yaml"], {"sweep.yaml": sweep.to_yaml()}, way, profile, show)
 
 
-def resume(name: str, trials: int | None, way: Way, show: Show) -> None:
+def resume(name: str, trials: int | None, way: Way, profile: str, show: Show) -> None:
     """Go on there with a sweep that the ledger knows."""
-    _drive(name, ["resume", name, *(["--trials", str(trials)] if trials else [])], {}, way, show)
+    _drive(name, ["resume", name, *(["--trials", str(trials)] if trials else [])], {}, way, profile, show)
 
 
-def ask(name: str, words: Sequence[str], address: str) -> str:
+def ask(name: str, words: Sequence[str], address: str, profile: str) -> str:
     """What a command about a sweep answers there, where its ledger may lie on the head's disk."""
-    return Cluster(address).run(Job(name, words))
+    return Cluster(address).run(Job(name, [*words, *_under(profile)], _config(profile)))
 
 
 def logs(name: str, address: str, follow: bool, show: Show) -> None:
@@ -36,10 +38,21 @@ def logs(name: str, address: str, follow: bool, show: Show) -> None:
         show(cluster.logs(name).rstrip("\n"))
 
 
-def _drive(name: str, words: list[str], files: dict[str, str], way: Way, show: Show) -> None:
-    environment = forwarded(way.environment)  # before anything is asked of the cluster
+def _drive(name: str, words: list[str], files: Mapping[str, str], way: Way, profile: str, show: Show) -> None:
+    names = dict.fromkeys([*profiles.load(profile).environment, *way.environment])
+    environment = forwarded(list(names))  # before anything is asked of the cluster
+    arguments, files = [*words, "--address", "auto", *_under(profile)], {**files, **_config(profile)}
     cluster = Cluster(way.address)
-    job = Job(name, [*words, "--address", "auto"], files, environment, way.cpus, way.memory_gb)
+    job = Job(name, arguments, files, environment, way.cpus, way.memory_gb)
     cluster.start(job, show)
     if not way.detach:
         cluster.follow(name, show)
+
+
+def _under(profile: str) -> list[str]:
+    return [] if profile == PROFILE else ["--profile", profile]
+
+
+def _config(profile: str) -> dict[str, str]:
+    """The profile travels with the job; there its variables are filled in."""
+    return {} if profile == PROFILE else {CONFIG: profiles.as_written(profile)}

@@ -38,6 +38,8 @@ LIVES = 5
 """Times that a driver which was killed is started again: Ray itself never does that."""
 HOME = '"${GANSWEEP_HOME:-$HOME/gansweep-home}"'
 """Of the driver on the cluster, for the shell there."""
+CONFIG = "config.toml"
+"""Of the files that a job brings, the one with its profile."""
 
 Show = Callable[[str], None]
 
@@ -67,7 +69,8 @@ class Job:
     @property
     def line(self) -> str:
         """For the shell there."""
-        return f"python -m orchestrator {shlex.join(self.arguments)} --home {HOME}"
+        config = f"GANSWEEP_CONFIG={CONFIG} " if CONFIG in self.files else ""
+        return f"{config}python -m orchestrator {shlex.join(self.arguments)} --home {HOME}"
 
 
 def forwarded(names: Sequence[str]) -> dict[str, str]:
@@ -84,7 +87,7 @@ def forwarded(names: Sequence[str]) -> dict[str, str]:
     if missing:
         found.append(f"{', '.join(missing)}: not set here, so there is nothing to forward")
     if found:
-        raise UserError("--env: " + "; ".join(found))
+        raise UserError("--env, or the profile's environment: " + "; ".join(found))
     return {name: os.environ[name] for name in names}
 
 

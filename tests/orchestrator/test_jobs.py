@@ -13,10 +13,20 @@ from typing import Any
 import pytest
 import ray
 
+from orchestrator import remote
 from orchestrator.errors import UserError, WorkError
 from orchestrator.execution.jobs import Cluster, Job, forwarded
+from orchestrator.options import Way
+from tests.orchestrator.small import sweep
 
 TOKEN = "a" * 64
+LAB = """
+[profiles.lab]
+ledger = "postgresql://sweeper:${LAB_PASSWORD}@db.lab/gansweep"
+tracking = "https://mlflow.lab"
+artifacts = "s3://lab/gansweep"
+environment = ["AWS_ENDPOINT_URL"]
+"""
 RAYS_OWN = "INFO job_manager.py:581 -- Runtime env is setting up.\nRunning entrypoint for job x: python -m y\n"
 
 
@@ -109,6 +119,24 @@ def test_the_name_of_the_sweep_is_the_name_of_the_job(dashboard: Dashboard) -> N
         cluster.logs("digit")
 
 
+def test_a_job_has_the_profile_of_who_sends_it(
+    dashboard: Dashboard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (config := tmp_path / "lab.toml").write_text(LAB)
+    monkeypatch.setenv("GANSWEEP_CONFIG", str(config))
+    monkeypatch.setenv("LAB_PASSWORD", "s3cret")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://s3")
+    said: list[str] = []
+    remote.submit(sweep(), Way(dashboard.address, detach=True), "lab", said.append)
+    (job,) = dashboard.jobs.values()
+    assert (
+        "GANSWEEP_CONFIG=config.toml python -m orchestrator submit sweep.yaml --address auto --profile lab"
+        in (job["entrypoint"])
+    )
+    assert job["runtime_env"]["env_vars"] == {"AWS_ENDPOINT_URL": "http://s3"}
+    assert "config.toml (" in said[0] and "s3cret" not in json.dumps(job)
+
+
 def test_following_ends_with_the_job(dashboard: Dashboard) -> None:
     cluster, said = Cluster(dashboard.address), list[str]()
     cluster.start(Job("one", ["submit"]), lambda _: None)
@@ -177,5 +205,5 @@ def test_the_environment_is_forwarded_by_name_and_secrets_are_not(monkeypatch: p
     with pytest.raises(UserError) as told:
         forwarded(["AWS_SECRET_ACCESS_KEY", "MY_DB", "NOT_SET_ANYWHERE", "AWS_ENDPOINT_URL"])
     message = str(told.value)
-    assert message.startswith("--env: AWS_SECRET_ACCESS_KEY, MY_DB: looks like a secret")
+    assert message.startswith("--env, or the profile's environment: AWS_SECRET_ACCESS_KEY, MY_DB: looks like a secret")
     assert "NOT_SET_ANYWHERE: not set here" in message and "hidden" not in message

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import profiles, spec
+from orchestrator.errors import UserError
 from orchestrator.paths import Home
 from orchestrator.profiles import Profile
 from tests.orchestrator.small import sweep
@@ -142,3 +143,15 @@ def test_a_command_to_copy_names_the_profile_where_it_is_not_the_next_ones_own(
     for given in ([], ["--profile=mine"]):
         assert "\n  gansweep ui   shows the runs" in gansweep.type("resume", "small", *given).out
     assert gansweep.type("list", "--profile", "yours").message.endswith("no profile 'yours'; profiles: local, mine")
+
+
+def test_a_profile_goes_to_another_machine_as_it_is_written(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.write_text(LAB + '[profiles.other]\nledger = "auto"\ntracking = "auto"\nartifacts = "auto"\n')
+    told = profiles.as_written("lab")
+    assert "${LAB_PASSWORD}" in told and "s3cret" not in told and "other" not in told
+    here = profiles.load("lab")
+    config.write_text(told)
+    assert profiles.load("lab") == here
+    config.write_text(LAB.replace("${LAB_PASSWORD}", "${LAB_PASSWORD:-s3cret}"))
+    with pytest.raises(UserError, match=r"profile 'lab' has a password in ledger, .*write \$\{NAME\} there"):
+        profiles.as_written("lab")
