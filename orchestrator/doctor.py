@@ -124,7 +124,7 @@ def _cluster(home: Home, sweep: Sweep, address: str) -> list[Finding]:
     try:
         with cluster(address):
             nodes, began = gcs.nodes(), time.time()
-            said = probe(gang, nodes)
+            said = probe(gang, nodes, sweep.model_dump(mode="json"))
             wrong = faults(said, began, time.time())
             found = [
                 Finding(f"node {facts.node}", node not in wrong, wrong.get(node, facts.words()))

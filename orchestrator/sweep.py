@@ -98,7 +98,7 @@ def _driven(sweep: Sweep, home: Home, progress: Progress) -> Iterator[tuple[Ledg
     paths = home.sweep(sweep.name)
     paths.root.mkdir(parents=True, exist_ok=True)
     lease = lease_of(sweep, paths)
-    with lease.held():
+    with lease.held(progress.note):
         ledger = Ledger.open(sweep, paths.ledger, lease)  # refuses another space, before the old file is replaced
         ledger.keep_file()
         if home.profile.is_shared:
@@ -265,7 +265,7 @@ def _search(
         f"{quote(store.url, safe=':/')}/{ledger.key}/ray" if store.url.startswith("s3://") else str(paths.ray)
     )
     with _interruptible(conductor, lease, progress), cluster(address):
-        slots = Slots(gang, most, progress.note, comes=address is not None)
+        slots = Slots(gang, most, progress.note, address is not None, ledger.sweep.model_dump(mode="json"))
         progress.searching(ledger, slots.count())
         run_legs(conductor, gang, slots, tune_storage, "legs")
 

@@ -24,7 +24,9 @@ import torch
 
 from orchestrator.execution import gcs
 from orchestrator.execution.order import GangSpec
+from trainers.errors import OwnCodeError
 from trainers.files.sealed import own_version
+from trainers.reading import ownimports
 
 if TYPE_CHECKING:
     from orchestrator.artifacts import Store
@@ -59,14 +61,14 @@ class Facts:
         return f"{gpus}{driver}, {self.cpus} CPUs, {self.disk_gib:.0f} GiB free, {versions}; clock and artifacts agree"
 
 
-def probe(gang: GangSpec, nodes: Mapping[str, str]) -> dict[str, Facts]:
-    """What each of ``nodes`` (id -> name) says, and what is wrong with it for ranks of ``gang``; nothing of one that is
-    gone by now.
+def probe(gang: GangSpec, nodes: Mapping[str, str], settings: Mapping[str, Any]) -> dict[str, Facts]:
+    """What each of ``nodes`` (id -> name) says, and what is wrong with it for ranks of ``gang`` and the own code that
+    ``settings`` name; nothing of one that is gone by now.
     """
     key = f"probe/{uuid.uuid4().hex}"
     try:
         _write(gang.store, f"{key}/driver")
-        answers = _asked(nodes, look, [(name, gang, key, node) for node, name in nodes.items()])
+        answers = _asked(nodes, look, [(name, gang, key, node, settings) for node, name in nodes.items()])
         said = {node: facts for node, facts in zip(nodes, answers, strict=True) if facts is not None}
         writers = ["driver", *(node for node, facts in said.items() if facts.artifacts)]
         readers = {node: nodes[node] for node in writers[1:]}
@@ -83,7 +85,7 @@ def probe(gang: GangSpec, nodes: Mapping[str, str]) -> dict[str, Facts]:
                 gang.store.delete(f"{key}/{writer}")
 
 
-def look(name: str, gang: GangSpec, key: str, node: str) -> Facts:
+def look(name: str, gang: GangSpec, key: str, node: str, settings: Mapping[str, Any]) -> Facts:
     """Runs on the node."""
     wrong, artifacts = list[str](), ""
     try:
@@ -91,7 +93,7 @@ def look(name: str, gang: GangSpec, key: str, node: str) -> Facts:
         artifacts = "written"
     except Exception as error:
         wrong.append(str(error))
-    wrong += filter(None, [no_gpu(gang)])
+    wrong += filter(None, [no_gpu(gang), _not_importable(settings)])
     disk = shutil.disk_usage(tempfile.gettempdir()).free / 2**30
     gpus, driver = _gpus()
     return Facts(name, gpus, driver, os.cpu_count() or 0, disk, _versions(), time.time(), artifacts, tuple(wrong))
@@ -106,6 +108,16 @@ def no_gpu(gang: GangSpec) -> str | None:
     if subprocess.run(ask, env=environment, capture_output=True, check=False).returncode == 0:
         return None
     return f"gpus_per_worker is {gang.gpus:g}, and torch {torch.__version__} finds no GPU that it can use"
+
+
+def _not_importable(settings: Mapping[str, Any]) -> str | None:
+    """Why own code that the driver can import can't be imported here: a package that is missing, most often."""
+    ownimports.provide(settings["code"])
+    try:
+        ownimports.try_all(settings)
+    except OwnCodeError as error:
+        return str(error)
+    return None
 
 
 def see(store: Store, key: str, writers: tuple[str, ...]) -> list[str]:

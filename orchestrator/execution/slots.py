@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -30,13 +30,20 @@ PATIENCE = 600.0
 class Slots:
     """For gangs like ``gang``, at most ``most`` at once. ``note`` is told what is waited for.
 
-    ``comes``: whether nodes may come later, as they do on a cluster.
+    ``comes``: whether nodes may come later, as they do on a cluster. ``settings``: the sweep's, whose own code each
+    node must be able to import.
     """
 
     def __init__(
-        self, gang: GangSpec, most: int, note: Callable[[str], None] = lambda _: None, comes: bool = True
+        self,
+        gang: GangSpec,
+        most: int,
+        note: Callable[[str], None] = lambda _: None,
+        comes: bool = True,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self._gang, self._most, self._note, self._comes = gang, most, note, comes
+        self._settings = settings or {"code": {}}
         self._looked = -math.inf
         self._fit = 0
         self._since: float | None = None
@@ -100,7 +107,7 @@ class Slots:
             return
         began, is_first = time.time(), not self._admitted
         if self._comes:
-            said = probe(self._gang, new)
+            said = probe(self._gang, new, self._settings)
             wrong, answered = faults(said, began, time.time()), list(said)
         else:  # this machine, of which the driver has seen the rest
             wrong, answered = {node: f"resources: {why}" for node in new if (why := no_gpu(self._gang))}, list(new)

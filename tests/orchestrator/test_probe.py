@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,6 +17,8 @@ from orchestrator.execution import probe as module
 from orchestrator.execution.probe import Facts, faults
 from tests.orchestrator import nodes
 from tests.orchestrator.sweeps import User
+
+CODE = {"net.py": "import torch\nimport only_at_home\n"}
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +66,18 @@ def test_a_gpu_that_torch_can_not_use_is_told_before_the_first_leg(cluster: Any,
     cluster.remove_node(gpus, allow_graceful=False)
 
 
+def test_own_code_that_a_node_can_not_import_is_told_before_the_first_leg(cluster: Any, tmp_path: Path):
+    from orchestrator.execution.slots import Slots
+
+    sha = hashlib.sha256(CODE["net.py"].encode()).hexdigest()
+    settings = {"code": {sha: CODE}, "model": {"generator": f"./net.py:Net@{sha[:12]}"}}
+    with pytest.raises(UserError) as refused:
+        Slots(nodes.gang(tmp_path), 10, settings=settings).count()
+    lines = str(refused.value).splitlines()
+    assert len(lines) == 2 and all(line.startswith("node ") for line in lines)
+    assert "model.generator" in lines[0] and "No module named 'only_at_home'" in lines[0] and "line 2" in lines[0]
+
+
 def test_a_node_that_died_while_ray_still_lists_it_is_at_no_fault(cluster: Any, tmp_path: Path):
     from orchestrator.execution import gcs
     from orchestrator.execution.slots import Slots
@@ -72,7 +87,7 @@ def test_a_node_that_died_while_ray_still_lists_it_is_at_no_fault(cluster: Any, 
     (its_id,) = set(gcs.nodes()) - known
     cluster.remove_node(dead, allow_graceful=False)
     listed = gcs.nodes() | {its_id: "dead"}
-    said = module.probe(nodes.gang(tmp_path), listed)
+    said = module.probe(nodes.gang(tmp_path), listed, {"code": {}})
     assert its_id not in said and not faults(said, 0.0, 1e12) and len(said) >= 2
     assert Slots(nodes.gang(tmp_path), 10).count() == 2
 
