@@ -138,13 +138,14 @@ class _Legs(_StaysHere, Searcher):
         self._conductor, self._gang, self._slots, self._hearts = conductor, gang, slots, hearts
         self._running: set[str] = set()
         self._idle_since: float | None = None
+        self._spare, self._is_full = 0, False
         self.refusal: UserError | None = None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         if self.refusal or self._conductor.stopping():
             return Searcher.FINISHED  # type: ignore[return-value]  # a word, in spite of the declared type
         try:
-            is_full = len(self._running) >= self._slots.count()
+            is_full = self._is_full = len(self._running) >= self._slots.count()
         except UserError as error:
             self.refusal = error
             return None
@@ -153,20 +154,26 @@ class _Legs(_StaysHere, Searcher):
             return Searcher.FINISHED  # type: ignore[return-value]
         has_nothing_to_do = leg == "wait" and not is_full
         self._idle_since = (self._idle_since or time.monotonic()) if has_nothing_to_do else None
+        self._slots.has_work = not has_nothing_to_do
         self._slots.ask(len(self._running), lambda: is_full and self._conductor.has_more())
         if isinstance(leg, str):
             return None
         name, order = leg
         self._running.add(trial_id)
+        self._spare = max(0, self._spare - 1)
         return {"gang": self._gang, "order": order, "hearts": self._hearts, "name": name}
 
     def idle(self) -> bool:
-        """Whether there has been nothing for a free gang to do for a while."""
+        """Whether there has been nothing for a free gang to do for a while, or its place is not ours any more."""
+        if self._is_full and self._spare:
+            self._spare = 0
+            return True
         return self._idle_since is not None and time.monotonic() - self._idle_since > IDLE
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """What became of it, ``_Feedback`` hears."""
         self._running.discard(trial_id)
+        self._spare += not error
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the ledger is the truth."""
