@@ -13,7 +13,6 @@ from orchestrator import spec, surroundings
 from orchestrator import status as standing
 from orchestrator.commands import PROFILE, used
 from orchestrator.errors import UserError
-from orchestrator.generator import Generator
 from orchestrator.handle import Handle
 from orchestrator.paths import Home
 from orchestrator.profiles import Profile
@@ -164,6 +163,7 @@ def serve(
     Raises UserError where ``host`` is not this machine's own and the environment has no GANSWEEP_SERVE_TOKEN.
     """
     from orchestrator import serving
+    from orchestrator.generator import Generator
 
     serving.serve(Generator.load(model, trusted=trusted, home=home, profile=profile), str(model), host, port, say)
 

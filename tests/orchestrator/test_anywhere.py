@@ -21,6 +21,7 @@ from mlflow.tracking import MlflowClient
 from orchestrator import status as standing
 from orchestrator import sweep as story
 from orchestrator.errors import UserError
+from orchestrator.handle import Handle
 from orchestrator.live import Quiet
 from orchestrator.paths import Home
 from orchestrator.search.database import Database, RowLease
@@ -151,6 +152,9 @@ def test_a_living_driver_is_stopped_from_another_machine_and_resumed_there(lab: 
         assert first.wait(100) == 0
     assert gansweep.type("list", "--profile", "lab", "--json").document[0]["state"] == "stopped"
     assert gansweep.type("stop", "small", "--profile", "lab").out == "sweep 'small' is not running\n"
+    handle = Handle("small", Home.at(None, "lab"))
+    assert handle.state == "stopped" and len(handle.trials) == len(handle.status()["trials"]) > 0
+    assert [(report.trial, report.images) for report in handle], "a handle reads what another machine wrote"
     answer = gansweep.type("status", "smal", "--profile", "lab")
     assert answer.message == "no sweep 'smal' in the profile's ledger; sweeps there: small"
     with lab.drive("second") as second:
