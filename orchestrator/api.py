@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,13 +40,15 @@ def submit(
     name: str | None = None,
     trials: int | None = None,
     address: str | None = None,
+    env: Sequence[str] = (),
     home: Place = None,
     profile: str | None = None,
 ) -> Handle:
     """Run a sweep in the background, or go on with the one of its name; returns once it runs, or is over.
 
     ``set`` overrides settings by dotted name, ``name`` and ``trials`` that of the sweep and the number of trials;
-    ``address`` is a Ray cluster, HOST:PORT or ``auto`` (None: this machine). The sweep outlives this process.
+    ``address`` is a Ray cluster, HOST:PORT or ``auto`` (None: this machine). The sweep outlives this process. With the
+    cluster's dashboard, http(s)://HOST:8265, it is driven there, by a Ray job that gets the variables named in ``env``.
 
     Raises SettingsError with all that is wrong with the sweep; UserError, WorkError with why it could not start.
     """
@@ -55,7 +58,13 @@ def submit(
     address = at.profile.cluster(address)
     asked = read(sweep, overrides(set, name, trials), at.profile, here=address is None)
     if address and address.startswith(("http://", "https://")):
-        raise UserError(f"address {address}: Ray jobs are for the command line: gansweep submit --address …")
+        from orchestrator import remote
+
+        if not at.profile.is_shared:
+            raise UserError(f"address {address}: name a profile whose places this machine and the cluster both reach")
+        under = profile or os.environ.get("GANSWEEP_PROFILE") or PROFILE
+        remote.submit(asked, remote.Way(address, env, detach=True), under, print)
+        return Handle(asked.name, at)
     words = ["submit", "/dev/stdin", *(["--address", address] if address else [])]
     driver = Driver(asked, words, asked.to_yaml(), at)
     driver.begun()

@@ -103,7 +103,7 @@ def submit(
     given = [*(overrides or ()), *api.overrides(name=name, trials=trials)]
     sweep = api.read(file, given, known, here=address is None)
     if way := options.way(address, detach, env, driver_cpus, driver_memory):
-        from orchestrator import remote  # brings Ray, which reads its environment when it is imported
+        from orchestrator import remote
 
         remote.submit(sweep, way, profile, _say)
         return
@@ -128,7 +128,7 @@ def resume(
     handle = _sweep(name, home, profile)
     address = handle.home.profile.cluster(address)
     if way := options.way(address, detach, env, driver_cpus, driver_memory):
-        from orchestrator import remote  # brings Ray, which reads its environment when it is imported
+        from orchestrator import remote
 
         remote.resume(name, trials, way, profile, _say)
         return

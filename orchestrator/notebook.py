@@ -36,7 +36,7 @@ def watch(sweep: Handle) -> None:
     """Show it, and again every second, in the same place, until it no longer runs."""
     from IPython.display import display
 
-    shown = display(sweep, display_id=True)
+    shown = display(sweep, display_id=True)  # type: ignore[no-untyped-call]
     while sweep.state == "running":
         time.sleep(LOOK)
         shown.update(sweep)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.commands import HOME, PROFILE
 from orchestrator.errors import UserError
+
+if TYPE_CHECKING:
+    from orchestrator.remote import Way
 
 
 def sweep_names(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -74,17 +76,6 @@ DriverCpus = Annotated[
 DriverMemory = Annotated[float | None, typer.Option(min=0, help="Likewise: memory in GiB.", show_default=False)]
 
 
-@dataclass(frozen=True)
-class Way:
-    """How a driver goes to a cluster: with the values of which variables, and where it lies there."""
-
-    address: str
-    environment: Sequence[str] = ()
-    cpus: float | None = None
-    memory_gb: float | None = None
-    detach: bool = False
-
-
 def way(
     address: str | None, detach: bool, env: Sequence[str] | None, driver_cpus: float | None, driver_memory: float | None
 ) -> Way | None:
@@ -92,6 +83,8 @@ def way(
     where an option of Ray jobs stands beside a sweep that is none.
     """
     if address is not None and address.startswith(("http://", "https://")):
+        from orchestrator.remote import Way  # brings Ray, which reads its environment when it is imported
+
         return Way(address, env or (), driver_cpus, driver_memory, detach)
     given = {"detach": detach, "env": env, "driver_cpus": driver_cpus, "driver_memory": driver_memory}
     if names := [name for name, value in given.items() if value]:

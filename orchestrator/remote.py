@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from orchestrator import profiles
 from orchestrator.commands import PROFILE
 from orchestrator.execution.jobs import CONFIG, Cluster, Job, Show, forwarded
 from orchestrator.spec import Sweep
 
-if TYPE_CHECKING:
-    from orchestrator.options import Way
+
+@dataclass(frozen=True)
+class Way:
+    """How a driver goes to a cluster: with the values of which variables, and where it lies there."""
+
+    address: str
+    environment: Sequence[str] = ()
+    cpus: float | None = None
+    memory_gb: float | None = None
+    detach: bool = False
 
 
 def submit(sweep: Sweep, way: Way, profile: str, show: Show) -> None:

@@ -56,8 +56,10 @@ class Wish:
             raise UserError("--classes draws every class side by side: leave --label and --interpolate out")
         if self.truncation is not None and self.truncation <= 0:
             raise UserError(f"--truncation {self.truncation:g}: must be above 0; 2 changes little, 0.5 much")
-        if output.suffix == ".mp4" and not shutil.which("ffmpeg"):
-            raise UserError(f"-o {output}: no ffmpeg here to write MP4 with; install it, or take .webp or .gif")
+        if output.suffix == ".mp4" and not _ffmpeg():
+            raise UserError(
+                f"-o {output}: no ffmpeg here to write MP4 with: pip install 'gansweep[video]', or take .webp or .gif"
+            )
 
 
 def sample(source: str, wish: Wish, output: Path, uri: str) -> tuple[int, ...]:
@@ -119,11 +121,20 @@ def _film(frames: Sequence[Image], output: Path) -> None:
     frames[0].save(output, save_all=True, append_images=list(frames[1:]), duration=milliseconds, loop=0)
 
 
+def _ffmpeg() -> str | None:
+    """The program of this machine, or the one that comes with the extra ``video``."""
+    try:
+        from imageio_ffmpeg import get_ffmpeg_exe
+    except ImportError:
+        return shutil.which("ffmpeg")
+    return shutil.which("ffmpeg") or get_ffmpeg_exe()
+
+
 def _encode(folder: Path, output: Path) -> None:
     """The numbered pictures of ``folder`` as H.264 in the colours that every player knows, with even sides."""
     pictures = ["-framerate", str(PER_SECOND), "-i", str(folder / "%06d.png")]
     look = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-pix_fmt", "yuv420p"]
-    command = ["ffmpeg", "-y", "-loglevel", "error", *pictures, *look, str(output)]
+    command = [str(_ffmpeg()), "-y", "-loglevel", "error", *pictures, *look, str(output)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]

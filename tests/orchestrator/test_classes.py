@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
+import imageio_ffmpeg
 import mlflow
 import numpy as np
 import pandas as pd
@@ -13,7 +15,7 @@ from PIL import Image
 
 from orchestrator.errors import UserError
 from orchestrator.registry.models import SAFE, Evidence, promote, sample
-from orchestrator.sampling import Wish
+from orchestrator.sampling import FRAMES, Wish
 from orchestrator.sampling import sample as sample_to_file
 from trainers.config import Config
 from trainers.errors import UnusableSettingError
@@ -103,8 +105,19 @@ def test_what_contradicts_itself_is_said_before_anything_is_loaded(
 
 def test_no_ffmpeg_is_one_message_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(UserError, match=r"no ffmpeg here.*\.webp or \.gif"):
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    with pytest.raises(UserError, match=r"no ffmpeg here.*gansweep\[video\].*\.webp or \.gif"):
         sample_to_file("nowhere", Wish((0,), interpolate=True), tmp_path / "a.mp4", "")
+
+
+def test_the_extra_video_writes_mp4_for_every_player(
+    flags: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    sample_to_file(str(flags), Wish((3, 7), interpolate=True), tmp_path / "walk.mp4", "")
+    frames, seconds = imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "walk.mp4"))
+    told = next(imageio_ffmpeg.read_frames(str(tmp_path / "walk.mp4")))
+    assert (frames, seconds) == (2 * FRAMES, 2.0) and told["codec"] == "h264" and told["pix_fmt"].startswith("yuv420p")
 
 
 @pytest.mark.parametrize("label", ["falgs", "2", "-1", "99999999999999999999", ""])

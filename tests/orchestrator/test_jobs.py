@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import ray
 
-from orchestrator import remote
+from orchestrator import commands, remote
+from orchestrator.api import submit
 from orchestrator.errors import UserError, WorkError
 from orchestrator.execution.jobs import Cluster, Job, forwarded
-from orchestrator.options import Way
 from tests.orchestrator.small import sweep
 
 TOKEN = "a" * 64
@@ -127,7 +127,7 @@ def test_a_job_has_the_profile_of_who_sends_it(
     monkeypatch.setenv("LAB_PASSWORD", "s3cret")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://s3")
     said: list[str] = []
-    remote.submit(sweep(), Way(dashboard.address, detach=True), "lab", said.append)
+    remote.submit(sweep(), remote.Way(dashboard.address, detach=True), "lab", said.append)
     (job,) = dashboard.jobs.values()
     assert (
         "GANSWEEP_CONFIG=config.toml python -m orchestrator submit sweep.yaml --address auto --profile lab"
@@ -135,6 +135,26 @@ def test_a_job_has_the_profile_of_who_sends_it(
     )
     assert job["runtime_env"]["env_vars"] == {"AWS_ENDPOINT_URL": "http://s3"}
     assert "config.toml (" in said[0] and "s3cret" not in json.dumps(job)
+
+
+def test_python_sends_a_job_where_its_handle_can_read_what_it_does(
+    dashboard: Dashboard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (config := tmp_path / "lab.toml").write_text(LAB)
+    monkeypatch.setenv("GANSWEEP_CONFIG", str(config))
+    monkeypatch.setenv("GANSWEEP_PROFILE", "lab")
+    monkeypatch.setenv("LAB_PASSWORD", "s3cret")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://s3")
+    monkeypatch.setenv("BUCKET_OF_MINE", "faces")
+    handle = submit(sweep(), address=dashboard.address, env=["BUCKET_OF_MINE"], home=tmp_path)
+    (job,) = dashboard.jobs.values()
+    assert handle.name == "small" and "--profile lab" in job["entrypoint"]
+    assert job["runtime_env"]["env_vars"] == {"AWS_ENDPOINT_URL": "http://s3", "BUCKET_OF_MINE": "faces"}
+    assert "job small" in capsys.readouterr().out
+    commands.used.clear()
+    with pytest.raises(UserError, match="name a profile whose places this machine and the cluster both reach"):
+        submit(sweep(), address=dashboard.address, profile="local")
+    commands.used.clear()
 
 
 def test_following_ends_with_the_job(dashboard: Dashboard) -> None:
