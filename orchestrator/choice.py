@@ -11,12 +11,14 @@ from orchestrator.artifacts import Store
 from orchestrator.commands import command
 from orchestrator.errors import UserError, WorkError
 from orchestrator.generator import Generator, opened
+from orchestrator.groups import Objective
 from orchestrator.registry.gate import Candidate, refusals
 from orchestrator.search.effort import confirming
 from orchestrator.search.known import Known
 from orchestrator.search.objective import cost
 from orchestrator.search.trial import Training, Trial
-from orchestrator.spec import Objective, counted
+from orchestrator.spec import counted
+from orchestrator.status import front_rows, front_words
 
 
 class Choice(NamedTuple):
@@ -29,8 +31,8 @@ class Choice(NamedTuple):
 
 
 def choose(ledger: Known, number: int | None, forced: bool) -> Choice:
-    """Of trial ``number``, or of the best. Raises UserError where there is no such trial, WorkError where none is good
-    enough and it is not ``forced``.
+    """Of trial ``number``, or of the best. Raises UserError where there is no such trial, or several objectives and no
+    ``number``; WorkError where none is good enough and it is not ``forced``.
     """
     trial = _trial(ledger, number, forced)
     trainings = ledger.trainings(trial)
@@ -69,10 +71,23 @@ def _trial(ledger: Known, number: int | None, forced: bool) -> Trial:
                 else "no trials yet"
             )
         return trials[number]
+    if len(ledger.sweep.objective.goals) > 1:
+        raise UserError(_which(ledger))
     best = ledger.best() or (_nearest(ledger.sweep.objective, trials) if forced else None)
     if best is None:
         raise WorkError(f"sweep '{ledger.sweep.name}' has no trial to promote: {_why_none(ledger, trials)}")
     return best
+
+
+def _which(ledger: Known) -> str:
+    """A sweep with several objectives has no best trial: somebody has to say which."""
+    name, front = ledger.sweep.name, front_rows(ledger)
+    if not front:
+        return f"sweep '{name}' has no trial on its Pareto front yet: {_why_none(ledger, ledger.trials())}"
+    told = "".join(f"\n  {line}" for line in front_words(front))
+    return (
+        f"sweep '{name}' has several objectives, and no best trial: choose one of its Pareto front with --trial{told}"
+    )
 
 
 def _nearest(objective: Objective, trials: list[Trial]) -> Trial | None:
@@ -113,7 +128,6 @@ def _example(finished: list[Trial]) -> str:
 
 
 def _candidate(ledger: Known, trial: Trial, training: Training) -> Candidate:
-    wanted = confirming(ledger.sweep)
     confirmed = next((c for c in ledger.confirmations.summaries() if c["trial"] == trial.id), None)
     return Candidate(
         trial.id,
@@ -127,6 +141,6 @@ def _candidate(ledger: Known, trial: Trial, training: Training) -> Candidate:
         training.violations,
         confirmed,
         [c.seed for c in ledger.confirmations.of(trial.id) if c.failed],
-        wanted.seeds if wanted.top else 0,
+        confirming(ledger.sweep).seeds,
         training.seed,
     )

@@ -8,8 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from orchestrator.errors import UserError
 from orchestrator.paths import Home
 from orchestrator.spec import Sweep
+from trainers.watching.shown import duration
 
 ALIKE: dict[str, Any] = {
     "family": True,
@@ -62,6 +64,17 @@ def like(sweep: Sweep, home: Home) -> Earlier | None:
             if kept["like"] == asked:
                 return Earlier(paths.name, kept["images"] / kept["seconds"])
     return None
+
+
+def require_room(sweep: Sweep, before: Earlier | None) -> None:
+    """Raises UserError where the budget's hours end before the first comparison, at the pace of a sweep like it."""
+    first, hours = sweep.rung_images()[0], sweep.budget.hours
+    if before and hours is not None and hours * 3600 * before.images_per_second < first:
+        takes = duration(first / before.images_per_second)
+        raise UserError(
+            f"budget.hours: {hours:g} h is too little for one rung: {first:,} images, the first comparison, take about "
+            f"{takes} at the pace of sweep '{before.name}'; give it more hours, or train.images fewer"
+        )
 
 
 def _alike(sweep: Sweep) -> Any:

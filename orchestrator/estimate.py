@@ -77,7 +77,7 @@ def estimate(sweep: Sweep) -> Estimate:
     """Counts halving as it comes out when no trial ends badly: a bad end only makes it cheaper."""
     trials, confirm = sweep.most_trials, confirming(sweep)
     search = searching(sweep, max(1, confirm.top))
-    confirmations = min(confirm.top, trials) * confirm.seeds
+    confirmations = confirm.trainings(trials)
     images = sum(stage.images for stage in search) + confirmations * sweep.train.images
     legs = sum(stage.trainings for stage in search) + confirmations
     full = (trials + confirmations) * sweep.train.images
@@ -88,7 +88,7 @@ def stages(sweep: Sweep) -> list[tuple[str, Stage]]:
     """What each rung and the confirmation cost, named."""
     confirm = confirming(sweep)
     found = [(f"rung {i}", stage) for i, stage in enumerate(searching(sweep, max(1, confirm.top)), start=1)]
-    again = min(confirm.top, sweep.most_trials) * confirm.seeds
+    again = confirm.trainings(sweep.most_trials)
     return [*found, ("fresh seeds", Stage(sweep.train.images, again, again * sweep.train.images))]
 
 

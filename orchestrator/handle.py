@@ -267,6 +267,7 @@ def headline(ledger: Known, state: SweepState) -> str:
     """``finished, 12 trials, best fid 3.21 (trial 4)``."""
     best, metric = ledger.best(), ledger.sweep.objective.metric
     found = f", best {metric} {best.score:.4g} (trial {best.id})" if best else ""
+    found = f", {counted(len(front), 'trial')} on the Pareto front" if (front := standing.front_rows(ledger)) else found
     return f"{state}, {counted(len(ledger.trials()), 'trial')}{found}"
 
 

@@ -17,6 +17,7 @@ from rich.text import Text
 from orchestrator import status
 from orchestrator.estimate import estimate
 from orchestrator.going import Going
+from orchestrator.search.budget import words
 from orchestrator.search.objective import cost
 from orchestrator.search.trial import FATAL
 from orchestrator.show import confirmed_words, console, table
@@ -207,11 +208,12 @@ def picture(ledger: Known, state: str, pace: Pace, screen: Console) -> Group:
     below: list[RenderableType] = [
         _line(f"{len(trials)} of {ledger.sweep.most_trials} trials: {counts or 'starting workers'}"),
         _bar(look),
+        *([_line(f"budget: {spent}")] if (spent := words(ledger.sweep.budget, ledger.spent())) else []),
         *map(_line, confirmed_words(ledger.confirmations.summaries()[:RETRAINED])),
     ]
     room = max(1, screen.height - len(below) - 3)  # title, names of the columns, the cursor's line
-    rows, best = _rows(ledger, trials, pace.going)[:room], ledger.best()
-    drawn, _ = table(f"{ledger.sweep.name}: {state}", rows, best.id if best else None, screen)
+    rows, marked = _rows(ledger, trials, pace.going)[:room], {trial.id for trial in ledger.front()}
+    drawn, _ = table(f"{ledger.sweep.name}: {state}", rows, marked, screen)
     return Group(drawn, *below)
 
 

@@ -55,8 +55,7 @@ class Telling:
         self._progress, self._ledger, self._receiver, self._chosen = progress, ledger, receiver, chosen
         self._thread, self._sent = ThreadPoolExecutor(1, "notify"), list[Future[None]]()
         self._said = False
-        best = ledger.best()
-        self._best = best.id if best else None
+        self._front = {trial.id for trial in ledger.front()}
 
     def note(self, text: str) -> None:
         self._progress.note(text)
@@ -78,16 +77,20 @@ class Telling:
         self._progress.ended(leg, trial)
         if trial and trial.state in FATAL:
             self._tell("collapse", f"trial {trial.id} {trial.state}: {'; '.join(trial.reasons)}", trial)
-        best = self._ledger.best()
-        if best and best.id != self._best:
-            self._best = best.id
-            self._tell("best", f"trial {best.id} is the best so far, {self._score(best)}", best)
+        front = self._ledger.front()
+        for best in (one for one in front if one.id not in self._front):
+            self._tell("best", f"trial {best.id} is {self._place} so far, {self._score(best)}", best)
+        self._front = {one.id for one in front}
         self._complain()
 
     def over(self, state: str) -> None:
         """The sweep has ended so."""
-        best = self._ledger.best()
-        self._tell("end", f"{state}; " + (f"best trial {best.id}, {self._score(best)}" if best else "no best"), best)
+        front = self._ledger.front()
+        told = ", ".join(str(trial.id) for trial in front)
+        best = front[0] if front else None
+        words = f"best trial {told}, {self._score(best)}" if best else "no best"
+        words = f"trials {told} on the Pareto front" if len(front) > 1 else words
+        self._tell("end", f"{state}; {words}", best)
 
     def close(self) -> None:
         """Wait for what is still on its way, but not for long."""
@@ -96,7 +99,12 @@ class Telling:
         self._complain()
 
     def _score(self, trial: Trial) -> str:
-        return f"{self._ledger.sweep.objective.metric} {trial.score:.4g}"
+        metrics = self._ledger.sweep.objective.metrics
+        return ", ".join(f"{metric} {value:.4g}" for metric, value in zip(metrics, trial.scores, strict=True))
+
+    @property
+    def _place(self) -> str:
+        return "the best" if len(self._ledger.sweep.objective.goals) == 1 else "on the Pareto front"
 
     def _tell(self, event: str, words: str, trial: Trial | None) -> None:
         if event not in self._chosen:

@@ -14,10 +14,9 @@ from orchestrator.paths import RunKey
 from orchestrator.search.confirmation import Confirmation
 from orchestrator.search.known import SweepState
 from orchestrator.search.ledger import Ledger
-from orchestrator.search.objective import cost
 from orchestrator.search.trial import FATAL, Trial
 from orchestrator.secrets import without_secrets
-from orchestrator.status import rows
+from orchestrator.status import front_rows, front_words, rows
 from orchestrator.tracking import events
 from orchestrator.tracking.notes import NOTE, of_sweep, of_training
 from orchestrator.tracking.spool import Spool
@@ -67,7 +66,12 @@ class Picture:
         for run in going:
             self._spool.append(events.paused(run))
         best = self._ledger.best()
-        tags = {"gansweep.state": state, "gansweep.best": best.id if best else "none", NOTE: self._note(state)}
+        tags = {
+            "gansweep.state": state,
+            "gansweep.best": best.id if best else "none",
+            **self._front(),
+            NOTE: self._note(state),
+        }
         self._spool.append(events.ended(None, _SWEEP_STATUS.get(state, "KILLED"), tags))
 
     def behind(self) -> set[RunKey]:
@@ -140,14 +144,20 @@ class Picture:
         held, _ = sweep.resources.devices
         hours = sum(held * images / speed / 3600 for images, speed in shown if speed)
         metrics = {f"trials/{state}": float(count) for state, count in Counter(t.state for t in ended).items()}
-        if scores := [t.score for t in ended if t.promotable and t.score is not None]:
-            metrics[f"best/{sweep.objective.metric}"] = min(scores, key=lambda score: cost(sweep.objective, score))
+        columns = zip(*(t.scores for t in ended if t.promotable), strict=True)
+        for goal, column in zip(sweep.objective.goals, columns, strict=False):  # none is there yet
+            metrics[f"best/{goal.metric}"] = min(column) if goal.direction == "minimize" else max(column)
         self._spool.append(events.stood(key, hours, metrics, at))
 
     def _note(self, state: SweepState) -> str:
         best = self._ledger.best()
         told = {"id": best.id, "score": best.score, "params": best.params} if best else None
-        return of_sweep(self._ledger.sweep, state, rows(self._ledger), told)
+        return of_sweep(self._ledger.sweep, state, rows(self._ledger), told, [*front_words(front_rows(self._ledger))])
+
+    def _front(self) -> dict[str, str]:
+        """Of several objectives."""
+        front = front_rows(self._ledger)
+        return {"gansweep.front": ", ".join(str(one["id"]) for one in front)} if front else {}
 
     def _catch_up(self) -> None:
         behind = self.behind()

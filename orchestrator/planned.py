@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import yaml
 from rich.table import Table
 
+from orchestrator.earlier import Earlier, require_room
 from orchestrator.estimate import Estimate, estimate, parameter_ranges, parameters, stages
+from orchestrator.search.budget import words
 from orchestrator.search.effort import Confirming, confirming
 from orchestrator.secrets import without_secrets
 from orchestrator.show import console
@@ -15,15 +15,13 @@ from orchestrator.spec import Sweep, counted
 from trainers.families import FAMILIES
 from trainers.watching.shown import duration
 
-if TYPE_CHECKING:
-    from orchestrator.earlier import Earlier
-
 
 def plan(sweep: Sweep, earlier: Earlier | None) -> None:
     """What a sweep sets otherwise than the defaults, what it searches, for what, and how much training it asks for."""
+    require_room(sweep, earlier)
     guess, objective = estimate(sweep), sweep.objective
     bounds = "".join(f", {metric} {bound}" for metric, bound in objective.require.items())
-    console.print(f"[bold]{sweep.name}[/bold]  {objective.direction} {objective.metric}{bounds}", soft_wrap=True)
+    console.print(f"[bold]{sweep.name}[/bold]  {objective.told}{bounds}", soft_wrap=True)
     if sweep.family != "gan":
         console.print(f"  family: {sweep.family}")
     for group in ("data", "model", "train", *FAMILIES[sweep.family].groups, "evaluate", "health"):
@@ -35,7 +33,12 @@ def plan(sweep: Sweep, earlier: Earlier | None) -> None:
         line = yaml.safe_dump(told, default_flow_style=True, sort_keys=False, width=10_000)
         console.print(f"  {name}: {line.strip()}", markup=False, soft_wrap=True)
     console.print(f"\n[bold]estimate[/bold]  {_plan_words(sweep, guess)}", soft_wrap=True)
-    console.print(f"[bold]time[/bold]  {_time_words(guess, earlier)}\n", soft_wrap=True)
+    console.print(f"[bold]time[/bold]  {_time_words(guess, earlier)}", soft_wrap=True)
+    if budget := words(sweep.budget):
+        console.print(
+            f"[bold]budget[/bold]  {budget}, of which the search leaves what confirmation needs, at most a third"
+        )
+    console.print()
     console.print(_costs(sweep, guess.images))
 
 
@@ -82,7 +85,9 @@ def _costs(sweep: Sweep, images: int) -> Table:
 
 
 def _confirm_words(confirm: Confirming) -> str:
-    if not confirm.top:
+    if not confirm.rounds:
         return "no confirmation on fresh seeds"
-    best = "best trial" if confirm.top == 1 else f"best {confirm.top} trials"
-    return f"the {best} confirmed on {counted(confirm.seeds, 'fresh seed')}{' each' if confirm.top > 1 else ''}"
+    first, *further = confirm.rounds
+    best = "best trial" if first.top == 1 else f"best {first.top} trials"
+    words = f"the {best} confirmed on {counted(first.seeds, 'fresh seed')}{' each' if first.top > 1 else ''}"
+    return words + "".join(f", the best {one.top} of these on {one.seeds}" for one in further)

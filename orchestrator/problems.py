@@ -21,6 +21,7 @@ def problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
     """What is wrong between settings that are each fine."""
     yield from _space_problems(sweep, document)
     yield from _measure_problems(sweep, document)
+    yield from _budget_problems(sweep, document)
     yield from _training_problems(sweep, document)
 
 
@@ -53,6 +54,12 @@ def _space_problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
             elif not sweep.search.space[name].holds(value):
                 yield document.problem(where, f"{value!r} lies outside search.space.{name}", at)
 
+    if sweep.search.sampler == "grid":
+        for name, dimension in sweep.search.space.items():
+            if dimension.values is None:
+                message = "grid needs an end of points: give the interval a step, or its values as a choice"
+                yield document.problem(f"search.space.{name}", message, ("search", "space", name))
+
 
 def _when_problems(
     sweep: Sweep, document: Document, name: str, other: str, values: tuple[Any, ...]
@@ -84,9 +91,9 @@ def _context(space: dict[str, Dimension], name: str) -> dict[str, Any]:
 
 def _measure_problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
     measured, objective = [plain(name) for name in sweep.evaluate.metrics], sweep.objective
-    wanted = {f"objective.{objective.direction}": objective.metric}
-    wanted |= {f"objective.require.{metric}": metric for metric in objective.require}
-    for where, metric in wanted.items():
+    wanted = [(f"objective.{goal.direction}", goal.metric) for goal in objective.goals]
+    wanted += [(f"objective.require.{metric}", metric) for metric in objective.require]
+    for where, metric in wanted:
         if metric not in measured:
             hint = did_you_mean(metric, measured)
             yield document.problem(where, f"'{metric}' is not measured{hint}; add it to evaluate.metrics")
@@ -94,6 +101,12 @@ def _measure_problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
     if sweep.rungs and sweep.rungs.first_images != "auto" and sweep.rungs.first_images < every:
         message = f"{sweep.rungs.first_images} comes before the first evaluation, at evaluate.every_images = {every}"
         yield document.problem("rungs.first_images", message)
+
+
+def _budget_problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
+    if sweep.rungs and sweep.budget.trials and sweep.budget.trials < sweep.rungs.reduction:
+        message = f"{sweep.budget.trials} trainings are too few for one rung, which compares {sweep.rungs.reduction}"
+        yield document.problem("budget.trials", message)
 
 
 def _training_problems(sweep: Sweep, document: Document) -> Iterator[Problem]:

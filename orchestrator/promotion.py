@@ -86,7 +86,7 @@ def _tags(ledger: Known, candidate: Candidate, refused: list[str], forced_reason
         "gansweep.checkpoint": candidate.checkpoint or "",
         "gansweep.verdict": candidate.verdict,
         "gansweep.family": ledger.sweep.family,
-        "gansweep.objective": f"{objective.direction} {objective.metric}",
+        "gansweep.objective": objective.told,
         "gansweep.data.fingerprint": data.fingerprint,
     }
     told = ", ".join(data.space.names) or "; ".join(column.told for column in data.space.columns)

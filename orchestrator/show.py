@@ -7,7 +7,7 @@ import math
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from rich.text import Text
 from orchestrator.commands import command
 from orchestrator.search.trial import BAD
 from orchestrator.spec import counted
+from orchestrator.status import front_words
 from trainers.families import FAMILIES
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ ROWS = 40
 def status(document: dict[str, Any], notes: Sequence[str], direction: str) -> None:
     document = _shortened(document, direction)
     trials = sorted(document["trials"], key=lambda t: (t["state"] == "crashed", t["id"]))
-    drawn, hidden = table(document["title"], trials, (document["best"] or {}).get("id"), console)
+    drawn, hidden = table(document["title"], trials, _marked(document), console)
     console.print(drawn)
     if hidden:
         as_json = command("status", document["name"], "--json")
@@ -87,12 +88,12 @@ def _shortened(document: dict[str, Any], direction: str) -> dict[str, Any]:
         return {**document, "title": title}
     counts = ", ".join(f"{number} {state}" for state, number in Counter(t["state"] for t in trials).most_common())
     sign = 1 if direction == "minimize" else -1
-    best = document["best"] or {}
+    marked = _marked(document)
 
     def rank(trial: dict[str, Any]) -> tuple[Any, ...]:
         score = math.inf if trial["score"] is None else sign * trial["score"]
         worse = bool(trial["violations"]) or trial["state"] in BAD
-        return (trial["id"] != best.get("id"), trial["state"] != "running", worse, score)
+        return (trial["id"] not in marked, trial["state"] != "running", worse, score)
 
     return {
         **document,
@@ -108,6 +109,7 @@ def sweeps(documents: Sequence[dict[str, Any]]) -> None:
     table = Table("sweep", "state", "trials", "finished", "best", box=None, pad_edge=False)
     for d in documents:
         best = f"{d['best']['score']:.4g} (trial {d['best']['id']})" if d["best"] else "-"
+        best = f"{counted(len(d['front']), 'trial')} on its front" if d["front"] else best
         finished = sum(t["state"] == "finished" for t in d["trials"])
         table.add_row(d["name"], d["state"], str(len(d["trials"])), str(finished), best)
     console.print(table)
@@ -133,7 +135,10 @@ def ending(document: dict[str, Any], notes: Sequence[str], direction: str, outco
         return
     more = 2 * len(document["trials"])
     console.print("next:")
-    if document["best"]:
+    if document["front"]:
+        first = command("promote", name, "--trial", document["front"][0]["id"])
+        console.print(f"  {first}   registers one of the Pareto front", soft_wrap=True, markup=False)
+    elif document["best"]:
         console.print(f"  {command('promote', name)}   registers the best generator", soft_wrap=True, markup=False)
     else:
         console.print(f"  {command('promote', name)}   says why no trial can be", soft_wrap=True, markup=False)
@@ -186,6 +191,7 @@ def reported(document: dict[str, Any], output: Path) -> None:
     found = (
         f"best {document['objective']['metric']} {best['score']:.4g} (trial {best['id']})" if best else "no best yet"
     )
+    found = f"{counted(len(document['front']), 'trial')} on the Pareto front" if document["front"] else found
     words = f"{output}: {counted(len(document['trials']), 'trial')}, {found}; open it in a browser"
     console.print(words, soft_wrap=True, markup=False)
 
@@ -208,25 +214,30 @@ def findings(found: Sequence[Finding]) -> None:
 # -- pieces ----------------------------------------------------------------------------------------------------------
 
 
-def table(title: str, trials: Sequence[dict[str, Any]], best: int | None, screen: Console) -> tuple[Table, int]:
+def _marked(document: Mapping[str, Any]) -> set[int]:
+    """The best trial, or those of the Pareto front."""
+    return {one["id"] for one in (document["best"], *document["front"]) if one}
+
+
+def table(title: str, trials: Sequence[dict[str, Any]], marked: Collection[int], screen: Console) -> tuple[Table, int]:
     """A row per trial, as ``status.rows`` has them, and how many settings found no room for a column."""
     varied = sorted({name for trial in trials for name in trial["params"]})
     wide = screen.options.update(width=1_000)
     for hidden in range(len(varied)):
-        drawn = _table(title, trials, best, varied[: len(varied) - hidden])
+        drawn = _table(title, trials, marked, varied[: len(varied) - hidden])
         if screen.measure(drawn, options=wide).maximum <= screen.width:
             return drawn, hidden
-    return _table(title, trials, best, ()), len(varied)
+    return _table(title, trials, marked, ()), len(varied)
 
 
-def _table(title: str, trials: Sequence[dict[str, Any]], best: int | None, params: Sequence[str]) -> Table:
+def _table(title: str, trials: Sequence[dict[str, Any]], marked: Collection[int], params: Sequence[str]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for column in ("trial", "state", "rung", "images", "score", "verdict", "images/s"):
         table.add_column(column, justify="left" if column in ("state", "verdict") else "right")
     for name in params:
         table.add_column(name.split(".")[-1], justify="right")
     for trial in trials:
-        mark = "*" if trial["id"] == best else ""
+        mark = "*" if trial["id"] in marked else ""
         score = "-" if trial["score"] is None else f"{trial['score']:.4g}"
         speed = "-" if trial["images_per_second"] is None else f"{trial['images_per_second']:,.0f}"
         values = [_value(trial["params"].get(name)) for name in params]
@@ -248,14 +259,28 @@ def confirmed_words(summaries: Sequence[dict[str, Any]]) -> Iterator[str]:
     """A line for each trial that was trained again."""
     for confirmed in summaries:
         scores = ", ".join("-" if s is None else f"{s:.4g}" for s in confirmed["scores"])
-        median = "-" if confirmed["median"] is None else f"{confirmed['median']:.4g}"
-        yield f"trial {confirmed['trial']} on fresh seeds: {scores} (median {median})"
+        yield f"trial {confirmed['trial']} on fresh seeds: {scores} ({_median_words(confirmed)})"
+
+
+def _median_words(confirmed: Mapping[str, Any]) -> str:
+    """With the interval from the lowest score to the highest of n, which holds the median of all seeds with probability
+    1 - 2 / 2^n, whatever their distribution.
+    """
+    if confirmed["median"] is None:
+        return "median -"
+    median, known = f"median {confirmed['median']:.4g}", confirmed["scores"]
+    if len(known) < 2:
+        return median
+    return f"{median}, {1 - 2 / 2 ** len(known):.0%} interval {min(known):.4g} to {max(known):.4g}"
 
 
 def _remarks(document: dict[str, Any]) -> Iterator[str]:
-    best = document["best"]
+    best, front = document["best"], document["front"]
     yield from confirmed_words(document["confirmed"])
-    if best:
+    if front:
+        yield f"Pareto front (marked *), {counted(len(front), 'trial')}:"
+        yield from (f"  {line}" for line in front_words(front))
+    elif best:
         yield f"best: trial {best['id']}, score {best['score']:.4g} (marked *)"
     elif any(t["state"] == "finished" for t in document["trials"]):
         broken = sorted({name for t in document["trials"] if t["state"] == "finished" for name in t["violations"]})

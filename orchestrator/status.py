@@ -6,7 +6,7 @@ Who only looks imports no more than this: neither torch nor Ray nor MLflow.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import GansweepError, UserError
@@ -83,19 +83,44 @@ def _status_or_error(name: str, home: Home) -> dict[str, Any]:
     try:
         return status(name, home)
     except (GansweepError, SettingsError) as error:
-        return {"name": name, "state": "unreadable", "trials": [], "best": None, "confirmed": [], "error": str(error)}
+        return {
+            "name": name,
+            "state": "unreadable",
+            "trials": [],
+            "best": None,
+            "front": [],
+            "confirmed": [],
+            "error": str(error),
+        }
 
 
 def describe(ledger: Known, paths: SweepPaths) -> dict[str, Any]:
-    """``{"name", "state", "trials": […], "best", "confirmed"}``, as fixed in the design's section 4."""
+    """``{"name", "state", "trials": […], "best", "front", "confirmed", "spent"}``."""
     best = ledger.best()
     return {
         "name": ledger.sweep.name,
         "state": state(ledger, paths),
         "trials": rows(ledger),
         "best": {"id": best.id, "score": best.score, "params": best.params} if best else None,
+        "front": front_rows(ledger),
         "confirmed": ledger.confirmations.summaries(),
+        "spent": ledger.spent()._asdict(),
     }
+
+
+def front_rows(ledger: Known) -> list[dict[str, Any]]:
+    """The Pareto front of a sweep with several objectives: ``{"id", "scores" by metric, "params"}``; empty with one."""
+    metrics, standing = ledger.sweep.objective.metrics, ledger.standing()
+    return [
+        {"id": t.id, "scores": dict(zip(metrics, standing[t.id], strict=True)), "params": t.params}
+        for t in (ledger.front() if len(metrics) > 1 else ())
+    ]
+
+
+def front_words(front: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """A line for each of its trials."""
+    for one in front:
+        yield f"trial {one['id']}: " + ", ".join(f"{metric} {value:.4g}" for metric, value in one["scores"].items())
 
 
 def fruitless(document: dict[str, Any]) -> str | None:

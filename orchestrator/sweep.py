@@ -27,7 +27,7 @@ from orchestrator import surroundings
 from orchestrator.artifacts import Store, store_of
 from orchestrator.commands import command
 from orchestrator.conductor import Conductor, Progress, dataset
-from orchestrator.earlier import remember
+from orchestrator.earlier import like, remember, require_room
 from orchestrator.errors import GansweepError, LedgerError, UserError
 from orchestrator.execution.environment import prepare
 from orchestrator.execution.order import GangSpec
@@ -60,6 +60,7 @@ class Outcome:
 
 def submit(sweep: Sweep, home: Home, progress: Progress, address: str | None = None) -> Outcome:
     """Start a sweep, or go on with the one of this name where it is the same sweep."""
+    require_room(sweep, like(sweep, home))
     with _driven(sweep, home, progress) as (ledger, lease, paths):
         for name, message in warnings(sweep):
             progress.note(f"warning: {name}: {message}")

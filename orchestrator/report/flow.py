@@ -38,8 +38,9 @@ def _fate(trial: Trial, number: int, level: int) -> str:
 
 
 def score_at(sweep: Sweep, trial: Trial, level: int) -> float | None:
-    """As ``objective.score_at``; None for a trial that ended badly."""
-    return None if trial.state in BAD else objective.score_at(sweep.objective, trial.reports, level)
+    """Of the first objective, as ``objective.scores_at``; None for a trial that ended badly."""
+    found = () if trial.state in BAD else objective.scores_at(sweep.objective, trial.reports, level)
+    return found[0] if found else None
 
 
 def rank_correlations(sweep: Sweep, trials: Sequence[Trial]) -> list[dict[str, Any]]:

@@ -10,14 +10,14 @@ from orchestrator.report.timeline import course_of_run, course_of_trial, over_ho
 from orchestrator.search.importance import Measured, importance
 from orchestrator.search.trial import FATAL, Trial
 from orchestrator.spec import Sweep
-from orchestrator.status import rows
+from orchestrator.status import front_rows, rows
 
 if TYPE_CHECKING:
     from orchestrator.search.known import Known
 
 
 def numbers(ledger: Known, state: str) -> dict[str, Any]:
-    """``{"name", "state", "objective", "devices", "trials", "best", "confirmed", "over_hours", "rungs",
+    """``{"name", "state", "objective", "devices", "trials", "best", "front", "confirmed", "over_hours", "rungs",
     "rank_correlations", "importance", "landscape", "costs", "space"}``. Hours are device-hours of training; scores and
     images are as in ``gansweep status --json``.
     """
@@ -36,11 +36,12 @@ def numbers(ledger: Known, state: str) -> dict[str, Any]:
         "name": sweep.name,
         "state": state,
         "objective": {"metric": sweep.objective.metric, "direction": sweep.objective.direction}
-        | {"require": sweep.objective.require},
+        | {"told": sweep.objective.told, "require": sweep.objective.require},
         "devices": {"a_trial": held, "kind": device},
         "space": {name: dimension.model_dump(mode="json", by_alias=True) for name, dimension in _space(sweep)},
         "trials": [{**row, "hours": hours[row["id"]]} for row in rows(ledger)],
         "best": {"id": best.id, "score": best.score, "params": best.params} if best else None,
+        "front": front_rows(ledger),
         "confirmed": confirmed,
         "notes": ledger.notes,
         "over_hours": over_hours(sweep.objective, trials, courses, confirmed),

@@ -28,11 +28,13 @@ def _parts(document: Mapping[str, Any], films: Sequence[Film], sweep_file: str, 
     name, trials, aim = document["name"], document["trials"], document["objective"]
     bounds = "".join(f", {metric} {bound}" for metric, bound in aim["require"].items())
     yield f"<h1>{escape(name)}</h1>"
-    words = f"{document['state']}; {aim['direction']} {aim['metric']}{bounds}; gansweep {version}"
+    words = f"{document['state']}; {aim['told']}{bounds}; gansweep {version}"
     yield f'<p class="faint">{escape(words)}</p>'
     yield _tiles(document)
     yield from map(html.paragraph, document["notes"])
     yield html.section("Score against device-hours", OVER_HOURS, _legend(trials), charts.score_over_hours(document))
+    if document["front"]:
+        yield html.section("Pareto front", FRONT, _front(document))
     if document["confirmed"]:
         yield html.section("Confirmation on fresh seeds", CONFIRMED, charts.confirmations(document))
     if films:
@@ -55,6 +57,10 @@ OVER_HOURS = (
     "Each dot is a trial where it was last seen, in the colour of its verdict. The line is the best score claimed so "
     "far; the bars are the best trials re-trained on fresh seeds: from the best seed to the worst, with the median."
 )
+FRONT = (
+    "Trials that no other beats in every objective; medians on fresh seeds, where they were trained again. Choose one "
+    "with promote --trial. Elsewhere on this page the score is that of the first objective."
+)
 CONFIRMED = "Rings are the scores that the search claimed, dots those of the same settings on seeds it had not used."
 FILMS = "Fixed latent vectors, so that the same place shows the same sample as training goes on."
 RUNGS = (
@@ -76,6 +82,8 @@ def _tiles(document: Mapping[str, Any]) -> str:
     spent = sum(cost["hours"] for cost in document["costs"])
     confirmed = next((c for c in document["confirmed"] if best and c["trial"] == best["id"]), None)
     tiles = [html.tile(f"best {document['objective']['metric']}", number(best["score"]) if best else "none yet")]
+    if document["front"]:
+        tiles = [html.tile("trials on the Pareto front", str(len(document["front"])))]
     if best:
         tiles += [html.tile("its trial", str(best["id"]))]
     if confirmed:
@@ -86,6 +94,19 @@ def _tiles(document: Mapping[str, Any]) -> str:
     ]
     tiles += [html.tile(state, f"{count:,}") for state, count in counts.most_common()]
     return f'<div class="tiles">{"".join(tiles)}</div>'
+
+
+def _front(document: Mapping[str, Any]) -> str:
+    metrics, names = list(document["front"][0]["scores"]), list(document["space"])
+    rows = [
+        (
+            str(one["id"]),
+            *(number(one["scores"][metric]) for metric in metrics),
+            *(escape(_cell(one["params"].get(name))) for name in names),
+        )
+        for one in document["front"]
+    ]
+    return html.table(("trial", *metrics, *names), rows, range(1 + len(metrics)))
 
 
 def _legend(trials: Sequence[Mapping[str, Any]]) -> str:

@@ -9,17 +9,17 @@ from itertools import islice
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, RandomSampler
 from optuna.storages import InMemoryStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from orchestrator.search.kept import kept
-from orchestrator.search.objective import cost
+from orchestrator.search.objective import Scores, costs
 from orchestrator.search.points import Points
-from orchestrator.search.ranking import Key, Ranking
-from orchestrator.search.space import distribution, suggest
-from orchestrator.search.trial import Trial
+from orchestrator.search.ranking import Key, Ranking, ranking
+from orchestrator.search.samplers import SAMPLERS, STARTUP, Gp, Sobol, middle
+from orchestrator.search.space import searched, suggest
+from orchestrator.search.trial import FATAL, Trial
 from orchestrator.spec import Sweep
 
 ASKS = 10
@@ -35,18 +35,32 @@ that TPE's good ones are the same as if it saw all, and others by lot. It takes 
 
 
 class View:
-    """What the sampler is shown: trials as the ledger has them, but one that waits stands as PRUNED with its
-    intermediate values, because TPE puts RUNNING ones into its bad group. Told of every change of a trial.
+    """What the sampler is shown: trials as the ledger has them, but one that waits at a rung, or trains on after one,
+    with what is known of it: TPE puts RUNNING ones into its bad group, and the others know nothing of them.
+
+    TPE with one objective ranks such trials by how far they came and their score there, as PRUNED ones. To the others
+    they are COMPLETE with their scores so far, and every trial has all settings and the same constraints.
     """
 
     def __init__(self, sweep: Sweep) -> None:
-        self._objective = sweep.objective
-        self._ranking, self._running = Ranking(), set[int]()
+        self._objective, self._space = sweep.objective, searched(sweep)
+        self._as_pruned = sweep.search.sampler == "tpe" and len(sweep.objective.goals) == 1
+        self._absent = middle(self._space) if self._space else {}
+        self._ranking = Ranking() if self._as_pruned else ranking(sweep.objective)
+        self._running, self._trials = set[int](), dict[int, Trial]()
+
+    @property
+    def known(self) -> int:
+        """Trials of which something is known."""
+        return len(self._ranking)
 
     def put(self, trial: Trial, frozen: FrozenTrial) -> None:
         """As it stands now."""
-        (self._running.add if trial.state == "running" else self._running.discard)(trial.id)
-        self._ranking.put(trial.id, self._key(trial, frozen) if trial.state not in ("running", "crashed") else None)
+        new = trial.state == "running" and not trial.rung
+        (self._running.add if new else self._running.discard)(trial.id)
+        self._trials[trial.id] = trial
+        key = self._key(trial, frozen) if self._as_pruned else self._costs(trial, frozen)
+        self._ranking.put(trial.id, None if new or trial.state == "crashed" else key)
 
     def of(self, trials: Sequence[FrozenTrial], seed: int) -> list[FrozenTrial]:
         """Those shown to the sampler of this seed, by number."""
@@ -56,7 +70,28 @@ class View:
         else:
             places = [*range(GOOD), *random.Random(seed).sample(range(GOOD, len(order)), SHOWN - GOOD)]
         shown |= {order[place] for place in places}
-        return [_shown(trials[number], number in self._running) for number in sorted(shown)]
+        return [self._shown(self._trials[number], trials[number]) for number in sorted(shown)]
+
+    def _shown(self, trial: Trial, frozen: FrozenTrial) -> FrozenTrial:
+        seen = copy.copy(frozen)
+        seen.number += 1  # 0 is the new one's
+        if not self._as_pruned:
+            seen.params = self._absent | frozen.params
+        if trial.id in self._running:
+            return seen
+        if not self._as_pruned:
+            seen.state, seen.values = TrialState.COMPLETE, list(_values(trial, frozen))
+            bad_end = {"ended badly": 1.0 if trial.state in FATAL else -1.0}
+            seen.system_attrs = create_trial(value=0, constraints=trial.violations | bad_end).system_attrs
+        elif frozen.state == TrialState.RUNNING:
+            seen.state = TrialState.PRUNED
+        return seen
+
+    def _costs(self, trial: Trial, frozen: FrozenTrial) -> Key | None:
+        """None where nothing is known yet; a trial that violates a constraint comes last."""
+        if not (values := _values(trial, frozen)):
+            return None
+        return costs(self._objective, values if trial.feasible and trial.state not in FATAL else ())
 
     def _key(self, trial: Trial, frozen: FrozenTrial) -> Key:
         """TPE's own order (Optuna 5.0, ``_split_trials``): what finished within its constraints, by score; what was
@@ -65,20 +100,17 @@ class View:
         violated = sum(v for v in frozen.constraints.values() if v > 0)
         if violated:
             return (2, violated, 0.0)
-        if trial.state != "waiting" and frozen.value is not None:
-            return (0, cost(self._objective, frozen.value), 0.0)
+        if frozen.values is not None:
+            return (0, *costs(self._objective, tuple(frozen.values)), 0.0)
         if not frozen.intermediate_values:
             return (1, 1, 0.0)
         images, value = max(frozen.intermediate_values.items())
-        return (1, -images, cost(self._objective, value))
+        return (1, -images, *costs(self._objective, (value,)))
 
 
-def _shown(frozen: FrozenTrial, running: bool) -> FrozenTrial:
-    seen = copy.copy(frozen)
-    seen.number += 1  # 0 is the new one's
-    if frozen.state == TrialState.RUNNING and not running:
-        seen.state = TrialState.PRUNED
-    return seen
+def _values(trial: Trial, frozen: FrozenTrial) -> Scores:
+    """As they were told at its end, or as they stand."""
+    return tuple(frozen.values or trial.scores)
 
 
 class _Shown(InMemoryStorage):
@@ -102,31 +134,27 @@ def propose(sweep: Sweep, number: int, view: View, trials: Sequence[FrozenTrial]
     Seeded by the number, so that a resumed sweep proposes what an undisturbed one would have.
     """
     seed = (sweep.search.seed + 1_000_003 * number) % 2**32  # as far as a sampler takes seeds
-    sampler, shown, first = sampler_of(sweep, seed), view.of(trials, seed), sweep.search.start_with[number:]
-    params: dict[str, Any] = {}
+    shown, first = view.of(trials, seed), sweep.search.start_with[number:]
+    if sweep.search.sampler == "grid" and not first:
+        return next(points.left())
+    sampler, params = sampler_of(sweep, number, seed, view.known), dict[str, Any]()
+    directions = [goal.direction for goal in sweep.objective.goals]
     for attempt in range(ASKS):
-        study = optuna.create_study(storage=_Shown(shown), direction=sweep.objective.direction, sampler=sampler)
+        study = optuna.create_study(storage=_Shown(shown), directions=directions, sampler=sampler)
         if first and attempt == 0:
             study.enqueue_trial(kept(first[0]))
         params = suggest(study.ask(), sweep)
         if not points.has(params):
             return params
+        if isinstance(sampler, Sobol | Gp):  # would propose the same again
+            sampler = RandomSampler(seed=seed)
     left = list(islice(points.left(), 10_000))
     return random.Random(number).choice(left) if left else params
 
 
-def sampler_of(sweep: Sweep, seed: int) -> BaseSampler:
-    """The one that the sweep asks for."""
-    return Tpe(sweep, seed) if sweep.search.sampler == "tpe" else RandomSampler(seed=seed)
-
-
-class Tpe(TPESampler):
-    """Knows what it proposes jointly, the settings that every trial has; Optuna's own compares all trials for it."""
-
-    def __init__(self, sweep: Sweep, seed: int) -> None:
-        super().__init__(seed=seed)
-        always = {name: distribution(one) for name, one in sorted(sweep.search.space.items()) if not one.when}
-        self._always = {name: one for name, one in always.items() if not one.single()}
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return self._always
+def sampler_of(sweep: Sweep, number: int, seed: int, known: int) -> BaseSampler:
+    """The one that the sweep asks for; for trial ``number`` of one that learns, while too little is known, Sobol."""
+    space, name = searched(sweep), sweep.search.sampler
+    if name in ("tpe", "gp", "nsga2") and known < STARTUP and space:
+        return Sobol(space, sweep.search.seed, number)
+    return SAMPLERS[name](space, seed)

@@ -44,7 +44,7 @@ class Book:
         self.trials.append(trial)
 
     def report(self, number: int, report: Mapping[str, Any], value: float | None, record: dict[str, Any]) -> None:
-        """One report of a trial, where it leaves our record of it; ``value`` is the objective's."""
+        """One report of a trial, where it leaves our record of it; ``value`` is its score so far."""
         trial, images = self.trials[number], report["images"]
         with self._together():
             self._storage.set_trial_user_attr(trial._trial_id, f"told:{images}", told_of(report))

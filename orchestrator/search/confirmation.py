@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import groupby
+from itertools import groupby, product
 from statistics import median
 from typing import Any, Literal
 
 from orchestrator.search import objective
-from orchestrator.search.effort import confirming
+from orchestrator.search.effort import Affords, Confirming, Round, confirming
+from orchestrator.search.ranking import in_order
 from orchestrator.search.record import told_of
 from orchestrator.search.trial import FATAL, RETRIES, Leg, State, Trial, with_newest
 from orchestrator.spec import Sweep
 
+SIZE = "gansweep.confirming"
+"""The attribute that holds what a budget leaves for it; else the sweep file says so."""
 FIRST_SEED = 1_000
 """Fresh seeds start so far above the sweep's own."""
 AGAIN = 2
@@ -40,6 +43,7 @@ class Confirmation:
     error: str | None = None
     checkpoints: tuple[str, ...] = ()
     reported_at: float | None = None
+    device_seconds: float = 0.0
     reports: dict[int, dict[str, float]] = field(default_factory=dict)
 
     @property
@@ -70,7 +74,8 @@ class Confirmations:
 
     def __init__(self, sweep: Sweep, attrs: Mapping[str, Any], write: Write) -> None:
         self._sweep, self._set_attr = sweep, write
-        self._size = confirming(sweep)
+        self._affords: Affords = lambda batches: True
+        self._size = Confirming.of(attrs[SIZE]) if SIZE in attrs else confirming(sweep)
         self._in_flight: set[tuple[int, int]] = set()
         found = [_read(value) for key, value in attrs.items() if key.startswith("confirm:")]
         self._runs = {(run.trial, run.seed): run for run in found}
@@ -93,9 +98,10 @@ class Confirmations:
         """
         return [self._summary(trial, list(runs)) for trial, runs in groupby(self.all(), key=lambda run: run.trial)]
 
-    def medians(self) -> dict[int, float]:
-        """The median score of every trial whose fresh seeds all came to a score."""
-        return {s["trial"]: s["median"] for s in self.summaries() if s["median"] is not None}
+    def medians(self) -> dict[int, objective.Scores]:
+        """The median scores of every trial whose fresh seeds all came to one."""
+        complete = (s["trial"] for s in self.summaries() if s["median"] is not None)
+        return {trial: self._median(self.of(trial)) for trial in complete}
 
     def failures(self) -> list[str]:
         """Who failed on which seed, and why."""
@@ -108,18 +114,45 @@ class Confirmations:
     def next_leg(self, trials: Sequence[Trial]) -> Leg | Literal["wait", "done"]:
         """The next one to train while these trials are known, already written down: the best trial's seeds first."""
         for trial, run in self._left(trials):
-            if (run.trial, run.seed) not in self._in_flight:
+            if (run.trial, run.seed) not in self._in_flight and self._affords([1]):
                 self._write(run)
                 self._in_flight.add((run.trial, run.seed))
                 return Leg(trial.id, trial.params, self._sweep.train.images, run.checkpoints, run.seed)
         return "wait" if self._in_flight else "done"
 
     def are_done(self, trials: Sequence[Trial]) -> bool:
-        """Whether no leg is left."""
-        return next(self._left(trials), None) is None
+        """Whether no leg is left, or none fits into the budget."""
+        return next(self._left(trials), None) is None or not self._affords([1])
 
-    def report(self, leg: Leg, report: Mapping[str, Any]) -> None:
-        """Write down one report of a leg."""
+    @property
+    def ahead(self) -> list[int]:
+        """Trainings that are planned and were not begun, in batches."""
+        batches = self._size.batches(self._sweep.most_trials)
+        return [max(0, sum(batches) - len(self._runs))] if self._runs else batches
+
+    def plan(self, affords: Affords) -> None:
+        """As much as a budget ``affords``: decided before the first is begun, and cut to what was done where no more
+        can be begun.
+        """
+        self._affords, size = affords, self._size
+        if not self._runs:
+            size = confirming(self._sweep, affords)
+        elif not (self._in_flight or affords([1]) or self.medians()):
+            most = max((len(runs) for runs in self._clean().values()), default=0)
+            size = Confirming.of([(1, most, 1)] if most else [])
+        if size != self._size:
+            self._size = size
+            self._set_attr(SIZE, size.rounds)
+
+    def _clean(self) -> dict[int, list[Confirmation]]:
+        """Those of each trial that came to a score; none of a trial that failed on a seed."""
+        by_trial = {trial: list(runs) for trial, runs in groupby(self.all(), key=lambda run: run.trial)}
+        return {
+            trial: [r for r in runs if r.done] for trial, runs in by_trial.items() if not any(r.failed for r in runs)
+        }
+
+    def report(self, leg: Leg, report: Mapping[str, Any], took: float) -> None:
+        """Write down one report of a leg, which took so many device-seconds."""
         run, health = self.of_leg(leg), report["health"]
         self._set_attr(f"told:{run.trial}:{run.seed}:{report['images']}", told_of(report))
         self._write(
@@ -130,6 +163,7 @@ class Confirmations:
                 reasons=tuple(health["reasons"]),
                 checkpoints=tuple(report["stored"]),
                 reported_at=report["timestamp"],
+                device_seconds=run.device_seconds + took,
             )
         )
 
@@ -150,11 +184,12 @@ class Confirmations:
             if not run.done:
                 self._settle(run)
 
-    def fail_leg(self, leg: Leg, error: str, counts: int) -> None:
+    def fail_leg(self, leg: Leg, error: str, counts: int, took: float) -> None:
         """A leg died; it is handed out again until its retries are used up, of which this ``counts`` for so many."""
         run = self.of_leg(leg)
         attempts = run.attempts + counts
-        self._write(replace(run, attempts=attempts, error=error, done=attempts > RETRIES))
+        took += run.device_seconds
+        self._write(replace(run, attempts=attempts, error=error, done=attempts > RETRIES, device_seconds=took))
         self._in_flight.discard((run.trial, run.seed))
 
     def release(self) -> None:
@@ -169,24 +204,50 @@ class Confirmations:
             return
         kept = all(distance <= 0 for distance in self._violations(run).values())
         survived = run.verdict not in FATAL and kept
-        score = objective.score(self._sweep.objective, run.reports) if survived else None
-        self._write(replace(run, done=True, score=score))
+        scores = objective.scores(self._sweep.objective, run.reports) if survived else ()
+        self._write(replace(run, done=True, score=scores[0] if scores else None))
 
     def _left(self, trials: Sequence[Trial]) -> Iterator[tuple[Trial, Confirmation]]:
-        """What was begun and has no end yet, then the best finished trials, each on every fresh seed. Who fails on one
-        makes way for the next, until ``AGAIN`` times as many were trained as planned.
+        """What was begun and has no end yet, then the best finished trials, round by round: a round is ranked when all
+        of it is trained, by the medians on its fresh seeds. Who fails on one is out, and the next makes up for it where
+        too few are left, until ``AGAIN`` times as many were trained as planned.
         """
-        known, most = self.all(), AGAIN * self._size.top * self._size.seeds
+        known, aim = self.all(), self._sweep.objective
         yield from ((trials[run.trial], run) for run in known if not run.done)
-        failed = {run.trial for run in known if run.failed}
-        good = [t for t in trials if t.promotable and t.id not in failed]
-        ranked = sorted(good, key=lambda t: objective.cost(self._sweep.objective, t.score or 0.0))
-        begun = {run.trial for run in known}
-        for trial in ranked[: self._size.top]:
-            for i in range(self._size.seeds if trial.id in begun or len(known) < most else 0):
-                seed = self._sweep.train.seed + FIRST_SEED + i
-                if (trial.id, seed) not in self._runs:
-                    yield trial, Confirmation(trial.id, seed)
+        begun, most = {run.trial for run in known}, AGAIN * self._size.trainings(len(trials))
+        costs = {t.id: objective.costs(aim, t.scores) for t in trials if t.promotable}
+        for one in self._size.rounds:
+            left = self._field(in_order(aim, costs), one)
+            for trial, seed in product(left, self._seeds(one.seeds)):
+                if (trial, seed) not in self._runs and (trial in begun or len(known) < most):
+                    yield trials[trial], Confirmation(trial, seed)
+            again = {trial: self._on(trial, one.seeds) for trial in left}
+            if not all(len(runs) == one.seeds and all(run.done for run in runs) for runs in again.values()):
+                return
+            costs = {trial: objective.costs(aim, self._median(runs)) for trial, runs in again.items()}
+
+    def _field(self, ranked: Sequence[int], one: Round) -> list[int]:
+        """Who takes part in a round and has not failed in it: of the first of ``ranked``, until there are enough."""
+        left: list[int] = []
+        for place, trial in enumerate(ranked):
+            if place >= one.top and len(left) >= one.need:
+                break
+            if not any(run.failed for run in self._on(trial, one.seeds)):
+                left.append(trial)
+        return left
+
+    def _seeds(self, count: int) -> range:
+        first = self._sweep.train.seed + FIRST_SEED
+        return range(first, first + count)
+
+    def _on(self, trial: int, seeds: int) -> list[Confirmation]:
+        """Those of a trial on its first fresh ``seeds``."""
+        return [self._runs[trial, seed] for seed in self._seeds(seeds) if (trial, seed) in self._runs]
+
+    def _median(self, runs: Sequence[Confirmation]) -> objective.Scores:
+        """Of each objective."""
+        found = [objective.scores(self._sweep.objective, run.reports) for run in runs]
+        return tuple(median(column) for column in zip(*found, strict=True))
 
     def _why(self, run: Confirmation) -> str:
         if run.state == "finished":
@@ -199,13 +260,13 @@ class Confirmations:
 
     def _summary(self, trial: int, runs: Sequence[Confirmation]) -> dict[str, Any]:
         known = [run.score for run in runs if run.score is not None]
-        complete = len(known) == len(runs) >= self._size.seeds
+        complete = len(known) == len(runs) >= self._size.seeds > 0
         return {
             "trial": trial,
             "seeds": [run.seed for run in runs],
             "scores": [run.score for run in runs],
             "median": median(known) if complete else None,
-            "worst": objective.worst(self._sweep.objective, known) if complete else None,
+            "worst": max(known, key=lambda score: objective.cost(self._sweep.objective, score)) if complete else None,
         }
 
     def _write(self, run: Confirmation) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any
@@ -102,9 +102,9 @@ class Database:
         study = self._storage.get_study_id_from_name(name)
         return Study(self._storage, study, attrs, self._storage.get_all_trials(study, deepcopy=False), writing)
 
-    def create(self, name: str, direction: StudyDirection) -> Study:
+    def create(self, name: str, directions: Sequence[StudyDirection]) -> Study:
         with writing():
-            return Study(self._storage, self._storage.create_new_study([direction], name), {}, [], writing)
+            return Study(self._storage, self._storage.create_new_study(directions, name), {}, [], writing)
 
     def delete(self, study: Study) -> None:
         with writing():

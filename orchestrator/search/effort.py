@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from orchestrator.spec import Sweep
 
 MOST = 3
 """Trials that ``confirm.top: auto`` confirms, where a third of all images is enough for it."""
+RACE = ((6, 1, 3), (3, 2, 2))
+"""The rounds before the last of its race, where that is enough for one."""
+
+
+Affords = Callable[[Sequence[int]], bool]
+"""Whether a budget has room for batches of whole trainings, one batch after the other."""
 
 
 class Stage(NamedTuple):
@@ -18,11 +25,42 @@ class Stage(NamedTuple):
     images: int
 
 
-class Confirming(NamedTuple):
-    """What ``confirm`` came to: the ``top`` trials (0: none) on ``seeds`` fresh seeds each."""
+class Round(NamedTuple):
+    """The ``top`` trials have ``seeds`` fresh seeds each by its end; more trials where less than ``need`` survive."""
 
     top: int
     seeds: int
+    need: int
+
+
+class Confirming(NamedTuple):
+    """What ``confirm`` came to, round by round; none: no confirmation."""
+
+    rounds: tuple[Round, ...] = ()
+
+    @classmethod
+    def of(cls, rounds: Iterable[Sequence[int]]) -> Confirming:
+        """As JSON keeps them."""
+        return cls(tuple(Round(*one) for one in rounds))
+
+    @property
+    def seeds(self) -> int:
+        """Of a trial that comes to the end."""
+        return self.rounds[-1].seeds if self.rounds else 0
+
+    @property
+    def top(self) -> int:
+        """Trials that it begins with."""
+        return self.rounds[0].top if self.rounds else 0
+
+    def batches(self, trials: int) -> list[int]:
+        """Trainings of each round, among so many trials, when none fails."""
+        before = (0, *(one.seeds for one in self.rounds))
+        return [min(one.top, trials) * (one.seeds - seeds) for one, seeds in zip(self.rounds, before, strict=False)]
+
+    def trainings(self, trials: int) -> int:
+        """Of all rounds."""
+        return sum(self.batches(trials))
 
 
 def searching(sweep: Sweep, keep: int) -> list[Stage]:
@@ -35,13 +73,22 @@ def searching(sweep: Sweep, keep: int) -> list[Stage]:
     return stages
 
 
-def confirming(sweep: Sweep) -> Confirming:
-    """``confirm`` in numbers: ``auto`` is what fits into a third of all images, fewer trials before fewer seeds."""
+def confirming(sweep: Sweep, affords: Affords = lambda batches: True) -> Confirming:
+    """``confirm`` in numbers: ``auto`` is what fits into a third of all images, and what a budget ``affords``: a race
+    before ``MOST`` trials on every seed, then fewer trials, then fewer seeds.
+    """
     top, seeds = sweep.confirm.top, sweep.confirm.seeds
     if top != "auto":
-        return Confirming(top, seeds)
-    for size in (*((t, seeds) for t in range(MOST, 1, -1)), *((1, s) for s in range(seeds, 0, -1))):
-        again = size[0] * size[1] * sweep.train.images
-        if 3 * again <= sum(stage.images for stage in searching(sweep, size[0])) + again:
-            return Confirming(*size)
-    return Confirming(0, seeds)
+        return _each(top, seeds)
+    race = Confirming.of([*RACE, (2, seeds, 1)])
+    sizes = [*((t, seeds) for t in range(MOST, 1, -1)), *((1, s) for s in range(seeds, 0, -1))]
+    for size in [*([race] if seeds > RACE[-1][1] else []), *(_each(*one) for one in sizes)]:
+        batches = size.batches(sweep.most_trials)
+        again = sum(batches) * sweep.train.images
+        if affords(batches) and 3 * again <= sum(stage.images for stage in searching(sweep, size.top)) + again:
+            return size
+    return Confirming()
+
+
+def _each(top: int, seeds: int) -> Confirming:
+    return Confirming((Round(top, seeds, top),) if top else ())

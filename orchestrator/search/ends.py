@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from optuna.trial import TrialState, create_trial
@@ -21,19 +21,18 @@ class End(NamedTuple):
     """A trial's state, values and constraints; these as the attributes in which Optuna keeps them."""
 
     state: TrialState
-    values: list[float] | None
+    values: Sequence[float] | None
     attrs: dict[str, Any]
 
 
-def end_of(trial: Trial, worst: Callable[[], float]) -> End:
-    """A bad end is COMPLETE with the ``worst`` score seen and a violated constraint, never NaN: the sampler must learn
+def end_of(trial: Trial, worst: Callable[[], Sequence[float]]) -> End:
+    """A bad end is COMPLETE with the ``worst`` scores seen and a violated constraint, never NaN: the sampler must learn
     from it (FAIL would be ignored), and only a crash says nothing about the parameters.
     """
-    state, constraints, value = _OPTUNA_STATE[trial.state], dict(trial.violations), trial.score
+    state, constraints = _OPTUNA_STATE[trial.state], dict(trial.violations)
     if trial.state in FATAL:
         constraints = {trial.state: 1.0, **{name: max(v, 0.0) for name, v in constraints.items()}}
-        value = None
     if trial.state == "crashed":
         constraints = {}
-    values = [worst() if value is None else value] if state == TrialState.COMPLETE else None
+    values = (trial.scores or worst()) if state == TrialState.COMPLETE else None
     return End(state, values, create_trial(state=TrialState.RUNNING, constraints=constraints).system_attrs)

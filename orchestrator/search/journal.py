@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
@@ -44,7 +44,7 @@ class Place(Protocol):
     def find(self, name: str) -> Study | None:
         """The study of this name."""
 
-    def create(self, name: str, direction: StudyDirection) -> Study:
+    def create(self, name: str, directions: Sequence[StudyDirection]) -> Study:
         """A new one, without attributes and trials."""
 
     def delete(self, study: Study) -> None:
@@ -76,8 +76,8 @@ class Journal:
         pen = _Pen(self._backend, len(replay.pages))
         return Study(pen, pages.id, pages.user_attrs, [_frozen(page) for page in pages.trials], pen.together)
 
-    def create(self, name: str, direction: StudyDirection) -> Study:
-        study = JournalStorage(self._backend).create_new_study([direction], name)
+    def create(self, name: str, directions: Sequence[StudyDirection]) -> Study:
+        study = JournalStorage(self._backend).create_new_study(directions, name)
         pen = _Pen(self._backend, len(Replay(self._file).pages))
         return Study(pen, study, {}, [], pen.together)
 

@@ -10,6 +10,7 @@ from orchestrator.commands import command
 from orchestrator.errors import UserError
 from orchestrator.paths import RunKey
 from orchestrator.search import objective
+from orchestrator.search.budget import Spent, words
 from orchestrator.search.confirmation import Confirmations, Write
 from orchestrator.search.lease import place_of
 from orchestrator.search.points import Points
@@ -18,8 +19,8 @@ from orchestrator.search.replay import Replay
 from orchestrator.search.trial import Training, Trial
 from orchestrator.spec import Sweep, counted
 
-FILE, MADE = "gansweep.sweep", "gansweep.made"
-"""Attributes of a study: the sweep file; when it began, by whom and on what."""
+FILE, MADE, HOURS = "gansweep.sweep", "gansweep.made", "gansweep.hours"
+"""Attributes of a study: the sweep file; when it began, by whom and on what; hours that drivers ran."""
 
 SweepState = Literal["running", "finished", "stopped", "interrupted", "failed"]
 
@@ -61,17 +62,28 @@ class Known:
         return self._trials[number]
 
     def best(self) -> Trial | None:
-        """The finished, healthy trial with the best score that keeps every constraint. A trial that failed on a fresh
-        seed does not count at all, and confirmed medians count before single scores.
+        """The first of the ``front`` where one objective says which is best."""
+        return next(iter(self.front()), None) if len(self.sweep.objective.goals) == 1 else None
+
+    def front(self) -> list[Trial]:
+        """The finished, healthy trials that keep every constraint and that none of the others dominates: with one
+        objective the one with the best score. A trial that failed on a fresh seed does not count at all, and confirmed
+        medians count before single scores.
         """
-        failed = {c.trial for c in self.confirmations.all() if c.failed}
-        good = [t for t in self.trials() if t.promotable and t.id not in failed]
+        aim, known = self.sweep.objective, self.standing()
+        costs = {number: objective.costs(aim, scores) for number, scores in known.items()}
+        if len(aim.goals) == 1:
+            return [self.trial(min(costs, key=costs.__getitem__))] if costs else []
+        from orchestrator.search.pareto import first_front  # brings NumPy
+
+        return [self.trial(number) for number in first_front(costs)]
+
+    def standing(self) -> dict[int, objective.Scores]:
+        """The scores by which trials compete to be the best: medians on fresh seeds, where there are any."""
         medians = self.confirmations.medians()
-        if any(t.id in medians for t in good):
-            good = [t for t in good if t.id in medians]
-        return min(
-            good, key=lambda t: objective.cost(self.sweep.objective, medians.get(t.id, t.score or 0.0)), default=None
-        )
+        failed = {c.trial for c in self.confirmations.all() if c.failed}
+        good = {t.id: t.scores for t in self.trials() if t.promotable and t.id not in failed}
+        return {number: medians[number] for number in good if number in medians} or good
 
     def trainings(self, trial: Trial) -> list[Training]:
         """What there is to promote of a trial: the search's own training, and those on fresh seeds that came to their
@@ -100,7 +112,14 @@ class Known:
         if len(trials) < self.sweep.search.trials and not Points(self.sweep, (t.params for t in trials)).any_left():
             points = counted(self.sweep.most_trials, "point")
             found.append(f"the space has only {points}, and each was tried: no more trials come")
+        found += [f"budget: {told}"] if (told := words(self.sweep.budget, self.spent())) else []
         return [*found, *self.confirmations.failures()]
+
+    def spent(self) -> Spent:
+        """As written down: the last minute of a driver who died is missing."""
+        runs = self.confirmations.all()
+        seconds = sum(t.device_seconds for t in self._trials) + sum(run.device_seconds for run in runs)
+        return Spent(len(self._trials) + len(runs), self._attrs.get(HOURS, 0.0), seconds / 3600)
 
     def state(self) -> SweepState:
         """As last written; a ``running`` sweep whose driver is dead is in truth interrupted (the caller knows the

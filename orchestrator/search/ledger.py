@@ -9,56 +9,61 @@ driver is the only one who writes, and knows the rest.
 
 from __future__ import annotations
 
-import threading
+import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from optuna.study import StudyDirection
 
+from orchestrator.groups import Budget
 from orchestrator.paths import RunKey, key_word
 from orchestrator.search import objective, rungs
 from orchestrator.search.asking import View, propose
+from orchestrator.search.attributes import Attributes
 from orchestrator.search.book import Book
+from orchestrator.search.budget import Clock, Purse
 from orchestrator.search.effort import confirming
 from orchestrator.search.ends import end_of
 from orchestrator.search.identity import makes_way, refuse_other_settings
 from orchestrator.search.journal import Place, Study, place
 from orchestrator.search.kept import kept
-from orchestrator.search.known import FILE, MADE, Known, SweepState
+from orchestrator.search.known import HOURS, SweepState
 from orchestrator.search.lease import Lease, place_of
 from orchestrator.search.points import Points
-from orchestrator.search.record import ended, history_of, record_of
+from orchestrator.search.record import ended, record_of
 from orchestrator.search.space import distribution
 from orchestrator.search.trial import RETRIES, Leg, Trial, with_newest
-from orchestrator.secrets import without_secrets
 from orchestrator.spec import Sweep
-from trainers.provenance import require_comparable
+
+MINUTE = 1 / 60
+"""Hours of a driver that are lost with it, at most."""
 
 
-class Ledger(Known):
+class Ledger(Attributes):
     """What its driver asks and writes. Safe to use from several threads of one process."""
 
-    def __init__(self, sweep: Sweep, study: Study, studies: Place) -> None:
-        super().__init__(sweep)
-        self._studies = studies
-        self._lock = threading.RLock()
+    def __init__(self, sweep: Sweep, study: Study, studies: Place, clock: Clock = time.monotonic) -> None:
+        super().__init__(sweep, study, studies)
         self._in_flight: set[int] = set()
-        self._book = Book(study)
-        self._take(study.attrs, study.trials, self._book.set_attr)
         self._book.forget()
         self._points = Points(sweep, (trial.params for trial in self._trials))
         self._ladder = rungs.Ladder(self._rules(), self._trials)
         self._view = View(sweep)
         for trial in self._trials:
             self._view.put(trial, self._book.trials[trial.id])
+        images = sum(t.images for t in self._trials) + sum(run.images for run in self.confirmations.all())
+        self._purse = Purse(sweep, self.spent(), images, clock)
 
     @classmethod
-    def open(cls, sweep: Sweep, default: Path | str, lease: Lease | None = None) -> Ledger:
+    def open(
+        cls, sweep: Sweep, default: Path | str, lease: Lease | None = None, clock: Clock = time.monotonic
+    ) -> Ledger:
         """The ledger of ``sweep``, made where there is none, written while the ``lease`` lasts; ``default`` is where it
-        is for ``auto``. Raises UserError where it holds another search space.
+        is for ``auto``, and the budget is counted by the ``clock``. Raises UserError where it holds another search
+        space.
         """
         studies = place(place_of(sweep, default), lease)
         study = studies.find(sweep.name)
@@ -66,13 +71,13 @@ class Ledger(Known):
             studies.delete(study)
             study = None
         if study is None:
-            minimize = sweep.objective.direction == "minimize"
-            study = studies.create(sweep.name, StudyDirection.MINIMIZE if minimize else StudyDirection.MAXIMIZE)
+            directions = [StudyDirection[goal.direction.upper()] for goal in sweep.objective.goals]
+            study = studies.create(sweep.name, directions)
             book = Book(study)
             book.set_attr("gansweep.comparable", sweep.comparable())
             book.set_attr("gansweep.id", uuid.uuid4().hex)
         refuse_other_settings(sweep, study.attrs)
-        ledger = cls(sweep, study, studies)
+        ledger = cls(sweep, study, studies, clock)
         ledger._mend()
         return ledger
 
@@ -89,7 +94,7 @@ class Ledger(Known):
         work.
         """
         with self._lock:
-            decision = self._ladder.decide(frozenset(self._in_flight), self._may_ask())
+            decision = self._decide(frozenset(self._in_flight))
             if decision == "ask":
                 trial = self._ask()
             elif isinstance(decision, rungs.Continue):
@@ -97,19 +102,22 @@ class Ledger(Known):
                 self._write(trial)
             else:  # a slot that the search can't use, now or any more, confirms the best that stand
                 leg = self.confirmations.next_leg(self._trials)
+                if isinstance(leg, Leg):
+                    run = self.confirmations.of_leg(leg)
+                    self._purse.begin(leg.run, leg.until - run.images, not (run.reports or run.attempts))
                 return decision if leg == "done" else leg
             self._in_flight.add(trial.id)
+            self._purse.begin(trial.id, trial.target - trial.images, decision == "ask")
             return Leg(trial.id, trial.params, trial.target, trial.checkpoints)
 
     def has_more(self) -> bool:
         """Whether the search has a leg for a free slot."""
         with self._lock:
-            return self._ladder.decide(frozenset(self._in_flight), self._may_ask()) not in ("wait", "done")
+            return self._decide(frozenset(self._in_flight)) not in ("wait", "done")
 
     def is_over(self) -> bool:
         """Whether neither search nor confirmation has a leg left."""
-        searched = self._ladder.decide(frozenset(), self._may_ask()) == "done"
-        return searched and self.confirmations.are_done(self._trials)
+        return self._decide(frozenset()) == "done" and self.confirmations.are_done(self._trials)
 
     def release(self) -> None:
         """Forget which legs are in flight (their executor is gone); they will be handed out again."""
@@ -120,6 +128,24 @@ class Ledger(Known):
         sweep = self.sweep
         reduction = sweep.rungs.reduction if sweep.rungs else 2
         return rungs.Rules(sweep.rung_images(), reduction, max(1, confirming(sweep).top), sweep.objective)
+
+    def _decide(self, in_flight: frozenset[int]) -> rungs.Decision:
+        """The next leg of the search that fits into the budget, beside what confirmation needs."""
+        decision = self._ladder.decide(in_flight, self._may_ask())
+        if self.sweep.budget == Budget():
+            return decision
+        self.confirmations.plan(self._purse.affords)
+        kept, finish = self.confirmations.ahead, not self._ladder.has_finished
+        if decision == "ask":
+            fits = self._purse.has_room(1, self.sweep.rung_images()[0], kept, finish)
+        elif isinstance(decision, rungs.Continue):
+            fits = self._purse.has_room(0, decision.images, kept, finish)
+        else:
+            return decision
+        if fits or in_flight:
+            return decision if fits else "wait"
+        last = self._ladder.last_call(keep=1)
+        return last if last and self._purse.has_room(0, last.images, [], finish=False) else "done"
 
     def _may_ask(self) -> bool:
         return len(self._trials) < self.sweep.search.trials and self._points.any_left()
@@ -144,35 +170,34 @@ class Ledger(Known):
         the speed), after ``require_comparable``.
         """
         with self._lock:
+            if self._purse.hours > self._attrs.get(HOURS, 0.0) + MINUTE:
+                self._set(HOURS, self._purse.hours)
+            images, metrics = report["images"], report["metrics"]
             if leg.confirm_seed is not None:
-                self.confirmations.report(leg, report)
+                more = images - self.confirmations.of_leg(leg).images
+                self.confirmations.report(leg, report, self._purse.took(leg.run, more))
                 return
-            trial, images, metrics = self.trial(leg.trial), report["images"], report["metrics"]
+            trial = self.trial(leg.trial)
             if trial.ended:
                 return
             reports = {**trial.reports, images: metrics}
+            scores = objective.scores(self.sweep.objective, reports)
             trial = replace(
                 trial,
                 images=images,
                 reports=reports,
-                score=objective.score(self.sweep.objective, reports),
+                score=scores[0] if scores else None,
+                scores=scores,
                 violations=objective.violations(self.sweep.objective, reports),
                 verdict=report["health"]["verdict"],
                 reasons=tuple(report["health"]["reasons"]),
                 checkpoints=tuple(report["stored"]),
                 images_per_second=round(report["images_per_second"], 1),
+                device_seconds=trial.device_seconds + self._purse.took(leg.run, images - trial.images),
                 reported_at=report["timestamp"],
             )
-            value = objective.score(self.sweep.objective, {images: metrics})
-            self._book.report(trial.id, report, value, record_of(trial))
+            self._book.report(trial.id, report, trial.score, record_of(trial))
             self._know(trial)
-
-    def require_comparable(self, leg: Leg, provenance: dict[str, Any]) -> None:
-        """Raises IncomparableError where a leg measures in another way than the legs before."""
-        if known := self.provenance:
-            require_comparable({"this sweep so far": known, f"trial {leg.trial} now": provenance})
-        else:
-            self._set("gansweep.provenance", provenance)
 
     def stored_late(self, leg: Leg, checkpoint: str) -> None:
         """A checkpoint whose upload ended after the leg's last report."""
@@ -186,6 +211,7 @@ class Ledger(Known):
     def end_leg(self, leg: Leg) -> Trial | None:
         """A leg came to its end: the trial waits at a rung, or has ended. None for a confirmation."""
         with self._lock:
+            self._purse.end(leg.run)
             if leg.confirm_seed is not None:
                 self.confirmations.end_leg(leg)
                 return None
@@ -197,23 +223,26 @@ class Ledger(Known):
         ``counts`` for so many: none where the trial is not at fault, all where it would die the same way each time.
         """
         with self._lock:
+            took = self._purse.took(leg.run)
+            self._purse.end(leg.run)
             if leg.confirm_seed is not None:
-                self.confirmations.fail_leg(leg, error, counts)
+                self.confirmations.fail_leg(leg, error, counts, took)
                 return None
             self._in_flight.discard(leg.trial)
             trial = self.trial(leg.trial)
-            trial = replace(trial, attempts=trial.attempts + counts, error=error)
+            seconds = trial.device_seconds + took
+            trial = replace(trial, attempts=trial.attempts + counts, error=error, device_seconds=seconds)
             if trial.attempts > RETRIES:
-                trial = replace(trial, state="crashed", score=None)
+                trial = replace(trial, state="crashed", score=None, scores=())
             self._write(trial)
             return trial
 
     def close(self) -> list[Trial]:
-        """The search is over: trials still waiting at a rung end as pruned, or as what they have become. Returns
-        them.
+        """The search is over: trials that wait at a rung, or could go on if the budget allowed it, end as pruned, or as
+        what they have become. Returns them.
         """
         with self._lock:
-            pruned = [ended(trial, "pruned") for trial in self._trials if trial.state == "waiting"]
+            pruned = [ended(trial, "pruned") for trial in self._trials if not trial.ended]
             for trial in pruned:
                 self._write(trial)
             return pruned
@@ -226,32 +255,12 @@ class Ledger(Known):
                 self._know(replace(self._trials[key], mlflow_run_id=run_id))
 
     def set_state(self, state: SweepState) -> None:
+        """How the sweep stands; the driver's hours count while it runs."""
+        self._purse.drive(runs=state == "running")
+        self._set(HOURS, self._purse.hours)
         self._set("gansweep.state", state)
 
-    def keep_file(self) -> None:
-        """The sweep file as it now is, without passwords, so that the sweep can be opened from anywhere."""
-        text = without_secrets(self.sweep.to_yaml())
-        if self._attrs.get(FILE) != text:
-            self._set(FILE, text)
-
-    def made(self, by: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """When the sweep began, by whom and on what, as ``by`` said at its first start."""
-        if MADE not in self._attrs:
-            self._set(MADE, by())
-        found: dict[str, Any] = self._attrs[MADE]
-        return found
-
-    def history(self) -> dict[RunKey, dict[int, dict[str, Any]]]:
-        """Every report of every training, by images: read anew, since it is much."""
-        study = self._studies.find(self.sweep.name)
-        assert study is not None
-        return history_of(study.attrs, study.trials)
-
     # -- below -----------------------------------------------------------------------------------------------------
-
-    def _set(self, name: str, value: Any) -> None:
-        with self._lock:
-            self._book.set_attr(name, value)
 
     def _settle(self, trial: Trial) -> Trial:
         """A trial after its leg: ended, waiting at a rung, or the same where it was cut short between two reports and
@@ -274,7 +283,7 @@ class Ledger(Known):
 
     def _write(self, trial: Trial) -> None:
         self._book.write(
-            trial.id, record_of(trial), end_of(trial, self._worst_score) if self._is_untold(trial) else None
+            trial.id, record_of(trial), end_of(trial, self._worst_scores) if self._is_untold(trial) else None
         )
         self._know(trial)
 
@@ -287,6 +296,5 @@ class Ledger(Known):
         """Whether it has ended, and Optuna's part of it has not."""
         return trial.ended and not self._book.trials[trial.id].state.is_finished()
 
-    def _worst_score(self) -> float:
-        seen = (v for frozen in self._book.trials for v in frozen.intermediate_values.values())
-        return objective.worst(self.sweep.objective, seen)
+    def _worst_scores(self) -> objective.Scores:
+        return objective.worst(self.sweep.objective, (trial.scores for trial in self._trials if trial.scores))

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Mapping
 from statistics import median
 
-from orchestrator.spec import Objective
+from orchestrator.groups import Objective
 
 WINDOW = 3
 """A score is the median of this many last evaluations: one lucky minimum of a noisy FID must not win a sweep."""
@@ -17,15 +17,27 @@ Reports = Mapping[int, Mapping[str, float]]
 """images shown -> metrics"""
 
 
+Scores = tuple[float, ...]
+"""One for each objective, in the order of the file; none where one of them is missing."""
+
+
 def score(objective: Objective, reports: Reports, upto: int | None = None) -> float | None:
-    """Median of the objective over the last evaluations (at or before ``upto`` images); None where there are none."""
+    """Median of the first objective over the last evaluations (at or before ``upto`` images); None where there are
+    none.
+    """
     return _recent(objective.metric, reports, upto)
 
 
-def score_at(objective: Objective, reports: Reports, level: int) -> float | None:
-    """The score as it stood at the first evaluation at or past ``level`` images; None where none came so far."""
+def scores(objective: Objective, reports: Reports, upto: int | None = None) -> Scores:
+    """Medians of each objective over the last evaluations (at or before ``upto`` images)."""
+    found = [_recent(metric, reports, upto) for metric in objective.metrics]
+    return tuple(value for value in found if value is not None) if None not in found else ()
+
+
+def scores_at(objective: Objective, reports: Reports, level: int) -> Scores:
+    """The scores as they stood at the first evaluation at or past ``level`` images; none where none came so far."""
     upto = min((images for images in reports if images >= level), default=None)
-    return None if upto is None else score(objective, reports, upto)
+    return () if upto is None else scores(objective, reports, upto)
 
 
 def violations(objective: Objective, reports: Reports) -> dict[str, float]:
@@ -41,13 +53,22 @@ def violations(objective: Objective, reports: Reports) -> dict[str, float]:
 
 
 def cost(objective: Objective, value: float) -> float:
-    """``value`` turned so that less is better, whichever way the objective goes."""
+    """A score of the first objective, turned so that less is better, whichever way it goes."""
     return value if objective.direction == "minimize" else -value
 
 
-def worst(objective: Objective, scores: Iterable[float]) -> float:
-    """The worst of ``scores``, told to the sampler for trials that earned none; 0 where there are no scores yet."""
-    return (max if objective.direction == "minimize" else min)(scores, default=0.0)
+def costs(objective: Objective, values: Scores) -> tuple[float, ...]:
+    """Scores turned so that less is better; infinite where there are none."""
+    if not values:
+        return (math.inf,) * len(objective.goals)
+    return tuple(v if goal.direction == "minimize" else -v for v, goal in zip(values, objective.goals, strict=True))
+
+
+def worst(objective: Objective, seen: Iterable[Scores]) -> Scores:
+    """The worst of ``seen``, told to the sampler for trials that earned none; zeros where there are no scores yet."""
+    columns = list(zip(*seen, strict=True)) or [(0.0,)] * len(objective.goals)
+    ends = (max if goal.direction == "minimize" else min for goal in objective.goals)
+    return tuple(end(column) for end, column in zip(ends, columns, strict=True))
 
 
 def _recent(metric: str, reports: Reports, upto: int | None) -> float | None:

@@ -1,9 +1,12 @@
-"""Numbers in order, kept up as they change: a decision among ten thousand trials must not sort them all."""
+"""Trials in order, kept up as they change: a decision among ten thousand must not sort them all."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections.abc import Mapping
 from typing import Any
+
+from orchestrator.groups import Objective
 
 Key = tuple[Any, ...]
 
@@ -34,6 +37,19 @@ class Ranking:
             if before != entry:
                 insort(self._order, entry)
 
-    def place(self, number: int) -> int:
-        """How many come before it."""
-        return bisect_left(self._order, self._keys[number])
+
+def ranking(objective: Objective) -> Ranking:
+    """For costs of the objective, or of several."""
+    if len(objective.goals) == 1:
+        return Ranking()
+    from orchestrator.search.pareto import Fronts  # brings NumPy
+
+    return Fronts()
+
+
+def in_order(objective: Objective, costs: Mapping[int, Key]) -> list[int]:
+    """Numbers by their costs, the best first."""
+    found = ranking(objective)
+    for number, key in costs.items():
+        found.put(number, key)
+    return [found[place] for place in range(len(found))]

@@ -24,6 +24,7 @@ _RECORD = (
     "score",
     "error",
     "images_per_second",
+    "device_seconds",
     "reported_at",
 )
 
@@ -44,13 +45,16 @@ def trial_of(stored: Stored, sweep: Sweep, runs: Mapping[RunKey, str]) -> Trial:
     violations = objective.violations(sweep.objective, reports)
     run_id = runs.get(stored.number)
     params = unkept(stored.params, sweep)
-    return Trial(stored.number, params, reports=reports, violations=violations, mlflow_run_id=run_id, **record)
+    scores = objective.scores(sweep.objective, reports) if record["score"] is not None else ()
+    return Trial(
+        *(stored.number, params), scores=scores, reports=reports, violations=violations, mlflow_run_id=run_id, **record
+    )
 
 
 def ended(trial: Trial, otherwise: State) -> Trial:
     """A trial that trains no more. A bad verdict is a bad end also where ``health.stop`` let it train on."""
     fatal = next((verdict for verdict in FATAL if verdict == trial.verdict), None)
-    return replace(trial, state=fatal, score=None) if fatal else replace(trial, state=otherwise)
+    return replace(trial, state=fatal, score=None, scores=()) if fatal else replace(trial, state=otherwise)
 
 
 def run_key(name: str) -> RunKey:

@@ -7,15 +7,14 @@ rung, else a new trial. Nothing is stopped for good while the sweep runs, becaus
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from orchestrator.search.objective import cost, score_at
-from orchestrator.search.ranking import Ranking
+from orchestrator.groups import Objective
+from orchestrator.search.objective import costs, scores_at
+from orchestrator.search.ranking import ranking
 from orchestrator.search.trial import FATAL, Trial
-from orchestrator.spec import Objective
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,11 @@ class Continue:
     trial: Trial
     until: int
 
+    @property
+    def images(self) -> int:
+        """To train."""
+        return self.until - self.trial.images
+
 
 Decision = Continue | Literal["ask", "wait", "done"]
 
@@ -49,8 +53,8 @@ class Ladder:
     def __init__(self, rules: Rules, trials: Iterable[Trial] = ()) -> None:
         self._rules = rules
         self._trials: dict[int, Trial] = {}
-        self._came = [Ranking() for _ in rules.levels[:-1]]
-        self._waits = [Ranking() for _ in rules.levels[:-1]]
+        self._came = [ranking(rules.objective) for _ in rules.levels[:-1]]
+        self._waits: list[set[int]] = [set() for _ in rules.levels[:-1]]
         self._running: set[int] = set()
         self._finished: set[int] = set()
         for trial in trials:
@@ -60,11 +64,10 @@ class Ladder:
         """As it stands now."""
         self._trials[trial.id] = trial
         for rung, level in enumerate(self._rules.levels[:-1], start=1):
-            key = (self._cost_at(trial, level),) if _came(trial, rung, level) else None
-            self._came[rung - 1].put(trial.id, key)
-            self._waits[rung - 1].put(trial.id, key if trial.state == "waiting" and trial.rung == rung else None)
-        for state, members in (("running", self._running), ("finished", self._finished)):
-            (members.add if trial.state == state else members.discard)(trial.id)
+            self._came[rung - 1].put(trial.id, self._costs_at(trial, level) if _came(trial, rung, level) else None)
+            _mark(self._waits[rung - 1], trial.id, trial.state == "waiting" and trial.rung == rung)
+        _mark(self._running, trial.id, trial.state == "running")
+        _mark(self._finished, trial.id, trial.state == "finished")
 
     def decide(self, in_flight: frozenset[int], may_ask: bool) -> Decision:
         """The next leg for a free slot. ``in_flight`` are trials whose leg is being trained now; ``may_ask``: whether a
@@ -73,32 +76,41 @@ class Ladder:
         if interrupted := self._running - in_flight:
             trial = self._trials[min(interrupted)]
             return Continue(trial, trial.target)
-        for came, waits, until in self._from_the_top():
-            if waits and came.place(waits[0]) < len(came) // self._rules.reduction:
-                return Continue(self._trials[waits[0]], until)
+        if best := self._best_waiting(self._rules.reduction):
+            return best
         if may_ask:
             return "ask"
         if in_flight:
             return "wait"
-        return self._last_call() or "done"
+        return self.last_call(self._rules.keep) or "done"
 
-    def _last_call(self) -> Continue | None:
-        """Nothing runs and nothing new comes: what the quotas round away must not leave the sweep without a
-        finisher.
+    @property
+    def has_finished(self) -> bool:
+        """Whether a trial has come to the end."""
+        return bool(self._finished)
+
+    def last_call(self, keep: int) -> Continue | None:
+        """Nothing runs and nothing new comes: what the quotas round away must not leave the sweep without ``keep``
+        that finish.
         """
-        if len(self._finished) >= self._rules.keep:
-            return None
-        best = ((waits[0], until) for _, waits, until in self._from_the_top() if waits)
-        return next((Continue(self._trials[number], until) for number, until in best), None)
+        return None if len(self._finished) >= keep else self._best_waiting(1)
 
-    def _from_the_top(self) -> Iterable[tuple[Ranking, Ranking, int]]:
-        """Per rung: who came, who waits, and how far a promotion goes."""
-        return reversed(list(zip(self._came, self._waits, self._rules.levels[1:], strict=True)))
+    def _best_waiting(self, reduction: int) -> Continue | None:
+        """Of the highest rung where one waits among the best 1/``reduction`` of those that came."""
+        for came, waits, until in reversed(list(zip(self._came, self._waits, self._rules.levels[1:], strict=True))):
+            best = map(came.__getitem__, range(len(came) // reduction if waits else 0))
+            if (number := next((number for number in best if number in waits), None)) is not None:
+                return Continue(self._trials[number], until)
+        return None
 
-    def _cost_at(self, trial: Trial, level: int) -> float:
-        """Of the score at the first evaluation at or past ``level`` images; infinite for a trial that earned none."""
-        value = None if trial.state in FATAL else score_at(self._rules.objective, trial.reports, level)
-        return math.inf if value is None else cost(self._rules.objective, value)
+    def _costs_at(self, trial: Trial, level: int) -> tuple[float, ...]:
+        """At the first evaluation at or past ``level`` images; infinite for a trial that earned none."""
+        objective = self._rules.objective
+        return costs(objective, () if trial.state in FATAL else scores_at(objective, trial.reports, level))
+
+
+def _mark(members: set[int], number: int, belongs: bool) -> None:
+    (members.add if belongs else members.discard)(number)
 
 
 def _came(trial: Trial, rung: int, level: int) -> bool:

@@ -22,6 +22,12 @@ def suggest(trial: optuna.Trial, sweep: Sweep) -> dict[str, Any]:
     return params
 
 
+def searched(sweep: Sweep) -> dict[str, BaseDistribution]:
+    """All settings that can differ, whether their conditions hold or not."""
+    space = {name: distribution(dimension) for name, dimension in sorted(sweep.search.space.items())}
+    return {name: kind for name, kind in space.items() if not kind.single()}
+
+
 def distribution(dimension: Dimension) -> BaseDistribution:
     if dimension.choice is not None:
         return CategoricalDistribution(tuple(map(kept_value, dimension.choice)))

@@ -20,7 +20,8 @@ RETRIES = 2
 @dataclass(frozen=True)
 class Trial:
     """``target`` is the number of images its current or last leg goes to; ``rung`` counts the rungs it has reached;
-    ``reported_at`` is the time of its last report, in seconds since the epoch.
+    ``reported_at`` is the time of its last report, in seconds since the epoch; ``scores`` are of each objective,
+    ``score`` is the first of them; ``device_seconds`` are those of all its legs, by the driver's clock.
     """
 
     id: int
@@ -34,7 +35,9 @@ class Trial:
     verdict: str = "unjudged"
     reasons: tuple[str, ...] = ()
     score: float | None = None
+    scores: tuple[float, ...] = ()
     images_per_second: float | None = None
+    device_seconds: float = 0.0
     reported_at: float | None = None
     error: str | None = None
     reports: dict[int, dict[str, float]] = field(default_factory=dict)

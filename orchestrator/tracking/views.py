@@ -74,7 +74,11 @@ def _charts(sweep: Sweep) -> dict[str, Any]:
         ("Quality", True, [_line(aim, aim, log=True), *(_line(one, one) for one in others), _parallel(varied, aim)]),
         ("Samples", True, [_grids(sweep.rung_images()[0])]),
         ("Confirmation", True, [_line(f"confirm/{aim}", f"{aim} on fresh seeds")]),
-        ("Sweep, over device-seconds", True, [_line(f"best/{aim}", f"best {aim}"), *map(_count, ENDS)]),
+        (
+            "Sweep, over device-seconds",
+            True,
+            [*(_line(f"best/{one}", f"best {one}") for one in sweep.objective.metrics), *map(_count, ENDS)],
+        ),
         ("Losses", True, [_line("loss/generator", "generator"), _line("loss/discriminator", "discriminator")]),
         ("Speed", False, [_line("images_per_second", "images per second")]),
         ("Health", False, [_line("health/verdict", "verdict: 0 healthy, 2 collapsed, 3 diverged")]),
@@ -122,7 +126,7 @@ def _parallel(params: list[str], metric: str) -> dict[str, Any]:
 
 def _measures(sweep: Sweep) -> list[str]:
     """The objective first, then what it is bound by, then what else stands for variety."""
-    known = (sweep.objective.metric, *sweep.objective.bounds, *(m for m in sweep.evaluate.metrics if m == "coverage"))
+    known = (*sweep.objective.metrics, *sweep.objective.bounds, *(m for m in sweep.evaluate.metrics if m == "coverage"))
     return list(dict.fromkeys(known))
 
 

@@ -117,7 +117,7 @@ def write(home: Home, trials: int) -> list[Trial]:
     asked, paths = sweep(trials), home.sweep("simulated")
     paths.root.mkdir(parents=True)
     paths.spec.write_text(asked.to_yaml())
-    study = place(paths.ledger).create("simulated", StudyDirection.MINIMIZE)
+    study = place(paths.ledger).create("simulated", [StudyDirection.MINIMIZE])
     made = [trial(number, trials) for number in range(trials)]
     attrs: dict[str, Any] = {"gansweep.comparable": asked.comparable(), "gansweep.id": IDENTITY}
     attrs |= {"gansweep.state": "finished"}

@@ -13,12 +13,14 @@ from optuna.samplers import BaseSampler, TPESampler
 from optuna.samplers._tpe.sampler import _split_trials, default_gamma
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from orchestrator.search.asking import GOOD, SHOWN, Tpe, View, _Shown, _shown, propose
+from orchestrator.groups import Search
+from orchestrator.search.asking import GOOD, SHOWN, View, _Shown, propose
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.points import Points
-from orchestrator.search.space import suggest
+from orchestrator.search.samplers import Tpe
+from orchestrator.search.space import searched, suggest
 from orchestrator.search.trial import Leg, State, Trial
-from orchestrator.spec import Search, Sweep, warnings
+from orchestrator.spec import Sweep, warnings
 from tests.orchestrator.small import BASE, next_leg, run, sweep, train
 
 LOSS = {"train.loss": {"choice": ("non_saturating", "hinge")}}
@@ -68,8 +70,7 @@ def test_the_sampler_that_is_shown_some_of_many_trials_finds_the_same_ones_good(
     ended = sum(trial.state != TrialState.RUNNING or bool(trial.intermediate_values) for trial in trials)
     assert default_gamma(ended) == default_gamma(SHOWN) == GOOD
     known = {trial.number: trial for trial in trials}
-    everything = [_shown(known[number], not known[number].intermediate_values and known[number].value is None)
-                  for number in known]  # fmt: skip
+    everything = [view._shown(view._trials[number], known[number]) for number in known]
     shown = view.of(trials, seed=3)
     running = sum(trial.state == TrialState.RUNNING for trial in shown)
     assert len(shown) - running == SHOWN < ended
@@ -89,7 +90,7 @@ def test_what_is_proposed_is_what_optunas_own_sampler_proposes():
         return suggest(study.ask(), asked)
 
     for seed in range(5):
-        assert first(Tpe(asked, seed)) == first(TPESampler(seed=seed))
+        assert first(Tpe(searched(asked), seed)) == first(TPESampler(seed=seed))
 
 
 def same(leg: Leg, images: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.search.effort import Confirming, confirming
+from orchestrator.search.effort import confirming
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.trial import RETRIES, Leg
 from orchestrator.spec import Sweep
@@ -16,27 +16,33 @@ from tests.orchestrator.small import next_leg, report, run, sweep, train
 # -- how much ----------------------------------------------------------------------------------------------------------
 
 
+def sizes(asked: Sweep) -> list[tuple[int, int]]:
+    """Trials and seeds of each round."""
+    return [(one.top, one.seeds) for one in confirming(asked).rounds]
+
+
 @pytest.mark.parametrize(
     ("trials", "rungs", "expected"),
     [
-        (30, None, (3, 3)),
-        (18, None, (3, 3)),  # 9 of 27
-        (17, None, (2, 3)),  # 9 of 26 would be more than a third
-        (8, None, (1, 3)),
-        (5, None, (1, 2)),
-        (2, None, (1, 1)),
-        (1, None, (0, 3)),
-        (27, {"first_images": 10, "reduction": 3}, (1, 3)),  # 3 of 3 finishers and 27 / 9 + 9 / 3 others
+        (22, None, [(6, 1), (3, 2), (2, 3)]),  # 11 of 33
+        (21, None, [(3, 3)]),
+        (18, None, [(3, 3)]),  # 9 of 27
+        (17, None, [(2, 3)]),  # 9 of 26 would be more than a third
+        (8, None, [(1, 3)]),
+        (5, None, [(1, 2)]),
+        (2, None, [(1, 1)]),
+        (1, None, []),
+        (27, {"first_images": 10, "reduction": 3}, [(1, 3)]),  # 3 of 3 finishers and 27 / 9 + 9 / 3 others
     ],
 )
-def test_auto_is_what_fits_into_a_third_of_all_images(trials: int, rungs: Any, expected: tuple[int, int]):
-    assert confirming(sweep(search={"trials": trials}, rungs=rungs)) == Confirming(*expected)
+def test_auto_is_what_fits_into_a_third_of_all_images(trials: int, rungs: Any, expected: list[tuple[int, int]]):
+    assert sizes(sweep(search={"trials": trials}, rungs=rungs)) == expected
 
 
 def test_numbers_are_taken_as_they_are_and_0_is_none():
-    assert confirming(sweep(search={"trials": 2}, confirm={"top": 9, "seeds": 5})) == Confirming(9, 5)
-    assert confirming(sweep(search={"trials": 99}, confirm={"top": 0})) == Confirming(0, 3)
-    assert confirming(sweep(search={"trials": 99}, rungs=None, confirm={"seeds": 2})) == Confirming(3, 2)
+    assert sizes(sweep(search={"trials": 2}, confirm={"top": 9, "seeds": 5})) == [(9, 5)]
+    assert sizes(sweep(search={"trials": 99}, confirm={"top": 0})) == []
+    assert sizes(sweep(search={"trials": 99}, rungs=None, confirm={"seeds": 2})) == [(3, 2)]
 
 
 def test_the_best_are_confirmed_without_a_word_in_the_file(tmp_path: Path):
@@ -112,7 +118,53 @@ def test_a_seed_confirmed_early_counts_at_the_end(tmp_path: Path):
     for leg in (next_leg(ledger), next_leg(ledger), *legs[1:]):
         train(ledger, leg, as_numbered)
     assert ledger.next_leg() == "done"
-    assert ledger.confirmations.medians() == {0: 10.0}
+    assert ledger.confirmations.medians() == {0: (10.0,)}
+
+
+# -- a race ------------------------------------------------------------------------------------------------------------
+
+
+def race(tmp_path: Path, again: dict[tuple[int, int], dict[str, Any]]) -> tuple[Ledger, list[tuple[int, int]]]:
+    """A sweep of 30 trials, the lower the number the better, and which seeds it trained; ``again`` says what the report
+    of (trial, seed) is.
+    """
+
+    def script(leg: Leg, images: int) -> dict[str, Any]:
+        if leg.confirm_seed is None:
+            return as_numbered(leg, images)
+        return again.get((leg.trial, leg.confirm_seed), {"fid": 20.0 + leg.trial})
+
+    ledger = Ledger.open(sweep(rungs=None, search={"trials": 30}), tmp_path / "journal")
+    return ledger, [(leg.trial, leg.confirm_seed) for leg in run(ledger, script) if leg.confirm_seed is not None]
+
+
+def test_a_race_gives_more_seeds_to_those_that_do_well_on_few(tmp_path: Path):
+    ledger, legs = race(tmp_path, {(5, seed): {"fid": 15.0} for seed in (1000, 1001, 1002)})
+    assert legs[:6] == [(trial, 1000) for trial in range(6)]
+    assert legs[6:9] == [(5, 1001), (0, 1001), (1, 1001)], "trial 5 did best on its first fresh seed"
+    assert legs[9:] == [(5, 1002), (0, 1002)]
+    best = ledger.best()
+    assert best and best.id == 5
+    assert ledger.confirmations.medians() == {0: (20.0,), 5: (15.0,)}, "who left the race early has no median"
+
+
+def test_who_fails_in_a_race_is_out_whatever_its_median(tmp_path: Path):
+    bad = {"verdict": "collapsed"}
+    ledger, legs = race(tmp_path, {(0, 1000): bad, (1, 1001): bad, (2, 1002): bad})
+    assert legs == [
+        *((trial, 1000) for trial in range(6)),
+        *((trial, 1001) for trial in (1, 2, 3)),
+        *((trial, 1002) for trial in (2, 3)),
+    ], "three of six and two of three are enough to go on with"
+    best = ledger.best()
+    assert best and best.id == 3
+
+
+def test_a_race_in_which_all_fail_goes_on_with_the_next_but_not_for_ever(tmp_path: Path):
+    bad = {(trial, seed): {"verdict": "collapsed"} for trial in range(30) for seed in (1000, 1001, 1002)}
+    ledger, legs = race(tmp_path, bad)
+    assert legs == [(trial, 1000) for trial in range(22)], "twice the eleven trainings that were planned"
+    assert ledger.is_over()
 
 
 # -- failures ----------------------------------------------------------------------------------------------------------
@@ -144,7 +196,7 @@ def test_one_failed_seed_of_three_disqualifies_however_good_the_median(
     assert ledger.notes == [f"trial 0 failed on fresh seed 1002, and is out: {why}"]
     best = ledger.best()
     assert best and best.id == 1, "confirmed in its stead"
-    assert ledger.confirmations.medians() == {1: 6.0}
+    assert ledger.confirmations.medians() == {1: (6.0,)}
 
 
 def test_settings_that_fail_one_after_the_other_are_not_all_trained_again(tmp_path: Path):

@@ -39,7 +39,7 @@ def test_the_picture_fits_the_screen(tmp_path: Path, height: int):
     assert lines[0].startswith("small: running") and lines[1].startswith("trial  state")
     assert lines[2].split()[:2] == ["*39", "finished"]
     assert "40 of 40 trials: 40 finished" in "\n".join(lines)
-    assert lines[-1] == "trial 39 on fresh seeds: 11, 11 (median 11)"
+    assert lines[-1] == "trial 39 on fresh seeds: 11, 11 (median 11, 50% interval 11 to 11)"
 
 
 def test_the_best_ten_are_shown_and_the_images_counted(tmp_path: Path):

@@ -53,7 +53,7 @@ def test_a_home_of_0_1_0_goes_on_where_it_was_left(home: Path):
     train(ledger, leg, lambda leg, images: {"fid": 12.0})
     assert ledger.next_leg() == "done", "and nothing that this version would do by default"
     assert [trial.id for trial in ledger.close()] == [5]
-    assert ledger.confirmations.medians() == {0: (10.0 + 12.0) / 2}
+    assert ledger.confirmations.medians() == {0: ((10.0 + 12.0) / 2,)}
 
 
 def test_it_takes_more_trials(home: Path):
