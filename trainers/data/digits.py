@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from sklearn.datasets import load_digits
 
 from trainers.config import Data
 from trainers.data.dataset import Dataset, Examples, Space
@@ -19,6 +18,8 @@ def digits(settings: Data) -> Dataset:
 
 def split_digits() -> tuple[Examples, Examples]:
     """Training and test digits: values float32 (n, 1, 8, 8) in [-1, 1], labels int64."""
+    from sklearn.datasets import load_digits  # a quarter of all that a rank imports
+
     bunch = load_digits()
     values = torch.from_numpy(bunch.images).float().div(8).sub(1).unsqueeze(1)
     everything = Examples(values, torch.from_numpy(bunch.target).long())
