@@ -22,16 +22,24 @@ health: {{stop: never}}
 search:
   trials: {trials}
   sampler: random
-  storage: $LEDGER
   space:
     train.generator_lr: {{float: [5.0e-4, 3.0e-3], log: true}}
     train.r1_gamma: {{float: [0.01, 0.1], log: true}}
 objective: {{minimize: fid}}
 confirm: {{top: 0}}
-resources: {{workers_per_trial: 2}}      # on nodes of one CPU: always two nodes
-tracking: {{uri: "${{MLFLOW_TRACKING_URI}}"}}
-artifacts: {{url: "${{ARTIFACTS}}"}}
+resources: {{workers_per_trial: 2, hang_seconds: {hang_seconds}}}      # on nodes of one CPU: always two nodes
 """
+
+PROFILE = """\
+[profiles.lab]
+ledger = "${{LEDGER}}"
+tracking = "${{MLFLOW_TRACKING_URI}}"
+artifacts = "${{ARTIFACTS}}"
+address = "{address}"
+"""
+
+HANG_SECONDS = 20
+UNDER_PROFILE = ("env", "GANSWEEP_PROFILE=lab")
 
 RANK = re.compile(rb"ray::(\w*Trainable|Rank)")
 
@@ -43,26 +51,55 @@ class Play:
 
     def __init__(self, cluster: Cluster, name: str, trials: int = 2, images: int = 32_768, at: str = "driver") -> None:
         self.cluster, self.name = cluster, name
-        self._text = SWEEP.format(name=name, trials=trials, images=images)
+        self._text = SWEEP.format(name=name, trials=trials, images=images, hang_seconds=HANG_SECONDS)
         self._log = f"{name}.log"
         self.at = at
 
-    def submit(self) -> None:
+    def submit(self, *options: str) -> None:
+        """On the machine of its driver; from the laptop, as a job."""
         (self.cluster[self.at].folder / "home" / f"{self.name}.yaml").write_text(self._text)
-        self._drive("submit", f"{self.name}.yaml")
+        self._drive("submit", f"{self.name}.yaml", *options)
 
     def take_over(self, at: str) -> None:
-        """Go on from another machine, whose home is empty: all it needs is the sweep file."""
+        """Go on from another machine: all that its home holds is a profile."""
         self.at = at
-        self.submit()
+        self._drive("resume", self.name)
 
-    def wait_for_report(self, images: int, seconds: float = 240) -> None:
+    def ask(self, *words: str) -> str:
+        """What a command answers on the machine that submitted it last."""
+        return self.cluster[self.at].run(*self._gansweep(*words))
+
+    def train(self, params: dict[str, Any]) -> tuple[str, ...]:
+        """The command that trains a trial of these on the laptop alone, which prints a report a line."""
+        file = self.cluster["laptop"].folder / "home" / f"{self.name}.yaml"
+        file.write_text(self._text)
+        changes = [word for name, value in params.items() for word in ("--set", f"{name}={value!r}")]
+        return (sys.executable, "-m", "orchestrator", "train", file.name, *changes, "--json")
+
+    def reports(self) -> int:
+        """How many were told so far."""
+        return self.output().count(" images ")
+
+    def status(self) -> dict[str, Any]:
+        """As ``gansweep status --json`` has it."""
+        document: dict[str, Any] = json.loads(self.ask("status", self.name, "--json"))
+        return document
+
+    def has_begun(self) -> bool:
+        """Whether the ledger has a report of it."""
+        known = json.loads(self.ask("list", "--json"))
+        return any(sweep["name"] == self.name and any(t["images"] for t in sweep["trials"]) for sweep in known)
+
+    def wait_for_report(self, images: int) -> None:
         """Until some trial has told of so many images."""
-        wanted = f"{images:,} images"
+        self.wait_for(f"{images:,} images")
+
+    def wait_for(self, wanted: str, seconds: float = 240) -> None:
+        """Until the driver has printed this."""
         deadline = time.monotonic() + seconds
         while wanted not in self.output():
             if self._driver.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(f"sweep {self.name} never came to {wanted}:\n{self.output()[-3000:]}")
+                raise AssertionError(f"sweep {self.name} never said '{wanted}':\n{self.output()[-3000:]}")
             time.sleep(0.2)
 
     def finish(self, seconds: float = 420) -> int:
@@ -74,20 +111,31 @@ class Play:
 
     def verify(self) -> dict[str, Any]:
         """What ``infra.cluster.verify`` says, asked from the machine that drove it last."""
-        asked = self.cluster[self.at].run(sys.executable, "-m", "infra.cluster.verify", self.name)
+        asked = self.cluster[self.at].run(*UNDER_PROFILE, sys.executable, "-m", "infra.cluster.verify", self.name)
         document: dict[str, Any] = json.loads(asked)
         return document
 
     def _drive(self, *arguments: str) -> None:
         machine = self.cluster[self.at]
         (machine.folder / self._log).unlink(missing_ok=True)
-        gansweep = (sys.executable, "-m", "orchestrator", *arguments, "--address", self.cluster.address)
-        self._driver: subprocess.Popen[bytes] = machine.spawn(*gansweep, log=self._log)
+        self._driver: subprocess.Popen[bytes] = machine.spawn(*self._gansweep(*arguments), log=self._log)
+
+    def _gansweep(self, *words: str) -> tuple[str, ...]:
+        config = self.cluster[self.at].folder / "home/.config/gansweep/config.toml"
+        config.parent.mkdir(parents=True, exist_ok=True)
+        address = self.cluster.dashboard if self.at == "laptop" else self.cluster.address
+        config.write_text(PROFILE.format(address=address))
+        return (*UNDER_PROFILE, sys.executable, "-m", "orchestrator", *words)
 
 
 def training_on(cluster: Cluster) -> list[str]:
     """Names of the nodes on which a rank trains at this moment."""
-    return [name for name in cluster.running() if any(map(_is_rank, cluster[name].processes()))]
+    return [name for name in cluster.running() if ranks_on(cluster, name)]
+
+
+def ranks_on(cluster: Cluster, name: str) -> list[int]:
+    """Process ids, as the host counts them, of a node's ranks."""
+    return list(filter(_is_rank, cluster[name].processes()))
 
 
 def left_behind(cluster: Cluster) -> set[str]:

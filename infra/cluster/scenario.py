@@ -1,6 +1,6 @@
 """The scenario: a cluster of namespaces, sweeps on it, and what may happen to machines while they run.
 
-    python -m infra.cluster.scenario DIR [--only ACT …] [--write infra/results/cluster.md]
+    python -m infra.cluster.scenario DIR [--only ACT …]
 
 Each act drives a sweep, disturbs it, and verifies it against the sweep of the first act, which nothing disturbs.
 """
@@ -8,7 +8,10 @@ Each act drives a sweep, disturbs it, and verifies it against the sweep of the f
 from __future__ import annotations
 
 import argparse
+import os
 import secrets
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -18,7 +21,7 @@ from typing import Any
 
 from infra.cluster import machines, services
 from infra.cluster.cluster import Cluster
-from infra.cluster.play import Play, left_behind, training_on
+from infra.cluster.play import Play, left_behind, ranks_on, training_on
 from infra.cluster.services import wait_for
 
 
@@ -53,19 +56,25 @@ class Scenario:
         self.calm = play.verify()
         return outcome
 
+    def rank_hung(self) -> Outcome:
+        """A rank is stopped, and its process stays."""
+        play = self._under_way("hung")
+        node = training_on(self.cluster)[-1]
+        began = time.monotonic()
+        os.kill(ranks_on(self.cluster, node)[0], signal.SIGSTOP)
+        figures = {"until the next report": self._next_report(play, began)}
+        return self._end(play, figures)
+
     def node_killed(self) -> Outcome:
-        """A power cut on a node that trains; a new node joins."""
+        """A power cut on a node that trains, of which another takes the place; later it comes back."""
         play = self._under_way("killed")
         lost = training_on(self.cluster)[-1]
-        began = time.monotonic()
+        began, address = time.monotonic(), self.cluster[lost].address
         self.cluster.kill(lost)
-        address = self.cluster[lost].address
         wait_for("Ray to miss the node", lambda: address not in self.cluster.nodes())
-        found = time.monotonic() - began
-        self.cluster.add("node4")
-        outcome = self._end(
-            play, figures={"until Ray knew": found, "until the next report": self._next_report(play, began)}
-        )
+        figures = {"until Ray knew": time.monotonic() - began}
+        figures["until the next report"] = self._next_report(play, began)
+        outcome = self._end(play, figures)
         self.cluster.add(lost)
         return outcome
 
@@ -75,13 +84,13 @@ class Scenario:
         leaving = training_on(self.cluster)[-1]
         began = time.monotonic()
         self.cluster.drain(leaving, 40)
-        time.sleep(40)
+        figures = {"until the next report": self._next_report(play, began)}
+        time.sleep(max(0.0, began + 40 - time.monotonic()))
         still = leaving in training_on(self.cluster)
         self.cluster.kill(leaving)
-        outcome = self._end(play)
+        outcome = self._end(play, figures)
         if still:
             outcome.faults.append(f"a rank still trained on {leaving} at the end of its notice")
-        outcome.figures["until the end"] = time.monotonic() - began
         self.cluster.add(leaving)
         return outcome
 
@@ -93,37 +102,25 @@ class Scenario:
         self.cluster[cut].cut()
         time.sleep(30)
         self.cluster[cut].join()
-        outcome = self._end(play, figures={"until the next report": self._next_report(play, began)})
+        outcome = self._end(play, {"until the next report": self._next_report(play, began)})
         self.cluster.kill(cut)  # its Ray has ended; the machine starts afresh
         self.cluster.add(cut)
         return outcome
 
     def driver_killed(self) -> Outcome:
-        """The machine that drives is lost; another takes over."""
+        """The machine that drives is lost; another takes over at once."""
         self.cluster.add("driver2", cpus=0)
         play = self._under_way("taken")
         self.cluster.kill("driver")
         began = time.monotonic()
         play.take_over(at="driver2")
-        outcome = self._end(play, figures={"until the next report": self._next_report(play, began)})
+        figures = {}
+        play.wait_for("at once")  # it has the sweep, and places for its trials
+        figures["until another drove"] = time.monotonic() - began
+        figures["until the next report"] = self._next_report(play, began)
+        outcome = self._end(play, figures)
         self.cluster.add("driver", cpus=0)
         return outcome
-
-    def head_killed(self) -> Outcome:
-        """Ray's head is lost, and with it all of Ray; a new head, the nodes join it, the sweep goes on."""
-        play = self._under_way("headless")
-        self.cluster.kill("head")
-        play.finish()
-        for name in self.cluster.running():
-            if name.startswith(("node", "driver")):
-                self.cluster.kill(name)
-        began = time.monotonic()
-        self.cluster.start_head()
-        for name in ("driver", "node1", "node2", "node3"):
-            self.cluster.add(name, cpus=0 if name == "driver" else 1)
-        back = time.monotonic() - began
-        play.take_over(at="driver")
-        return self._end(play, figures={"until the new cluster stood": back})
 
     def two_at_once(self) -> Outcome:
         """Two sweeps on one cluster."""
@@ -134,8 +131,51 @@ class Scenario:
         outcome.faults += other.faults
         return outcome
 
-    def _play(self, name: str) -> Play:
-        return Play(self.cluster, f"{name}-{self._mark}")
+    def from_the_laptop(self) -> Outcome:
+        """As a job: submitted, looked at, stopped, resumed, promoted and sampled where only a profile is."""
+        play = self._play("sent", trials=8, at="laptop")
+        play.submit("--detach")
+        if play.finish():
+            raise AssertionError(f"not sent: {play.output()}")
+        wait_for("a report", play.has_begun)
+        printed = play.ask("logs", play.name)
+        play.ask("stop", play.name)
+        wait_for("the sweep to stop", lambda: play.status()["state"] == "stopped")
+        stopped = sum(trial["images"] for trial in play.status()["trials"])
+        play.take_over(at="laptop")
+        outcome = self._end(play)
+        play.ask("promote", play.name, "--force", "--reason", "trained for seconds only")
+        play.ask("sample", f"models:/{play.name}@champion", "-n", "64", "-o", "samples.npy")
+        drawn = self.cluster["laptop"].folder / "home/samples.npy"
+        outcome.note = f"stopped after {stopped:,} images; {drawn.stat().st_size:,} bytes of samples"
+        if "rank 0 on" not in printed:
+            outcome.faults.append(f"no log of a rank: {printed[-300:]}")
+        return outcome
+
+    def head_killed(self) -> Outcome:
+        """Ray's head is lost, and with it all of Ray; a new head, the nodes join it, the sweep goes on."""
+        play = self._under_way("headless")
+        self.cluster.kill("head")
+        began = time.monotonic()
+        status = play.finish()
+        figures = {"until the driver gave up": time.monotonic() - began}
+        said = play.output().strip().splitlines()[-1]
+        for name in self.cluster.running():
+            if name.startswith(("node", "driver")):
+                self.cluster.kill(name)
+        self.cluster.start_head()
+        for name in ("driver", "node1", "node2", "node3"):
+            self.cluster.add(name, cpus=0 if name == "driver" else 1)
+        figures["until the new cluster stood"] = time.monotonic() - began
+        began = time.monotonic()
+        play.take_over(at="driver")
+        figures["from there until the next report"] = self._next_report(play, began)
+        outcome = self._end(play, figures)
+        outcome.note = f"the driver ended with status {status}: {said}"
+        return outcome
+
+    def _play(self, name: str, **more: Any) -> Play:
+        return Play(self.cluster, f"{name}-{self._mark}", **more)
 
     def _under_way(self, name: str) -> Play:
         play = self._play(name)
@@ -145,8 +185,8 @@ class Scenario:
 
     def _next_report(self, play: Play, began: float) -> float:
         """Seconds from ``began`` until the sweep tells of progress again."""
-        told = play.output().count(" images ")
-        wait_for("the next report", lambda: play.output().count(" images ") > told, 400)
+        told = play.reports()
+        wait_for("the next report", lambda: play.reports() > told, 240)
         return time.monotonic() - began
 
     def _end(self, play: Play, figures: dict[str, float] | None = None) -> Outcome:
@@ -160,7 +200,7 @@ class Scenario:
         if seen["state"] != "finished":
             outcome.faults.append(f"the sweep is {seen['state']}")
         if self.calm:
-            if seen["best"] != self.calm["best"]:
+            if seen["curves"].keys() == self.calm["curves"].keys() and seen["best"] != self.calm["best"]:
                 outcome.faults.append(f"best {seen['best']}, undisturbed {self.calm['best']}")
             other = [trial for trial, curve in self.calm["curves"].items() if seen["curves"].get(trial) != curve]
             if other:
@@ -175,11 +215,13 @@ class Scenario:
 
 ACTS: tuple[Callable[[Scenario], Outcome], ...] = (
     Scenario.undisturbed,
+    Scenario.rank_hung,
     Scenario.node_killed,
     Scenario.node_drained,
     Scenario.network_cut,
     Scenario.driver_killed,
     Scenario.two_at_once,
+    Scenario.from_the_laptop,
     Scenario.head_killed,
 )
 
@@ -195,11 +237,11 @@ def play(cluster: Cluster, acts: list[str], say: Callable[[str], None] = print) 
         began = time.monotonic()
         try:
             seen[name] = act(scenario)
-        except (AssertionError, TimeoutError, RuntimeError, OSError, IndexError) as error:
-            seen[name] = Outcome([f"{type(error).__name__}: {error}"])
+        except (AssertionError, TimeoutError, RuntimeError, OSError, IndexError, subprocess.SubprocessError) as error:
+            seen[name] = Outcome(["\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])])])
         seen[name].figures["in all"] = time.monotonic() - began
         figures = ", ".join(f"{what} {seconds:.0f} s" for what, seconds in seen[name].figures.items())
-        say(f"{name}: {'; '.join(seen[name].faults) or 'as it must be'} ({figures})")
+        say(f"{name}: {'; '.join(seen[name].faults) or 'as it must be'} ({figures}) {seen[name].note}".rstrip())
     return seen
 
 

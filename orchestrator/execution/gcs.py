@@ -9,31 +9,34 @@ from typing import Any
 import psutil
 import ray
 from ray._private import worker
+from ray.core.generated.gcs_pb2 import GcsNodeInfo  # type: ignore[attr-defined]
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 SPACE = b"gansweep"
 """Our part of the key-value store that every Ray cluster has. It lives as long as the cluster's head."""
+ANSWER = 5.0
+"""Seconds for an answer of the head; without a limit, one whose machine has vanished is waited for for ever."""
 
 
 def put(key: str, value: bytes) -> None:
-    _client().internal_kv_put(key.encode(), value, True, SPACE)
+    _client().internal_kv_put(key.encode(), value, True, SPACE, timeout=ANSWER)
 
 
 def read(prefix: str) -> dict[str, bytes]:
     """Every key that starts so, with its value."""
-    keys = _client().internal_kv_keys(prefix.encode(), SPACE)
-    values = _client().internal_kv_multi_get(keys, SPACE) if keys else {}
+    keys = _client().internal_kv_keys(prefix.encode(), SPACE, timeout=ANSWER)
+    values = _client().internal_kv_multi_get(keys, SPACE, timeout=ANSWER) if keys else {}
     return {key.decode(): value for key, value in values.items()}
 
 
 def forget(prefix: str) -> None:
     """Every key that starts so."""
-    _client().internal_kv_del(prefix.encode(), True, SPACE)
+    _client().internal_kv_del(prefix.encode(), True, SPACE, timeout=ANSWER)
 
 
 def draining() -> set[str]:
     """The nodes that are about to go, by id: preempted, or not needed any more. What runs there runs on for a while."""
-    return set(_client().get_draining_nodes())
+    return set(_client().get_draining_nodes(timeout=ANSWER))
 
 
 def kill(node: str, pid: int) -> None:
@@ -61,12 +64,13 @@ def _kill(pid: int) -> None:
 
 def nodes() -> dict[str, str]:
     """Id and name of every node that is there, as far as the cluster knows."""
-    return {node["NodeID"]: named(node) for node in ray.nodes() if node["Alive"]}  # type: ignore[no-untyped-call]
+    told = _client().get_all_node_info(timeout=ANSWER).values()
+    return {node.node_id.hex(): named(node) for node in told if node.state == GcsNodeInfo.ALIVE}
 
 
-def named(node: dict[str, Any]) -> str:
+def named(node: GcsNodeInfo) -> str:
     """``10.0.0.3``, or ``gpu-7 (10.0.0.3)`` where the host has a name."""
-    address, host = node["NodeManagerAddress"], node["NodeManagerHostname"]
+    address, host = node.node_manager_address, node.node_manager_hostname
     return address if host in ("", address) else f"{host} ({address})"
 
 

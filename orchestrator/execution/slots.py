@@ -13,6 +13,7 @@ from typing import Any
 
 import ray
 from ray.autoscaler.sdk import request_resources
+from ray.exceptions import RpcError
 
 from orchestrator.errors import UserError
 from orchestrator.execution import gcs
@@ -59,15 +60,20 @@ class Slots:
         """Places there are now, taken or free. Raises UserError where there is none, and none will come."""
         now = time.monotonic()
         if now - self._looked >= LOOK:
-            self._looked, before, self._fit = now, self._fit, min(self._most, self._places())
-            if self._fit and before and self._fit != before:
-                self._note(f"the cluster has changed: {self._fit} trial{'s' if self._fit > 1 else ''} at once")
-            self._wait(now)
-            if self._share:
-                had, self._ours = self._ours, self._share.of(self._fit, self.has_work)
-                if had and self._fit and not self._ours:
-                    self._note("other sweeps have the cluster's places now; this one's turn comes")
+            self._looked = now
+            with suppress(RpcError):  # the head is silent for now: the last count stands
+                self._count(now)
         return min(self._fit, self._ours)
+
+    def _count(self, now: float) -> None:
+        before, self._fit = self._fit, min(self._most, self._places())
+        if self._fit and before and self._fit != before:
+            self._note(f"the cluster has changed: {self._fit} trial{'s' if self._fit > 1 else ''} at once")
+        self._wait(now)
+        if self._share:
+            had, self._ours = self._ours, self._share.of(self._fit, self.has_work)
+            if had and self._fit and not self._ours:
+                self._note("other sweeps have the cluster's places now; this one's turn comes")
 
     def ask(self, running: int, is_more: Callable[[], bool]) -> None:
         """Tell the autoscaler, where there is one, how many gangs are wanted: what runs, and where work waits for a

@@ -5,14 +5,17 @@ other ranks would wait for long, and Tune as long as they do.
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import threading
 import time
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
+from orchestrator.commands import command
 from orchestrator.errors import NodeGoneError, WorkError
 from orchestrator.execution import gcs
 from orchestrator.execution.beat import Beat
@@ -25,6 +28,8 @@ log = logging.getLogger(__name__)
 
 EVERY = 1.0
 """Seconds between two looks."""
+HEADLESS = 45.0
+"""Seconds without an answer of the cluster's head after which the driver ends."""
 
 
 @dataclass
@@ -97,12 +102,17 @@ class Watch:
         return gone
 
     def _run(self) -> None:
+        silent_since = None
         while not self._over.wait(EVERY):
             try:
                 with self._lock:
                     self._look()
+                silent_since = None
             except Exception as error:
                 log.warning("the cluster does not say how its ranks do: %s", error)
+                silent_since = silent_since or time.monotonic()
+                if time.monotonic() - silent_since > HEADLESS:
+                    _end_headless()
 
     def _look(self) -> None:
         told, now = gcs.read(self.name), time.monotonic()
@@ -153,3 +163,17 @@ class Watch:
         for beat in gang.beats.values():
             if beat.node in self._alive:
                 gcs.kill(beat.node, beat.pid)
+
+
+def _end_headless() -> NoReturn:
+    """As if killed, of which nothing is lost: the main thread is in a call of Ray's, which neither comes back nor hears
+    of Ctrl-C.
+    """
+    again = command("resume", "NAME")
+    print(  # noqa: T201
+        f"gansweep: the head of the Ray cluster has not answered for {HEADLESS:.0f} s; what was recorded is kept; when "
+        f"it is back, or on another cluster, go on with: {again}",
+        file=sys.stderr,
+        flush=True,
+    )
+    os._exit(1)

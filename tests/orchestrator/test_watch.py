@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from orchestrator.errors import NodeGoneError
-from orchestrator.execution import gcs
+from orchestrator.execution import gcs, watch
 from orchestrator.execution.beat import Beat
 from orchestrator.execution.watch import Watch
 
@@ -91,3 +92,20 @@ def test_a_gang_that_lost_a_node_is_ended_and_one_on_a_node_that_leaves_is_not(c
     why = cluster.watch.verdict("leg")
     assert isinstance(why, NodeGoneError) and str(why) == "node gpu-2, on which rank 1 ran, was preempted"
     assert cluster.killed == [100]
+
+
+def test_a_driver_whose_head_is_lost_ends_and_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    ended, store = threading.Event(), cast(Any, None)
+
+    def silence(prefix: str) -> dict[str, bytes]:
+        raise TimeoutError
+
+    monkeypatch.setattr(watch, "EVERY", 0.01)
+    monkeypatch.setattr(watch, "HEADLESS", 0.1)
+    monkeypatch.setattr(gcs, "read", silence)
+    monkeypatch.setattr("os._exit", lambda status: ended.set())
+    with Watch(LIMIT, store):
+        assert ended.wait(10)
+    assert "the head of the Ray cluster has not answered for 0 s; what was recorded is kept" in capsys.readouterr().err
