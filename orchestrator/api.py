@@ -22,6 +22,7 @@ from orchestrator.spec import Sweep
 from trainers.config import Config
 
 if TYPE_CHECKING:
+    from orchestrator.augmenting import Augmented
     from orchestrator.doctor import Finding
     from orchestrator.training import Trained
     from trainers.report import Report
@@ -175,6 +176,31 @@ def serve(
     from orchestrator.generator import Generator
 
     serving.serve(Generator.load(model, trusted=trusted, home=home, profile=profile), str(model), host, port, say)
+
+
+def augment(
+    model: str | Path,
+    output: str | Path,
+    *,
+    per_class: int,
+    data: str | Path | None = None,
+    gain: bool = False,
+    seed: int = 0,
+    truncation: float | None = None,
+    trusted: Collection[str] = (),
+    home: Place = None,
+    profile: str | None = None,
+) -> Augmented:
+    """Write the labelled pictures of ``data`` and ``per_class`` samples of each class as Parquet to ``output``, an empty
+    folder or ``s3://bucket/prefix``. With ``gain`` small classifiers are taught with and without the samples.
+
+    Raises UserError where model and data don't go together, trainers.errors.DataError where the set can't be written.
+    """
+    from orchestrator.augmenting import Wish, augment
+    from orchestrator.generator import registry_of
+
+    wish = Wish(per_class, None if data is None else str(data), seed, truncation, tuple(trusted))
+    return augment(str(model), wish, str(output), registry_of(_given(home, profile)), gain)
 
 
 def ui(*, port: int = 5000, home: Place = None, profile: str | None = None, say: Callable[[str], None] = print) -> None:

@@ -284,7 +284,8 @@ def samples(
     print(f"{output}: sample grids of {shown:,} of {trials:,} trials; open it in a browser")
 
 
-for tool in (tools.init, tools.train, tools.sample, tools.translate, tools.serve, tools.ui, tools.doctor):
+_OF_MODELS = (tools.sample, tools.translate, tools.augment, tools.serve)
+for tool in (tools.init, tools.train, *_OF_MODELS, tools.ui, tools.doctor):
     app.command()(tool)
 
 

@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -23,6 +24,7 @@ from orchestrator.status import front_words
 from trainers.families import FAMILIES
 
 if TYPE_CHECKING:
+    from orchestrator.augmenting import Augmented
     from orchestrator.doctor import Finding
     from orchestrator.explained import Setting
     from orchestrator.sweep import Outcome
@@ -183,6 +185,24 @@ def packed(result: Packed, target: str) -> None:
     setting = {"data": {"name": "parquet", "path": target, "resolution": 64, "channels": 3}}
     line = yaml.safe_dump(setting, default_flow_style=True, sort_keys=False, width=10_000, allow_unicode=True)
     console.print(f"train on them: {line.strip()[1:-1]}", markup=False, soft_wrap=True)
+
+
+def augmented(done: Augmented, target: str) -> None:
+    """What ``augment`` wrote and what it is worth."""
+    rows = f"{done.real:,} real and {done.generated:,} generated" if done.real else f"{done.generated:,} generated"
+    held_out = f", {done.held_out:,} held out" if done.held_out else ""
+    console.print(f"{target}: {rows} pictures{held_out}", style="bold green", markup=False, soft_wrap=True)
+    if done.gain is None:
+        return
+    table = Table("taught with", "right of held-out", box=None)
+    for mix, accuracies in done.gain.accuracies.items():
+        table.add_row(
+            mix, f"{100 * mean(accuracies):.1f} % ({100 * min(accuracies):.1f} to {100 * max(accuracies):.1f})"
+        )
+    console.print(table)
+    console.print(
+        f"{done.gain.interval.told}; the class that gains least: {100 * done.gain.worst_class:+.1f}", soft_wrap=True
+    )
 
 
 def reported(document: dict[str, Any], output: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -151,6 +152,49 @@ def serve(
 
 def _say(line: str) -> None:
     print(line, flush=True)
+
+
+def augment(
+    model: Annotated[str, typer.Argument(help="models:/NAME@ALIAS, or a checkpoint folder.", show_default=False)],
+    per_class: Annotated[int, typer.Option(min=1, help="Samples of each class.", show_default=False)],
+    output: Annotated[
+        str, typer.Option("-o", "--output", help="An empty folder, or s3://bucket/prefix, for Parquet files.")
+    ] = "augmented",
+    real: Annotated[
+        str | None,
+        typer.Option(
+            "--data", help="Labelled pictures to add them to: a folder, Parquet, or a built-in set.", show_default=False
+        ),
+    ] = None,
+    gain: Annotated[bool, typer.Option("--gain", help="Measure what they bring to a small classifier.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the first sample; the next ones count up.")] = 0,
+    truncation: Annotated[
+        float | None, typer.Option(help="Cut latents off at this value: typical, less varied.", show_default=False)
+    ] = None,
+    code_sha256: options.CodeSha256 = None,
+    home: options.HomeDir = Path(HOME),
+    profile: options.Profile = PROFILE,
+    as_json: options.Json = False,
+) -> None:
+    """Write a labelled data set of real pictures and samples."""
+    from orchestrator import api, show
+
+    done = api.augment(
+        model,
+        output,
+        per_class=per_class,
+        data=real,
+        gain=gain,
+        seed=seed,
+        truncation=truncation,
+        trusted=code_sha256 or (),
+        home=home,
+        profile=profile,
+    )
+    if as_json:
+        show.as_json({**asdict(done), "gain": done.gain and done.gain._asdict()})
+    else:
+        show.augmented(done, output)
 
 
 def _seeds(text: str) -> list[int]:

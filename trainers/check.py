@@ -44,6 +44,7 @@ NAMES = {
         *("modes", "strict_modes", "high_quality", "reverse_kl", "mode_diversity", "w2", "worst_w2"),
         *("condition_fid", "worst_condition_fid", "condition_coverage", "worst_condition_coverage"),
         *("condition_diversity", "attribute_accuracy", "worst_attribute", "attribute_r2", "prevalence_tv"),
+        *("cas", "gain"),
         *(measure for family in FAMILIES.values() for measure in family.measures),
     ),
 }

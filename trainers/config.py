@@ -53,6 +53,9 @@ class Data(Settings):
     channels: Literal[1, 3] = Field(
         default=3, description="of image folders and Parquet; the built-in sets know their own"
     )
+    per_class: int | None = Field(
+        default=None, ge=1, description="training examples of each class that are used; left out: all"
+    )
     max_broken: Share = Field(default=0.01, description="share of images that may be unreadable and are skipped")
     standardise: bool = Field(
         default=True, description="2-D data: networks and penalties see coordinates divided by their spread"

@@ -13,6 +13,7 @@ from trainers.config import Data
 from trainers.data.circle import circular_gaussians
 from trainers.data.dataset import Dataset, Examples, Order, Rows, Space
 from trainers.data.digits import digits
+from trainers.data.few import few
 from trainers.data.folder import images
 from trainers.data.gaussians import grid, ring
 from trainers.data.painted import painted_digits
@@ -45,6 +46,8 @@ def load(settings: Data) -> Dataset:
     or broken, UnusableSettingError for an unknown name.
     """
     dataset: Dataset = lookup(DATASETS, settings.name, "data.name")(settings)
+    if settings.per_class is not None:
+        dataset = few(dataset, settings.per_class)
     return replace(dataset, source=_source(settings, dataset)) if settings.source else dataset
 
 

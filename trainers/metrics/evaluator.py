@@ -12,7 +12,7 @@ from trainers.config import Config
 from trainers.data import Dataset
 from trainers.health import WATCHED
 from trainers.metrics.real import Shelf, real_side
-from trainers.metrics.table import METRICS, Coded, Comparison, Measure
+from trainers.metrics.table import METRICS, OF_PICTURES, Coded, Comparison, Measure
 from trainers.randomness import normal
 from trainers.reading.registry import lookup
 from trainers.world import World
@@ -56,6 +56,7 @@ class Evaluator:
         if config.model.conditional:
             inputs = (*inputs, dataset.conditions(self._made, config.train.seed))
         self._asked = inputs[1] if config.model.conditional else None
+        self._shape = dataset.space.shape if set(self._wanted) & set(OF_PICTURES) else None
         self._inputs = tuple(share(rows[: self._made], world) for rows in inputs)
         self._few_inputs = tuple(share(rows[: self._to_watch], world) for rows in inputs)
         self._coded: Coded | None = None
@@ -107,8 +108,9 @@ class Evaluator:
             return None, f"{type(error).__name__}: {error}"
 
     def _seen(self, made: Tensor) -> Tensor:
-        """What is gathered of examples: their features."""
-        return self._real.extractor(made)
+        """What is gathered of examples: their features, and where a measure looks at them the values themselves."""
+        features = self._real.extractor(made)
+        return features if self._shape is None else torch.cat((features, made.flatten(1).to(features)), 1)
 
     def _measure(self, fake: Tensor, raw: Tensor | None) -> tuple[dict[str, float], dict[str, float], list[str]]:
         metrics, failures = _taken(self._wanted, self._comparison(fake, self._samples))
@@ -124,8 +126,11 @@ class Evaluator:
         return {**watched, **metrics}, seen, list(dict.fromkeys([*failures, *more]))
 
     def _comparison(self, fake: Tensor, count: int) -> Comparison:
-        asked = None if self._asked is None else self._asked[:count]
-        return Comparison(self._real.half(count), fake[:count], self._coded, asked=asked)
+        asked, pictures, fake = None if self._asked is None else self._asked[:count], None, fake[:count]
+        if self._shape is not None:
+            fake, pictures = torch.tensor_split(fake, (-math.prod(self._shape),), dim=1)
+            pictures = pictures.float().reshape(-1, *self._shape)
+        return Comparison(self._real.half(count), fake, self._coded, asked=asked, pictures=pictures)
 
 
 def _measures(names: Iterable[str]) -> list[Measure]:

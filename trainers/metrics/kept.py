@@ -36,13 +36,13 @@ def kept(name: str, empty: Callable[[], Net], train: Callable[[], Net], first: b
     return (made or _made(train, path)).eval()  # where the first process could not keep it, or not for us
 
 
-def alone(train: Callable[[], Net]) -> Net:
-    """What ``train`` makes from a fixed seed, in one thread: sums in more round differently from run to run."""
+def alone(train: Callable[[], Net], seed: int = SEED) -> Net:
+    """What ``train`` makes from a seed, in one thread: sums in more round differently from run to run."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
-            torch.manual_seed(SEED)
+            torch.manual_seed(seed)
             return train()
     finally:
         torch.set_num_threads(threads)

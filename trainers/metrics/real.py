@@ -44,7 +44,8 @@ class Shelf(Protocol):
 @dataclass(frozen=True, eq=False)
 class Real:
     """The extractor, and on rank 0 features (n, d) of training and of held-out data (elsewhere empty); ``complete``
-    says whether they are of all training data; ``labels`` are those of the training data, where they are in memory.
+    says whether they are of all training data; ``labels`` are those of the training data, and ``examples`` the training
+    and the held-out data themselves, where they are in memory.
     """
 
     extractor: Extractor
@@ -53,12 +54,13 @@ class Real:
     space: Space
     complete: bool
     labels: Tensor | None = None
+    examples: tuple[Examples, Examples] | None = None
     _halves: dict[int, Reals] = field(default_factory=dict)
 
     def half(self, fakes: int) -> Reals:
         """The real half of comparisons with so many fakes; what it computes is there for the next training too."""
         if fakes not in self._halves:
-            told = self.extractor.classify, fakes, self.complete, self.labels, self.extractor.read
+            told = self.extractor.classify, fakes, self.complete, self.labels, self.extractor.read, self.examples
             self._halves[fakes] = Reals(self.train, self.held_out, self.space, *told)
         return self._halves[fakes]
 
@@ -81,10 +83,12 @@ def real_side(config: Config, dataset: Dataset, world: World, shelf: Shelf | Non
         extractor = build(settings, dataset, world)
         features = _features(extractor, dataset, settings, world, shelf)
         complete = len(dataset) <= settings.real_samples
-        labels = dataset.train.labels if isinstance(dataset.train, Examples) else None
+        labels, examples = None, None
+        if isinstance(dataset.train, Examples) and isinstance(dataset.test, Examples):
+            examples, labels = (dataset.train, dataset.test), dataset.train.labels
         if labels is not None:
             labels = labels[_chosen(len(dataset), settings.real_samples)]
-        _prepared[key] = Real(extractor, *features, dataset.space, complete, labels)
+        _prepared[key] = Real(extractor, *features, dataset.space, complete, labels, examples)
     return _prepared[key]
 
 

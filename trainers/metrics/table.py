@@ -11,13 +11,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from trainers.data import Space
+from trainers.data import Examples, Space
 from trainers.metrics.bins import k_means, missing_bins, nearest
 from trainers.metrics.conditions import by_condition, of_attributes, of_circle
 from trainers.metrics.diversity import Diversity, duplicates
 from trainers.metrics.extrapolated import frechet_distance_infinity
 from trainers.metrics.features import FeatureError, one
 from trainers.metrics.frechet import Gaussian, distance_to
+from trainers.metrics.gain import BASE, BEST, MIXES, accuracy
 from trainers.metrics.kernel import kernel_distance
 from trainers.metrics.memory import memorisation
 from trainers.metrics.mind import sliced_distance
@@ -33,7 +34,8 @@ class Reals:
     ``space`` knows the centres where the real distribution is a known mixture of Gaussians; ``classify`` gives classes
     (n,) of features where the extractor is a classifier of such data; ``complete`` says whether ``train`` is of all
     training data. ``labels`` are those of ``train``; ``read`` gives conditions (n, columns) of features, where the
-    extractor is a reader of such data. What depends on nothing else is computed once.
+    extractor is a reader of such data; ``examples`` are the training and the held-out data themselves, where they are
+    in memory. What depends on nothing else is computed once.
     """
 
     train: Tensor
@@ -44,6 +46,7 @@ class Reals:
     complete: bool = True
     labels: Tensor | None = None
     read: Callable[[Tensor], Tensor] | None = None
+    examples: tuple[Examples, Examples] | None = None
 
     @property
     def sample(self) -> Tensor:
@@ -75,6 +78,13 @@ class Reals:
         """``modes_of`` the sample."""
         return self.modes_of(self.sample)
 
+    @cached_property
+    def taught(self) -> float:
+        """Accuracy on held-out data of a classifier that was taught with the training data and jitter."""
+        assert self.examples is not None
+        real, held_out = self.examples
+        return float(accuracy(MIXES[BASE], real, real, held_out, seed=0).float().mean())
+
     @property
     def modes_known(self) -> bool:
         """Whether the data say what their modes are."""
@@ -103,7 +113,8 @@ class Coded(NamedTuple):
 
 class Comparison(NamedTuple):
     """What a measure may look at: the reals, features (m, d) of generated samples, in an autoencoder's family what
-    becomes of real examples, in a translator's what samples were made from, and what conditions they were asked for.
+    becomes of real examples, in a translator's what samples were made from, and what conditions they were asked for;
+    ``pictures`` (m, c, h, w) are the samples themselves, where a measure needs them.
     """
 
     real: Reals
@@ -111,6 +122,7 @@ class Comparison(NamedTuple):
     coded: Coded | None = None
     translated: Translated | None = None
     asked: Tensor | None = None
+    pictures: Tensor | None = None
 
 
 Measure = Callable[[Comparison], dict[str, float]]
@@ -226,6 +238,19 @@ def _spread(c: Comparison) -> dict[str, float]:
     return {"spread": spread(c.translated.real_styles, c.translated.styles)}
 
 
+def _lessons(c: Comparison) -> dict[str, float]:
+    """``cas``: accuracy on held-out data of a classifier that has seen samples only; ``gain``: what samples add to real
+    data with jitter, in shares.
+    """
+    examples = c.real.examples
+    if c.pictures is None or c.asked is None or c.asked.ndim > 1 or examples is None or examples[1].labels is None:
+        raise FeatureError("a classifier learns from samples of known classes; real ones must be held in memory")
+    real, held_out = examples
+    samples = Examples(c.pictures, c.asked)
+    cas, both = (float(accuracy(MIXES[m], real, samples, held_out, seed=0).float().mean()) for m in ("samples", BEST))
+    return {"cas": cas, "gain": both - c.real.taught}
+
+
 METRICS: dict[str, Measure] = {
     "fid": _fid,
     "misfit": _fid,
@@ -268,4 +293,9 @@ METRICS: dict[str, Measure] = {
     "worst_attribute": of_attributes,
     "attribute_r2": of_attributes,
     "prevalence_tv": of_attributes,
+    "cas": _lessons,
+    "gain": _lessons,
 }
+
+OF_PICTURES = (_lessons,)
+"""Measures that look at the samples themselves."""

@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from orchestrator.api import augment as augment
     from orchestrator.api import doctor as doctor
     from orchestrator.api import init as init
     from orchestrator.api import load as load
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from orchestrator.api import sweeps as sweeps
     from orchestrator.api import train as train
     from orchestrator.api import ui as ui
+    from orchestrator.augmenting import Augmented as Augmented
     from orchestrator.errors import GansweepError as GansweepError
     from orchestrator.errors import UserError as UserError
     from orchestrator.errors import WorkError as WorkError
@@ -36,7 +38,8 @@ if TYPE_CHECKING:
     from trainers.reading.document import SettingsError as SettingsError
 
 _ROOMS = {
-    "orchestrator.api": "doctor init load plan serve submit sweeps train ui",
+    "orchestrator.api": "augment doctor init load plan serve submit sweeps train ui",
+    "orchestrator.augmenting": "Augmented",
     "orchestrator.errors": "GansweepError UserError WorkError",
     "orchestrator.explained": "settings",
     "orchestrator.generator": "Generator",

@@ -50,6 +50,10 @@ def _views(config: Config) -> Problems:
         for name in ("embedding_dim", "frequencies", "label_drop"):
             if getattr(model, name):
                 found.append((f"model.{name}", "is for conditional models; set model.conditional, or leave it out"))
+        for name in ("cas", "gain"):
+            if name in config.evaluate.metrics:
+                message = "samples without a class teach a classifier nothing; set model.conditional, or leave it out"
+                found.append((f"evaluate.metrics.{name}", message))
     if model.conditional and train.packing > 1:
         found.append(("train.packing", "a pack holds several classes, and a conditional model judges by one; use 1"))
     if train.augment and known and not known.side:

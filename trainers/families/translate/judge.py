@@ -37,10 +37,11 @@ class TranslationJudge(Evaluator):
         return super().__call__(generator, plain) | self._of_rival
 
     def _seen(self, made: Tensor) -> Tensor:
-        features = self._real.extractor(made)
+        features = super()._seen(made)
         return torch.cat((features, styles(made.float()).to(features.device)), 1)
 
     def _comparison(self, fake: Tensor, count: int) -> Comparison:
         features, style = torch.tensor_split(fake[:count], (-self._real_styles.shape[1],), dim=1)
         labels = None if self._labels is None else self._labels[:count]
-        return super()._comparison(features, count)._replace(translated=Translated(labels, style, self._real_styles))
+        translated = Translated(labels, style, self._real_styles)
+        return super()._comparison(features, count)._replace(translated=translated, asked=labels)
