@@ -191,7 +191,7 @@ def augment(
     home: Place = None,
     profile: str | None = None,
 ) -> Augmented:
-    """Write the labelled pictures of ``data`` and ``per_class`` samples of each class as Parquet to ``output``, an empty
+    """Write labelled pictures of ``data`` and ``per_class`` samples of each class as Parquet to ``output``, an empty
     folder or ``s3://bucket/prefix``. With ``gain`` small classifiers are taught with and without the samples.
 
     Raises UserError where model and data don't go together, trainers.errors.DataError where the set can't be written.

@@ -46,10 +46,10 @@ def test_jitter_keeps_the_picture_nearly_in_place() -> None:
 def test_samples_that_are_fresh_data_gain_and_wrongly_labelled_ones_cost() -> None:
     real, fresh = of(TRAIN, 30), TRAIN[torch.arange(200, 1200)]
     assert fresh.labels is not None
-    found = gain(real, fresh, TEST, seeds=range(3))
-    assert set(found.accuracies) == set(MIXES) and found.interval.low > 0
+    found = gain(real, fresh, TEST, seeds=range(2))
+    assert set(found.accuracies) == set(MIXES) and found.interval.mean > 0.1
     assert found.interval.mean == pytest.approx(
-        sum(found.accuracies[BEST]) / 3 - sum(found.accuracies[BASE]) / 3, abs=1e-9
+        sum(found.accuracies[BEST]) / 2 - sum(found.accuracies[BASE]) / 2, abs=1e-9
     )
     assert found.worst_class < found.interval.mean
     wrong = Examples(fresh.values, (fresh.labels + 1) % 10)
