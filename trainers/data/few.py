@@ -21,6 +21,6 @@ def few(dataset: Dataset, per_class: int) -> Dataset:
         raise UnusableSettingError("data.per_class: needs classes, of data that are held in memory; leave it out")
     assert train.labels is not None
     order = torch.randperm(len(train), generator=stream("few"))
-    chosen = torch.cat([order[train.labels[order] == label][:per_class] for label in train.labels.unique()])
+    chosen = torch.cat([order[train.labels[order] == label][:per_class] for label in range(len(train.label_counts))])
     note = f"data.per_class: {len(chosen):,} of {len(train):,} training examples are used"
     return replace(dataset, train=train[chosen.sort().values], notes=(*dataset.notes, note))

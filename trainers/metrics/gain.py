@@ -87,5 +87,5 @@ def gain(real: Examples, samples: Examples, held_out: Examples, seeds: Sequence[
     shares = {name: [float(one.float().mean()) for one in each] for name, each in found.items()}
     interval = Interval.of([best - base for best, base in zip(shares[BEST], shares[BASE], strict=True)])
     better = torch.stack(found[BEST]).float().mean(0) - torch.stack(found[BASE]).float().mean(0)
-    worst = min(float(better[held_out.labels == label].mean()) for label in held_out.labels.unique())
+    worst = min(float(better[held_out.labels == label].mean()) for label in set(held_out.labels.tolist()))
     return Gain(shares, interval, worst)

@@ -3,8 +3,8 @@
     env OMP_NUM_THREADS=1 python -m tests.benchmarks.search.record digits      also: ring, stacked-digits
 
 Settings are points of a Sobol sequence in the space of ``configs/<task>.yaml``; each is trained on two seeds, then the
-best fifth on a third. What collapses, diverges or learns slowly stays in. The same command goes on where it was stopped,
-until all is there (``--runs``: so many now). One process per task: its table is rewritten every few runs.
+best fifth on a third. What collapses, diverges or learns slowly stays in. The same command goes on where it was
+stopped, until all is there (``--runs``: so many now). One process per task: its table is rewritten every few runs.
 ``infra/results/search/README.md`` says what the columns are.
 """
 
