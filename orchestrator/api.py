@@ -64,7 +64,7 @@ def submit(
         if not at.profile.is_shared:
             raise UserError(f"address {address}: name a profile whose places this machine and the cluster both reach")
         under = profile or os.environ.get("GANSWEEP_PROFILE") or PROFILE
-        remote.submit(asked, remote.Way(address, env, detach=True), under, print)
+        remote.submit(asked, None, remote.Way(address, env, detach=True), under, print)
         return Handle(asked.name, at)
     words = ["submit", "/dev/stdin", *(["--address", address] if address else [])]
     driver = Driver(asked, words, asked.to_yaml(), at)

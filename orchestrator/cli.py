@@ -85,6 +85,7 @@ def submit(
     overrides: options.Set = None,
     name: Annotated[str | None, typer.Option(help="Another name for the sweep.", show_default=False)] = None,
     trials: options.Trials = None,
+    warm_start: options.WarmStart = None,
     address: options.Address = None,
     detach: options.Detach = False,
     env: options.Forward = None,
@@ -105,16 +106,17 @@ def submit(
     if way := options.way(address, detach, env, driver_cpus, driver_memory):
         from orchestrator import remote
 
-        remote.submit(sweep, way, profile, _say)
+        remote.submit(sweep, warm_start, way, profile, _say)
         return
     handle = _sweep(sweep.name, home, profile)
-    _run(lambda progress: handle.run(progress, sweep, address=address), handle, as_json)
+    _run(lambda progress: handle.run(progress, sweep, address=address, warm_start=warm_start), handle, as_json)
 
 
 @app.command()
 def resume(
     name: options.Name,
     trials: options.Trials = None,
+    changes: options.Changes = None,
     address: options.Address = None,
     detach: options.Detach = False,
     env: options.Forward = None,
@@ -124,15 +126,36 @@ def resume(
     profile: options.Profile = PROFILE,
     as_json: options.Json = False,
 ) -> None:
-    """Go on after any death, or add trials."""
+    """Go on after any death, add trials, or change the space or the budget."""
+    from orchestrator import api
+
+    given = [*(changes or ()), *api.overrides(trials=trials)]
     handle = _sweep(name, home, profile)
     address = handle.home.profile.cluster(address)
     if way := options.way(address, detach, env, driver_cpus, driver_memory):
         from orchestrator import remote
 
-        remote.resume(name, trials, way, profile, _say)
+        remote.resume(name, given, way, profile, _say)
         return
-    _run(lambda progress: handle.run(progress, trials=trials, address=address), handle, as_json)
+    _run(lambda progress: handle.run(progress, changes=given, address=address), handle, as_json)
+
+
+@app.command()
+def fork(
+    name: options.Name,
+    new: Annotated[str, typer.Argument(help="The name of the new sweep.", show_default=False)],
+    overrides: options.Set = None,
+    address: options.Address = None,
+    home: options.HomeDir = Path(HOME),
+    profile: options.Profile = PROFILE,
+    as_json: options.Json = False,
+) -> None:
+    """Run a new sweep with the settings of another, but for --set, which begins with what that one knows."""
+    from orchestrator import living
+
+    handle = _sweep(new, home, profile)
+    at, address = handle.home, handle.home.profile.cluster(address)
+    _run(lambda progress: living.fork(name, new, at, progress, overrides or (), address), handle, as_json)
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -104,6 +104,16 @@ def ancestors(space: dict[str, Dimension], name: str, seen: frozenset[str] = fro
         if other not in seen:
             seen = ancestors(space, other, seen | {other})
     return seen
+
+
+def inside(space: Mapping[str, Dimension], params: Mapping[str, Any]) -> bool:
+    """Whether settings are a point of ``space``: values that it holds, of just those that its conditions switch on."""
+    active = {
+        name
+        for name, dimension in space.items()
+        if all(other in params and params[other] in values for other, values in dimension.when.items())
+    }
+    return params.keys() == active and all(space[name].holds(value) for name, value in params.items())
 
 
 def extended(

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import AfterValidator, Field, model_validator
 
 from orchestrator.dimension import Dimension, Value, ancestors, extended
+from orchestrator.presets import PRESETS, started
 from trainers.config import Settings
 from trainers.files.places import database, place
 
@@ -47,9 +48,16 @@ class Search(Settings):
         description="by dotted name: {float: [low, high], log: true}, {int: [low, high]} or {choice: [a, b]}; when: "
         "{other.setting: [values]} makes one conditional",
     )
-    start_with: tuple[dict[str, Value], ...] = Field(
-        default=(), description="settings to try first, before the sampler's own"
+    start_with: tuple[dict[str, Value] | str, ...] = Field(
+        default=(),
+        description="settings to try first, before the sampler's own: {train.beta1: 0.5}; or published ones by name, "
+        f"as far as the space has them: {', '.join(PRESETS)}",
     )
+
+    @property
+    def starts(self) -> list[dict[str, Any]]:
+        """``start_with``, with the settings of presets."""
+        return [started(one, self.space) for one in self.start_with]
 
     def points(self) -> Iterator[dict[str, Any]] | None:
         """Every point of a finite space, in which a conditional setting stands only where it is active; None where

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -137,16 +138,23 @@ class Handle:
     # -- what is done with it ----------------------------------------------------------------------------------------
 
     def run(
-        self, progress: Progress, sweep: Sweep | None = None, *, trials: int | None = None, address: str | None = None
+        self,
+        progress: Progress,
+        sweep: Sweep | None = None,
+        *,
+        changes: Sequence[str] = (),
+        address: str | None = None,
+        warm_start: str | None = None,
     ) -> Outcome:
-        """Drive it in this process, until it ends: by the settings of ``sweep``, or as it stands, to so many
-        ``trials`` in all. Ctrl-C ends it after the current reports.
+        """Drive it in this process, until it ends: by the settings of ``sweep``, with what the sweep ``warm_start``
+        knows, or as it stands but for ``changes`` (a.b=value). Ctrl-C ends it after the current reports.
         """
+        from orchestrator import living
         from orchestrator import sweep as story
 
         if sweep is not None:
-            return story.submit(sweep, self.home, progress, address)
-        return story.resume(self.name, self.home, progress, trials, address)
+            return story.submit(sweep, self.home, progress, address, warm_start=warm_start)
+        return living.resume(self.name, self.home, progress, changes, address)
 
     def wait(self, timeout: float | None = None) -> Handle:
         """Return when it no longer runs. Raises WorkError where it failed, or no trial finished; TimeoutError after so
@@ -178,11 +186,16 @@ class Handle:
         """Ask it to finish its current reports and end; everything is kept. False where it does not run."""
         return standing.stop(self.name, self.home)
 
-    def resume(self, trials: int | None = None, address: str | None = None) -> Handle:
-        """Go on in the background after any death, or to so many ``trials`` in all. Returns once it runs."""
+    def resume(
+        self, trials: int | None = None, address: str | None = None, set: Mapping[str, Any] | None = None
+    ) -> Handle:
+        """Go on in the background after any death, or to so many ``trials`` in all; ``set`` changes the space, or what
+        makes no trial another. Returns once it runs.
+        """
         from orchestrator.background import Driver
 
         words = ["--trials", str(trials)] if trials else []
+        words += [word for name, value in (set or {}).items() for word in ("--set", f"{name}={json.dumps(value)}")]
         words += ["--address", address] if address else []
         self._driver = Driver(self.spec, ["resume", self.name, *words], "", self.home)
         self._driver.begun()

@@ -49,6 +49,16 @@ Profile = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Trials = Annotated[int | None, typer.Option(min=1, help="Trials in all.", show_default=False)]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", help="Change the space (search.space.a.b={…}) or what makes no trial another (budget.hours=9)."
+    ),
+]
+WarmStart = Annotated[
+    str | None,
+    typer.Option(help="Begin with what this sweep knows.", show_default=False, autocompletion=sweep_names),
+]
 Address = Annotated[
     str | None,
     typer.Option(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from orchestrator.dimension import Dimension, ancestors
+from orchestrator.presets import PRESETS
 from orchestrator.sharing import SHARED, unshared
 from trainers.families import FAMILIES
 from trainers.reading.owncode import plain
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 def problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
     """What is wrong between settings that are each fine."""
     yield from _space_problems(sweep, document)
+    yield from _start_problems(sweep, document)
     yield from _measure_problems(sweep, document)
     yield from _budget_problems(sweep, document)
     yield from _training_problems(sweep, document)
@@ -46,19 +48,27 @@ def _space_problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
                 yield document.problem(where, f"value {value!r} is impossible: {error.errors()[0]['msg']}", path)
         for other, values in dimension.when.items():
             yield from _when_problems(sweep, document, name, other, values)
-    for i, params in enumerate(sweep.search.start_with):
-        for name, value in params.items():
-            where, at = f"search.start_with.{i}.{name}", ("search", "start_with", i, name)
-            if name not in sweep.search.space:
-                yield document.problem(where, "is not in search.space", at)
-            elif not sweep.search.space[name].holds(value):
-                yield document.problem(where, f"{value!r} lies outside search.space.{name}", at)
-
     if sweep.search.sampler == "grid":
         for name, dimension in sweep.search.space.items():
             if dimension.values is None:
                 message = "grid needs an end of points: give the interval a step, or its values as a choice"
                 yield document.problem(f"search.space.{name}", message, ("search", "space", name))
+
+
+def _start_problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
+    for i, start in enumerate(sweep.search.start_with):
+        where, path = f"search.start_with.{i}", ("search", "start_with", i)
+        if not isinstance(start, str):
+            for name, value in start.items():
+                if name not in sweep.search.space:
+                    yield document.problem(f"{where}.{name}", "is not in search.space", (*path, name))
+                elif not sweep.search.space[name].holds(value):
+                    message = f"{value!r} lies outside search.space.{name}"
+                    yield document.problem(f"{where}.{name}", message, (*path, name))
+        elif start not in PRESETS:
+            yield document.problem(where, f"no preset '{start}'{did_you_mean(start, PRESETS)}", path)
+        elif not sweep.search.starts[i]:
+            yield document.problem(where, f"the space holds none of the settings of '{start}'", path)
 
 
 def _when_problems(

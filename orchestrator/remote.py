@@ -22,14 +22,15 @@ class Way:
     detach: bool = False
 
 
-def submit(sweep: Sweep, way: Way, profile: str, show: Show) -> None:
+def submit(sweep: Sweep, warm_start: str | None, way: Way, profile: str, show: Show) -> None:
     """Run a sweep there, or join the job that does. Unless ``detach``, show what it prints until it ends."""
-    _drive(sweep.name, ["submit", "sweep.yaml"], {"sweep.yaml": sweep.to_yaml()}, way, profile, show)
+    warm = ["--warm-start", warm_start] if warm_start else []
+    _drive(sweep.name, ["submit", "sweep.yaml", *warm], {"sweep.yaml": sweep.to_yaml()}, way, profile, show)
 
 
-def resume(name: str, trials: int | None, way: Way, profile: str, show: Show) -> None:
+def resume(name: str, changes: Sequence[str], way: Way, profile: str, show: Show) -> None:
     """Go on there with a sweep that the ledger knows."""
-    _drive(name, ["resume", name, *(["--trials", str(trials)] if trials else [])], {}, way, profile, show)
+    _drive(name, ["resume", name, *(word for change in changes for word in ("--set", change))], {}, way, profile, show)
 
 
 def ask(name: str, words: Sequence[str], address: str, profile: str) -> str:

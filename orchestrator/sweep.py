@@ -1,6 +1,6 @@
 """The story of a sweep: open what stands, search leg by leg, confirm, and say what came of it.
 
-submit / resume -> run
+submit / resume / fork -> run
     ledger      what is known, and the next leg        (search/)
     run_legs    trains legs on warm gangs              (execution/)
     recorder    shows them in MLflow                   (tracking/)
@@ -58,21 +58,23 @@ class Outcome:
     unsent: str | None = None
 
 
-def submit(sweep: Sweep, home: Home, progress: Progress, address: str | None = None) -> Outcome:
-    """Start a sweep, or go on with the one of this name where it is the same sweep."""
+def submit(
+    sweep: Sweep,
+    home: Home,
+    progress: Progress,
+    address: str | None = None,
+    new_space: bool = False,
+    warm_start: str | None = None,
+) -> Outcome:
+    """Start a sweep, with what the one named ``warm_start`` knows, or go on with the one of this name where it is the
+    same sweep, or has but a ``new_space``.
+    """
     require_room(sweep, like(sweep, home))
-    with _driven(sweep, home, progress) as (ledger, lease, paths):
+    before = ledger_of(warm_start, home)[0] if warm_start else None
+    with _driven(sweep, home, progress, new_space, before) as (ledger, lease, paths):
         for name, message in warnings(sweep):
             progress.note(f"warning: {name}: {message}")
         return _run(ledger, home, paths, lease, progress, address)
-
-
-def resume(name: str, home: Home, progress: Progress, trials: int | None = None, address: str | None = None) -> Outcome:
-    """Go on after any death; ``trials`` extends the sweep to that many in all."""
-    sweep, _ = find(name, home)
-    if trials is not None:
-        sweep = sweep.model_copy(update={"search": sweep.search.model_copy(update={"trials": trials})})
-    return submit(sweep, home, progress, address)
 
 
 def sync(name: str, home: Home, progress: Progress) -> str | None:
@@ -88,7 +90,9 @@ def sync(name: str, home: Home, progress: Progress) -> str | None:
 
 
 @contextmanager
-def _driven(sweep: Sweep, home: Home, progress: Progress) -> Iterator[tuple[Ledger, Lease, SweepPaths]]:
+def _driven(
+    sweep: Sweep, home: Home, progress: Progress, new_space: bool = False, before: Known | None = None
+) -> Iterator[tuple[Ledger, Lease, SweepPaths]]:
     """The ledger of a sweep that nobody else drives meanwhile, its lease, and where its files are in the home."""
     if home.profile.is_shared and sweep.search.storage != "auto":
         raise UserError(
@@ -100,7 +104,8 @@ def _driven(sweep: Sweep, home: Home, progress: Progress) -> Iterator[tuple[Ledg
     paths.root.mkdir(parents=True, exist_ok=True)
     lease = lease_of(sweep, paths)
     with lease.held(progress.note):
-        ledger = Ledger.open(sweep, paths.ledger, lease)  # refuses another space, before the old file is replaced
+        # refuses other settings, before the old file is replaced
+        ledger = Ledger.open(sweep, paths.ledger, lease, new_space=new_space, before=before)
         ledger.keep_file()
         if home.profile.is_shared:
             paths = home.sweep(ledger.key)  # of this sweep, and not of another that had its name

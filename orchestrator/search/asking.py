@@ -42,12 +42,16 @@ class View:
     they are COMPLETE with their scores so far, and every trial has all settings and the same constraints.
     """
 
-    def __init__(self, sweep: Sweep) -> None:
+    def __init__(self, sweep: Sweep, before: Sequence[tuple[Trial, FrozenTrial]] = ()) -> None:
+        """``before`` are trials of another sweep, for a warm start."""
         self._objective, self._space = sweep.objective, searched(sweep)
         self._as_pruned = sweep.search.sampler == "tpe" and len(sweep.objective.goals) == 1
         self._absent = middle(self._space) if self._space else {}
         self._ranking = Ranking() if self._as_pruned else ranking(sweep.objective)
         self._running, self._trials = set[int](), dict[int, Trial]()
+        self._before = [frozen for _, frozen in before]
+        for place, (trial, frozen) in enumerate(before):
+            self._put(place, trial, frozen)
 
     @property
     def known(self) -> int:
@@ -56,11 +60,15 @@ class View:
 
     def put(self, trial: Trial, frozen: FrozenTrial) -> None:
         """As it stands now."""
+        if not trial.outside:
+            self._put(len(self._before) + trial.id, trial, frozen)
+
+    def _put(self, place: int, trial: Trial, frozen: FrozenTrial) -> None:
         new = trial.state == "running" and not trial.rung
-        (self._running.add if new else self._running.discard)(trial.id)
-        self._trials[trial.id] = trial
+        (self._running.add if new else self._running.discard)(place)
+        self._trials[place] = trial
         key = self._key(trial, frozen) if self._as_pruned else self._costs(trial, frozen)
-        self._ranking.put(trial.id, None if new or trial.state == "crashed" else key)
+        self._ranking.put(place, None if new or trial.state == "crashed" else key)
 
     def of(self, trials: Sequence[FrozenTrial], seed: int) -> list[FrozenTrial]:
         """Those shown to the sampler of this seed, by number."""
@@ -70,14 +78,16 @@ class View:
         else:
             places = [*range(GOOD), *random.Random(seed).sample(range(GOOD, len(order)), SHOWN - GOOD)]
         shown |= {order[place] for place in places}
-        return [self._shown(self._trials[number], trials[number]) for number in sorted(shown)]
+        first = len(self._before)
+        frozen = {place: self._before[place] if place < first else trials[place - first] for place in shown}
+        return [self._shown(place, frozen[place]) for place in sorted(shown)]
 
-    def _shown(self, trial: Trial, frozen: FrozenTrial) -> FrozenTrial:
-        seen = copy.copy(frozen)
-        seen.number += 1  # 0 is the new one's
+    def _shown(self, place: int, frozen: FrozenTrial) -> FrozenTrial:
+        trial, seen = self._trials[place], copy.copy(frozen)
+        seen.number = place + 1  # 0 is the new one's
         if not self._as_pruned:
             seen.params = self._absent | frozen.params
-        if trial.id in self._running:
+        if place in self._running:
             return seen
         if not self._as_pruned:
             seen.state, seen.values = TrialState.COMPLETE, list(_values(trial, frozen))
@@ -134,7 +144,7 @@ def propose(sweep: Sweep, number: int, view: View, trials: Sequence[FrozenTrial]
     Seeded by the number, so that a resumed sweep proposes what an undisturbed one would have.
     """
     seed = (sweep.search.seed + 1_000_003 * number) % 2**32  # as far as a sampler takes seeds
-    shown, first = view.of(trials, seed), sweep.search.start_with[number:]
+    shown, first = view.of(trials, seed), sweep.search.starts[number:]
     if sweep.search.sampler == "grid" and not first:
         return next(points.left())
     sampler, params = sampler_of(sweep, number, seed, view.known), dict[str, Any]()

@@ -16,6 +16,7 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
@@ -56,7 +57,18 @@ _PSYCOPG = {
 def storage(url: str) -> RDBStorage:
     """Optuna's, its tables made where they are missing. Raises UserError where the database can't be used."""
     with _usable(), _one_at_a_time(url):
-        return RDBStorage(url, engine_kwargs=_options(url))
+        return _Storage(url, engine_kwargs=_options(url))
+
+
+class _Storage(RDBStorage):
+    """Takes what Optuna refuses: a choice with other values than in the trials before, after a change of the space. It
+    also asks once less for each setting.
+    """
+
+    def _set_trial_param_without_commit(
+        self, session: Any, trial_id: int, name: str, value: float, kind: BaseDistribution, _before: Any = None
+    ) -> None:
+        super()._set_trial_param_without_commit(session, trial_id, name, value, kind, previous_distribution=kind)
 
 
 @contextmanager

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from orchestrator.commands import command
+from orchestrator.dimension import inside
 from orchestrator.errors import UserError
 from orchestrator.paths import RunKey
 from orchestrator.search import objective
@@ -18,6 +20,9 @@ from orchestrator.search.record import Stored, run_key, trial_of
 from orchestrator.search.replay import Replay
 from orchestrator.search.trial import Training, Trial
 from orchestrator.spec import Sweep, counted
+
+SPACES = "gansweep.spaces"
+"""The attribute that holds the spaces before this one, of a sweep whose space was changed."""
 
 FILE, MADE, HOURS = "gansweep.sweep", "gansweep.made", "gansweep.hours"
 """Attributes of a study: the sweep file; when it began, by whom and on what; hours that drivers ran."""
@@ -36,6 +41,9 @@ class Known:
         self._attrs = attrs
         runs = self.runs()
         self._trials = [trial_of(one, self.sweep, runs) for one in stored]
+        if SPACES in attrs:
+            space = self.sweep.search.space
+            self._trials = [replace(trial, outside=not inside(space, trial.params)) for trial in self._trials]
         self.confirmations = Confirmations(self.sweep, attrs, write)
 
     @property
@@ -112,6 +120,8 @@ class Known:
         if len(trials) < self.sweep.search.trials and not Points(self.sweep, (t.params for t in trials)).any_left():
             points = counted(self.sweep.most_trials, "point")
             found.append(f"the space has only {points}, and each was tried: no more trials come")
+        if outside := [str(trial.id) for trial in trials if trial.outside]:
+            found.append(f"outside the space as it is now, and counted no more: trial {', '.join(outside)}")
         found += [f"budget: {told}"] if (told := words(self.sweep.budget, self.spent())) else []
         return [*found, *self.confirmations.failures()]
 

@@ -10,32 +10,29 @@ driver is the only one who writes, and knows the rest.
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
-
-from optuna.study import StudyDirection
 
 from orchestrator.groups import Budget
 from orchestrator.paths import RunKey, key_word
 from orchestrator.search import objective, rungs
 from orchestrator.search.asking import View, propose
 from orchestrator.search.attributes import Attributes
-from orchestrator.search.book import Book
 from orchestrator.search.budget import Clock, Purse
 from orchestrator.search.effort import confirming
 from orchestrator.search.ends import end_of
-from orchestrator.search.identity import makes_way, refuse_other_settings
+from orchestrator.search.identity import studied
 from orchestrator.search.journal import Place, Study, place
 from orchestrator.search.kept import kept
-from orchestrator.search.known import HOURS, SweepState
+from orchestrator.search.known import HOURS, Known, SweepState
 from orchestrator.search.lease import Lease, place_of
 from orchestrator.search.points import Points
 from orchestrator.search.record import ended, record_of
 from orchestrator.search.space import distribution
 from orchestrator.search.trial import RETRIES, Leg, Trial, with_newest
+from orchestrator.search.warm import WARM, shown
 from orchestrator.spec import Sweep
 
 MINUTE = 1 / 60
@@ -51,7 +48,7 @@ class Ledger(Attributes):
         self._book.forget()
         self._points = Points(sweep, (trial.params for trial in self._trials))
         self._ladder = rungs.Ladder(self._rules(), self._trials)
-        self._view = View(sweep)
+        self._view = View(sweep, shown(self._attrs[WARM], sweep) if WARM in self._attrs else ())
         for trial in self._trials:
             self._view.put(trial, self._book.trials[trial.id])
         images = sum(t.images for t in self._trials) + sum(run.images for run in self.confirmations.all())
@@ -59,24 +56,20 @@ class Ledger(Attributes):
 
     @classmethod
     def open(
-        cls, sweep: Sweep, default: Path | str, lease: Lease | None = None, clock: Clock = time.monotonic
+        cls,
+        sweep: Sweep,
+        default: Path | str,
+        lease: Lease | None = None,
+        clock: Clock = time.monotonic,
+        new_space: bool = False,
+        before: Known | None = None,
     ) -> Ledger:
         """The ledger of ``sweep``, made where there is none, written while the ``lease`` lasts; ``default`` is where it
-        is for ``auto``, and the budget is counted by the ``clock``. Raises UserError where it holds another search
-        space.
+        is for ``auto``, and the budget is counted by the ``clock``. Raises UserError where it was made for other
+        settings; a ``new_space`` may be one. A new sweep begins with what the one ``before`` knows.
         """
         studies = place(place_of(sweep, default), lease)
-        study = studies.find(sweep.name)
-        if study and makes_way(study, sweep):
-            studies.delete(study)
-            study = None
-        if study is None:
-            directions = [StudyDirection[goal.direction.upper()] for goal in sweep.objective.goals]
-            study = studies.create(sweep.name, directions)
-            book = Book(study)
-            book.set_attr("gansweep.comparable", sweep.comparable())
-            book.set_attr("gansweep.id", uuid.uuid4().hex)
-        refuse_other_settings(sweep, study.attrs)
+        study = studied(sweep, studies, new_space, before)
         ledger = cls(sweep, study, studies, clock)
         ledger._mend()
         return ledger

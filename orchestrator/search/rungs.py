@@ -62,6 +62,8 @@ class Ladder:
 
     def put(self, trial: Trial) -> None:
         """As it stands now."""
+        if trial.outside:
+            return
         self._trials[trial.id] = trial
         for rung, level in enumerate(self._rules.levels[:-1], start=1):
             self._came[rung - 1].put(trial.id, self._costs_at(trial, level) if _came(trial, rung, level) else None)

@@ -22,6 +22,7 @@ class Trial:
     """``target`` is the number of images its current or last leg goes to; ``rung`` counts the rungs it has reached;
     ``reported_at`` is the time of its last report, in seconds since the epoch; ``scores`` are of each objective,
     ``score`` is the first of them; ``device_seconds`` are those of all its legs, by the driver's clock.
+    One ``outside`` the space, as it is by now, counts no more.
     """
 
     id: int
@@ -43,6 +44,7 @@ class Trial:
     reports: dict[int, dict[str, float]] = field(default_factory=dict)
     violations: dict[str, float] = field(default_factory=dict)
     mlflow_run_id: str | None = None
+    outside: bool = False
 
     @property
     def checkpoint(self) -> str | None:
@@ -59,8 +61,9 @@ class Trial:
 
     @property
     def promotable(self) -> bool:
-        """Finished and healthy, with a score and every constraint kept."""
-        return self.state == "finished" and self.verdict == "healthy" and self.score is not None and self.feasible
+        """Finished and healthy, with a score and every constraint kept, inside the space."""
+        healthy = self.state == "finished" and self.verdict == "healthy"
+        return healthy and self.score is not None and self.feasible and not self.outside
 
     @property
     def metrics(self) -> dict[str, float]:

@@ -70,7 +70,7 @@ def test_the_sampler_that_is_shown_some_of_many_trials_finds_the_same_ones_good(
     ended = sum(trial.state != TrialState.RUNNING or bool(trial.intermediate_values) for trial in trials)
     assert default_gamma(ended) == default_gamma(SHOWN) == GOOD
     known = {trial.number: trial for trial in trials}
-    everything = [view._shown(view._trials[number], known[number]) for number in known]
+    everything = [view._shown(number, known[number]) for number in known]
     shown = view.of(trials, seed=3)
     running = sum(trial.state == TrialState.RUNNING for trial in shown)
     assert len(shown) - running == SHOWN < ended

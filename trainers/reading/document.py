@@ -15,6 +15,9 @@ import yaml
 
 Path_ = tuple[Hashable, ...]
 
+NAMED = "search.space."
+"""The group whose own keys are dotted names."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -221,7 +224,7 @@ def override(document: Document, setting: str) -> None:
     if not equals or not name.strip():
         document.problems.append(Problem("", f"--set {setting!r} is not of the form a.b=value"))
         return
-    *parents, last = name.strip().split(".")
+    *parents, last = name.strip().split(".", name.strip().startswith(NAMED) * 2 or -1)
     group = document.values
     for parent in parents:
         group = group.setdefault(parent, {})
