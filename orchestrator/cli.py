@@ -9,11 +9,11 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from orchestrator import options, surroundings, tools
+from orchestrator import options, results, surroundings, tools
 from orchestrator.commands import HOME, PROFILE, command
 from orchestrator.ending import Group, ended
 from orchestrator.errors import WorkError
@@ -108,7 +108,7 @@ def submit(
 
         remote.submit(sweep, warm_start, way, profile, _say)
         return
-    handle = _sweep(sweep.name, home, profile)
+    handle = options.sweep(sweep.name, home, profile)
     _run(lambda progress: handle.run(progress, sweep, address=address, warm_start=warm_start), handle, as_json)
 
 
@@ -130,7 +130,7 @@ def resume(
     from orchestrator import api
 
     given = [*(changes or ()), *api.overrides(trials=trials)]
-    handle = _sweep(name, home, profile)
+    handle = options.sweep(name, home, profile)
     address = handle.home.profile.cluster(address)
     if way := options.way(address, detach, env, driver_cpus, driver_memory):
         from orchestrator import remote
@@ -153,7 +153,7 @@ def fork(
     """Run a new sweep with the settings of another, but for --set, which begins with what that one knows."""
     from orchestrator import living
 
-    handle = _sweep(new, home, profile)
+    handle = options.sweep(new, home, profile)
     at, address = handle.home, handle.home.profile.cluster(address)
     _run(lambda progress: living.fork(name, new, at, progress, overrides or (), address), handle, as_json)
 
@@ -171,7 +171,7 @@ def stop(
         return
     print(
         f"sweep '{name}' ends after its current reports; go on with: {command('resume', name)}"
-        if _sweep(name, home, profile).stop()
+        if options.sweep(name, home, profile).stop()
         else f"sweep '{name}' is not running"
     )
 
@@ -182,7 +182,7 @@ def sync(name: options.Name, home: options.HomeDir = Path(HOME), profile: option
     from orchestrator import live
 
     with live.progress(quiet=False) as progress:
-        unsent = _sweep(name, home, profile).sync(progress)
+        unsent = options.sweep(name, home, profile).sync(progress)
     if unsent:
         raise WorkError(f"some records wait for MLflow ({unsent}); send them with: {command('sync', name)}")
     print(f"MLflow has all that the ledger of sweep '{name}' knows")
@@ -216,7 +216,7 @@ def status(
     if address:
         _ask(name, ["status", name, *(["--json"] if as_json else [])], address, profile)
         return
-    ledger, paths = _sweep(name, home, profile).ledger()
+    ledger, paths = options.sweep(name, home, profile).ledger()
     if watch and not as_json:
         live.watch(ledger, paths)
     else:
@@ -244,71 +244,13 @@ def logs(
     if address:
         remote.logs(name, address, follow, _say)
         return
-    handle = _sweep(name, home, profile)
+    handle = options.sweep(name, home, profile)
     kept.follow(lambda: handle.logs(trial, rank), lambda: follow and handle.state == "running", _say)
 
 
-@app.command()
-def promote(
-    name: options.Name,
-    trial: Annotated[int | None, typer.Option(help="This trial instead of the best.", show_default=False)] = None,
-    alias: Annotated[str, typer.Option(help="Alias of the registered model.")] = "champion",
-    model: Annotated[
-        str | None, typer.Option(help="Registered model; default: the sweep's name.", show_default=False)
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Promote a trial that the gate refuses; needs --reason.")
-    ] = False,
-    reason: Annotated[str | None, typer.Option(help="Why it is promoted all the same.", show_default=False)] = None,
-    rollback: Annotated[bool, typer.Option("--rollback", help="Give the alias back to the version before.")] = False,
-    home: options.HomeDir = Path(HOME),
-    profile: options.Profile = PROFILE,
-    as_json: options.Json = False,
-) -> None:
-    """The gate, then the registry: the best finished, healthy trial becomes the champion."""
-    from orchestrator import show
-
-    handle = _sweep(name, home, profile)
-    if rollback:
-        promoted = handle.rollback(alias=alias, model=model)
-    else:
-        promoted = handle.promote(trial, alias=alias, model=model, force=force, reason=reason)
-    show.as_json(promoted) if as_json else show.promoted(promoted)
-
-
-@app.command()
-def report(
-    name: options.Name,
-    output: Annotated[Path, typer.Option("-o", "--output", help="The page.")] = Path("report.html"),
-    home: options.HomeDir = Path(HOME),
-    profile: options.Profile = PROFILE,
-    as_json: options.Json = False,
-) -> None:
-    """What a sweep found, what it cost and what failed, as one page that opens offline; --json: as numbers."""
-    from orchestrator import show
-
-    handle = _sweep(name, home, profile)
-    if as_json:
-        show.as_json(handle.numbers())
-    else:
-        show.reported(handle.reported(output), output)
-
-
-@app.command()
-def samples(
-    name: options.Name,
-    output: Annotated[Path, typer.Option("-o", "--output", help="The page.")] = Path("samples.html"),
-    by: Annotated[Literal["score", "verdict"], typer.Option(help="In which order.")] = "score",
-    home: options.HomeDir = Path(HOME),
-    profile: options.Profile = PROFILE,
-) -> None:
-    """The sample grids of all trials side by side, on one page that opens offline."""
-    shown, trials = _sweep(name, home, profile).samples(output, by)
-    print(f"{output}: sample grids of {shown:,} of {trials:,} trials; open it in a browser")
-
-
+_OF_SWEEPS = (results.promote, results.report, results.samples)
 _OF_MODELS = (tools.sample, tools.translate, tools.augment, tools.serve)
-for tool in (tools.init, tools.train, *_OF_MODELS, tools.ui, tools.doctor):
+for tool in (*_OF_SWEEPS, tools.init, tools.train, *_OF_MODELS, tools.ui, tools.doctor):
     app.command()(tool)
 
 
@@ -334,13 +276,6 @@ def _run(work: Callable[[Any], Outcome], handle: Handle, as_json: bool) -> None:
         raise typer.Exit(130)
     if outcome.state == "finished" and (why := standing.fruitless(document)):
         raise WorkError(f"sweep '{handle.name}' is over and no trial finished:{why}")
-
-
-def _sweep(name: str, home: Path, profile: str) -> Handle:
-    from orchestrator.api import place
-    from orchestrator.handle import Handle
-
-    return Handle(name, place(home, profile))
 
 
 def _ask(name: str, words: list[str], address: str, profile: str) -> None:

@@ -77,7 +77,7 @@ def _ledger(home: Home) -> str:
 
 def _tracking(home: Home, sweep: Sweep | None) -> str:
     from orchestrator.secrets import without_secrets
-    from orchestrator.tracking.recorder import check
+    from orchestrator.tracking.target import check
 
     uri = home.tracking(sweep)
     if uri == "auto":

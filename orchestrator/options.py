@@ -13,6 +13,7 @@ from orchestrator.commands import HOME, PROFILE
 from orchestrator.errors import UserError
 
 if TYPE_CHECKING:
+    from orchestrator.handle import Handle
     from orchestrator.remote import Way
 
 
@@ -104,6 +105,14 @@ def way(
             "with its terminal"
         )
     return None
+
+
+def sweep(name: str, home: Path, profile: str) -> Handle:
+    """The one that the options of a command name."""
+    from orchestrator.api import place
+    from orchestrator.handle import Handle
+
+    return Handle(name, place(home, profile))
 
 
 CodeSha256 = Annotated[

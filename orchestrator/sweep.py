@@ -42,9 +42,10 @@ from orchestrator.search.ledger import Ledger
 from orchestrator.spec import Sweep, warnings
 from orchestrator.status import find, ledger_of, sweeps
 from orchestrator.tracking import events
-from orchestrator.tracking.recorder import Recorder, Target, check, runs_page
+from orchestrator.tracking.recorder import Recorder
 from orchestrator.tracking.server import embedded
 from orchestrator.tracking.spool import Spool
+from orchestrator.tracking.target import Target, check, runs_page
 from orchestrator.tracking.views import views_of
 from trainers.reading import ownimports
 from trainers.settings import SettingsError

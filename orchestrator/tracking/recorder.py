@@ -8,77 +8,38 @@ from __future__ import annotations
 
 import logging
 import os
-import re
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from mlflow.entities import Dataset, DatasetInput, InputTag, LifecycleStage, Metric, Param, RunTag
+from mlflow.entities import LifecycleStage, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
-from orchestrator.errors import GansweepError, StoreError, UserError
+from orchestrator.errors import GansweepError
 from orchestrator.paths import RunKey, key_word
 from orchestrator.secrets import without_secrets
+from orchestrator.tracking.entries import dataset, metrics_of, tags_of
 from orchestrator.tracking.events import run_key, run_name
-from orchestrator.tracking.experiment import experiment_of, settled
+from orchestrator.tracking.experiment import settled
+from orchestrator.tracking.grids import has_grid, log_grid
 from orchestrator.tracking.runs import Runs
 from orchestrator.tracking.spool import Event, Spool
-from orchestrator.tracking.views import page
+from orchestrator.tracking.target import PATIENCE, Target
 
 if TYPE_CHECKING:
     from orchestrator.artifacts import Store
 
 log = logging.getLogger(__name__)
 
-PATIENCE = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # a run whose making was answered into the void would be made twice
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-}
-"""A server that is down must not hold a call for minutes: the spool is the patience."""
 REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE")
 """What MLflow says of a record that it will never take, and of one for a run or an experiment that was deleted."""
 MISSING = "RESOURCE_DOES_NOT_EXIST"
 PERIOD = 1.0
 """Seconds between two sendings: what came in meanwhile goes out as one batch per run."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where a sweep is recorded: ``ready`` blocks until the server answers; ``artifact_root`` is None where the server
-    decides; ``views`` are tags of the experiment by which its pages open well, given the sweep's own run.
-    """
-
-    uri: str
-    ready: Callable[[], None]
-    artifact_root: str | None = None
-    views: Callable[[str], Mapping[str, str]] = lambda parent: {}
-
-
-def check(uri: str) -> None:
-    """Raise UserError unless an MLflow server or database answers at ``uri``."""
-    os.environ.update(PATIENCE)
-    try:
-        MlflowClient(uri).search_experiments(max_results=1)
-    except Exception as error:  # requests, SQLAlchemy and MLflow each have errors of their own
-        reason = without_secrets(str(error)).splitlines()[0][:200]
-        raise UserError(
-            f"tracking.uri {without_secrets(uri)} can't be used ({type(error).__name__}: {reason}); "
-            "start the server, correct the address, or use 'auto'"
-        ) from None
-
-
-def runs_page(server: str, sweep: str, identity: str) -> str | None:
-    """The page of a sweep's runs, in the view that was saved for it (MLflow's own is made for language models)."""
-    experiment = experiment_of(MlflowClient(server), sweep, identity)
-    return page(server, experiment.experiment_id) if experiment else None
 
 
 class Recorder:
@@ -131,7 +92,7 @@ class Recorder:
         while True:
             closing = self._closing.is_set()
             try:
-                if not self._client_ready():
+                if not hasattr(self, "_client"):
                     self._connect()
                 self._send()
                 self.trouble, delay = None, PERIOD
@@ -141,14 +102,11 @@ class Recorder:
                 self.trouble, delay = _words(error), min(2 * delay, 30.0)
                 self._resent = True  # what went out before the error goes out again
                 log.warning("recording waits: %s", self.trouble)
-            if closing and (self.trouble is None or self._client_ready()):
+            if closing and (self.trouble is None or hasattr(self, "_client")):
                 return
             self._closing.wait(delay)
             if self._closing.is_set() and delay > PERIOD:
                 time.sleep(PERIOD)
-
-    def _client_ready(self) -> bool:
-        return hasattr(self, "_client")
 
     def _connect(self) -> None:
         self._target.ready()
@@ -169,7 +127,7 @@ class Recorder:
         for event, behind in self._spool.pending():
             if event["kind"] == "report":
                 if not self._stands(event):
-                    metrics.setdefault(run_key(event), []).extend(_metrics(event))
+                    metrics.setdefault(run_key(event), []).extend(metrics_of(event))
                 self._samples(event)
                 if len(metrics.get(run_key(event), ())) > 500:
                     self._flush(metrics, behind)
@@ -188,7 +146,7 @@ class Recorder:
         """
         if not self._resent or not event["metrics"]:
             return False
-        run, last = self._runs.of(run_key(event), event["time"]), _metrics(event)[-1].key
+        run, last = self._runs.of(run_key(event), event["time"]), metrics_of(event)[-1].key
         if (run, last) not in self._points:
             try:
                 history = self._client.get_metric_history(run, last)
@@ -212,7 +170,7 @@ class Recorder:
         if event["kind"] == "start":
             self._start_run(event)
         elif event["kind"] == "tags":
-            self._log(key, _tags(event["tags"]))
+            self._log(key, tags_of(event["tags"]))
         elif event["kind"] == "text":
             self._write(event, lambda: self._client.log_text(self._runs.of(key), event["text"], event["file"]))
         elif event["kind"] == "pause":
@@ -221,7 +179,7 @@ class Recorder:
             if Path(event["file"]).is_file():  # else whoever drives now has another home
                 self._write(event, lambda: self._client.log_artifact(self._runs.of(key), event["file"]))
         else:
-            self._log(key, _tags(event["tags"]))
+            self._log(key, tags_of(event["tags"]))
             self._write(event, lambda: self._client.set_terminated(self._runs.of(key), event["status"], event["time"]))
 
     def _start_run(self, event: Event) -> None:
@@ -237,15 +195,11 @@ class Recorder:
         # MLflow refuses to change a parameter; an extended sweep has its new settings in sweep.yaml.
         before = known[0].data.params if known else {}
         new = [Param(name, str(value)) for name, value in event["params"].items() if name not in before]
-        tags = _tags(event["tags"] | self._runs.parentage(key))
-        self._log(key, [*new, *tags])
+        self._log(key, [*new, *tags_of(event["tags"] | self._runs.parentage(key))])
         if key is None:
             for name, value in self._target.views(self._runs.of(key)).items():
                 self._client.set_experiment_tag(self._runs.experiment, name, value)
-        data = event["dataset"]
-        dataset = Dataset(data["name"], data["digest"], "code", data["source"], None, data["profile"])
-        inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])]
-        self._write(event, lambda: self._client.log_inputs(self._runs.of(key), inputs))
+        self._write(event, lambda: self._client.log_inputs(self._runs.of(key), [dataset(event)]))
 
     def _log(self, key: RunKey, entries: Sequence[Metric | Param | RunTag]) -> None:
         """All of ``entries`` that MLflow takes, the others set aside."""
@@ -324,45 +278,16 @@ class Recorder:
 
     def _samples(self, event: Event) -> None:
         if event.get("samples"):
-            self._write(event, lambda: self._log_samples(event))
+            self._write(event, lambda: self._log_grid(event))
 
-    def _log_samples(self, event: Event) -> None:
-        key, run = event["samples"], self._runs.of(run_key(event))
-        if self._resent and self._has_picture(run, event["images"]):
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                file = self._store.get(key, Path(folder) / "samples.png")
-            except StoreError:
-                if not self._closing.is_set():
-                    raise  # its upload may still be under way
-                return  # the leg died before it stored the grid; the next report brings another
-            with Image.open(file) as picture:
-                self._client.log_image(
-                    run,
-                    picture.convert("RGB"),
-                    key="samples",
-                    step=event["images"],
-                    timestamp=event["time"],
-                    synchronous=True,
-                )
-
-    def _has_picture(self, run: str, images: int) -> bool:
-        of_step = re.compile(rf"[+%]step[+%]{images}[+%]")
-        return any(of_step.search(item.path) for item in self._client.list_artifacts(run, "images"))
+    def _log_grid(self, event: Event) -> None:
+        run = self._runs.of(run_key(event))
+        if not (self._resent and has_grid(self._client, run, event["images"])):
+            log_grid(self._client, run, event, self._store, may_be_lost=self._closing.is_set())
 
 
 class _StartOverError(Exception):
     """The spool is to be sent from its beginning."""
-
-
-def _metrics(event: Event) -> list[Metric]:
-    named = {re.sub(r"[^\w./ :-]", "_", name): value for name, value in event["metrics"].items()}  # as MLflow allows
-    return [Metric(name, value, event["time"], event["images"]) for name, value in named.items()]
-
-
-def _tags(tags: dict[str, Any]) -> list[RunTag]:
-    return [RunTag(key, str(value)[:5000]) for key, value in tags.items()]
 
 
 def _words(error: Exception) -> str:

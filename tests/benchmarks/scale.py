@@ -42,8 +42,9 @@ from orchestrator.paths import SweepPaths, samples_key
 from orchestrator.search.lease import lease_of
 from orchestrator.search.ledger import Ledger
 from orchestrator.spec import Sweep
-from orchestrator.tracking.recorder import Recorder, Target
+from orchestrator.tracking.recorder import Recorder
 from orchestrator.tracking.spool import Spool
+from orchestrator.tracking.target import Target
 from tests.benchmarks.deciding import SPACE, postgresql
 from tests.benchmarks.results import tell
 from tests.orchestrator.small import report

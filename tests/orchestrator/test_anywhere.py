@@ -26,7 +26,7 @@ from orchestrator.live import Quiet
 from orchestrator.paths import Home
 from orchestrator.search.database import Database, RowLease
 from orchestrator.tracking import recorder
-from orchestrator.tracking.recorder import PATIENCE
+from orchestrator.tracking.target import PATIENCE
 from tests.orchestrator.test_cli import Terminal, gansweep
 from tests.orchestrator.test_recorder import _contents
 

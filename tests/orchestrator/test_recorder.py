@@ -17,8 +17,9 @@ from orchestrator.errors import UserError, WorkError
 from orchestrator.paths import RunKey
 from orchestrator.secrets import without_secrets
 from orchestrator.tracking import events, recorder
-from orchestrator.tracking.recorder import PATIENCE, Recorder, Target, check
+from orchestrator.tracking.recorder import Recorder
 from orchestrator.tracking.spool import Spool
+from orchestrator.tracking.target import PATIENCE, Target, check
 from tests.orchestrator.small import report
 from trainers.report import Verdict
 

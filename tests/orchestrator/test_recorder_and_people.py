@@ -15,8 +15,8 @@ from mlflow.tracking import MlflowClient
 from orchestrator.paths import Home
 from orchestrator.tracking import events, recorder
 from orchestrator.tracking.experiment import experiment_of
-from orchestrator.tracking.recorder import PATIENCE, Target
 from orchestrator.tracking.server import embedded
+from orchestrator.tracking.target import PATIENCE, Target
 from tests.orchestrator.small import report
 from tests.orchestrator.test_recorder import DATASET, Desk, _comparable, tell
 

@@ -1,0 +1,153 @@
+"""The pages on S3, PostgreSQL and MLflow servers, followed to the letter with real servers: their sweep files are
+written, their commands typed, and what comes of it is where the page says.
+
+    pytest -m slow tests/infra/test_pages.py
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import yaml
+from mlflow.tracking import MlflowClient
+
+from infra.docs.__main__ import PAGES
+from orchestrator.search.database import storage
+from orchestrator.spec import load
+from orchestrator.tracking.server import healthy
+from tests import postgres as postgresql
+from tests.benchmarks.reach import draw
+from tests.conftest import S3
+from tests.infra.test_docs import FENCE
+from tests.orchestrator.test_python import SHORT
+
+pytestmark = pytest.mark.slow  # each starts a server and runs a sweep: a minute
+
+
+class Reader:
+    """Follows pages in a folder with pictures; ``here`` is what this machine has in place of a page's names."""
+
+    def __init__(self, folder: Path, here: Mapping[str, str]) -> None:
+        self.folder, self.here = folder, here
+        self.values: dict[str, Any] = {**SHORT, "name": "faces", "search": {**SHORT["search"], "trials": 2}}
+        programs = [str(Path(sys.executable).parent), *map(str, postgresql.BINARIES), os.environ["PATH"]]
+        self.environment = {**os.environ, "PATH": os.pathsep.join(programs), "PYTHONPATH": str(Path.cwd())}
+        draw(folder / "faces", 100, 8)
+
+    @contextmanager
+    def followed(self, page: str) -> Iterator[list[str]]:
+        """What was typed, while the servers that the page starts still run."""
+        typed: list[str] = []
+        with ExitStack() as servers:
+            for fence in FENCE.finditer((PAGES / f"how-to/{page}.md").read_text()):
+                text = self._ours(fence[3])
+                if fence[2] == "yaml":
+                    self._write(yaml.safe_load(text))
+                for line in re.sub(r"\s+#.*", "", text).splitlines() if fence[2] == "console" else ():
+                    typed.append(line)
+                    if line.startswith("mlflow server"):
+                        servers.enter_context(self._running(line))
+                    elif not line.startswith("pip install"):
+                        self.type(line)
+            yield typed
+
+    def type(self, line: str) -> None:
+        if line.startswith("export "):
+            self.environment |= dict(word.split("=", 1) for word in shlex.split(line)[1:])
+            return
+        line = re.sub("^gansweep", f"{shlex.quote(sys.executable)} -m orchestrator", line)
+        words = {"shell": True, "cwd": self.folder, "env": self.environment, "capture_output": True, "text": True}
+        done: subprocess.CompletedProcess[str] = subprocess.run(line, check=False, **words)  # type: ignore[call-overload]
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+
+    def _write(self, part: dict[str, Any]) -> None:
+        """``part`` in the sweep file, small; pictures are measured by what needs no training first."""
+        if "data" in part:
+            part = {"data": {**part["data"], "resolution": 8}, "evaluate": {"extractor": "random-conv"}}
+        for group, given in part.items():
+            self.values[group] = given if group == "data" else {**self.values.get(group, {}), **given}
+        (self.folder / "faces.yaml").write_text(yaml.safe_dump(self.values))
+
+    @contextmanager
+    def _running(self, line: str) -> Iterator[None]:
+        """A server, once it answers."""
+        words, port = shlex.split(line), line.split("--port ")[1].split()[0]
+        with subprocess.Popen(words, cwd=self.folder, env=self.environment, start_new_session=True) as server:
+            try:
+                while not healthy(f"http://127.0.0.1:{port}"):
+                    assert server.poll() is None, f"it ended: {line}"
+                    time.sleep(0.2)
+                yield
+            finally:
+                if server.poll() is None:
+                    os.killpg(server.pid, signal.SIGTERM)
+
+    def _ours(self, text: str) -> str:
+        for theirs, ours in self.here.items():
+            text = text.replace(theirs, ours)
+        return text
+
+
+def test_s3(s3: S3, tmp_path: Path) -> None:
+    known = s3.server.env()
+    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    here = {f"{name}=…": f"{name}={known[name]}" for name in names}
+    here |= {"https://s3.example.com": s3.endpoint, "s3://bucket": s3.url}
+    reader = Reader(tmp_path, here)
+    with reader.followed("s3") as typed:
+        assert "gansweep submit faces.yaml" in typed
+        listed = boto3.Session().client("s3").list_objects_v2(Bucket=s3.bucket)["Contents"]
+        keys = [entry["Key"] for entry in listed]
+        assert [key for key in keys if key.startswith("gansweep/") and key.endswith("generator.safetensors")]
+        assert [key for key in keys if key.startswith("faces/") and key.endswith(".parquet")]
+        reader.type("gansweep train faces.yaml")
+
+
+def test_postgresql(postgres_server: postgresql.Server, tmp_path: Path) -> None:
+    reader = Reader(tmp_path, {"db.example.com": f"127.0.0.1:{postgres_server.port}"})
+    place = {"PGHOST": "127.0.0.1", "PGPORT": str(postgres_server.port), "PGUSER": "gansweep"}
+    reader.environment |= {**place, "LEDGER_PASSWORD": "secret"}
+    with reader.followed("postgresql") as typed:
+        assert "createdb gansweep" in typed
+        reader.type("gansweep submit faces.yaml")
+    url = f"postgresql://gansweep@127.0.0.1:{postgres_server.port}/gansweep"
+    assert [study.study_name for study in storage(url).get_all_studies()] == ["faces"]
+
+
+def test_mlflow_server(s3: S3, postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    here = {
+        "SECRET_KEY=…": "SECRET_KEY=0123456789abcdef0123456789abcdef",
+        "--host 0.0.0.0 --port 5000": f"--host 127.0.0.1 --port {port}",
+        "postgresql://mlflow:…@db.example.com/mlflow": postgres,
+        "s3://bucket": s3.url,
+        "https://mlflow.example.com": f"http://127.0.0.1:{port}",
+        "USERNAME=ada": "USERNAME=admin",
+        "PASSWORD=…": "PASSWORD=a-password-of-16",
+    }
+    reader = Reader(tmp_path, here)
+    with reader.followed("mlflow-server") as typed:
+        assert "gansweep submit faces.yaml" in typed
+        monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "a-password-of-16")
+        client = MlflowClient(f"http://127.0.0.1:{port}")
+        experiment = client.get_experiment_by_name("faces")
+        assert experiment is not None and experiment.artifact_location.startswith("mlflow-artifacts:")
+        trials = [run for run in client.search_runs([experiment.experiment_id]) if "gansweep.trial" in run.data.tags]
+        assert len(trials) == 2 and load(tmp_path / "faces.yaml").search.trials == 2
+        assert [run.data.metrics["fid"] for run in trials]
