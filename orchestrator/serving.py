@@ -90,6 +90,7 @@ def app(generator: Generator, name: str, token: str) -> FastAPI:
     if not token:  # else a page in a local browser could read the answers under a name that leads here (DNS rebinding)
         made.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])
     guarded, busy = [Depends(allowed)], threading.Lock()  # one computation at a time: each takes all cores
+    translates = FAMILIES[generator.config.family].translates
 
     @made.get("/health")
     def health() -> dict[str, str]:
@@ -122,7 +123,7 @@ def app(generator: Generator, name: str, token: str) -> FastAPI:
         with busy:
             return _answer(generator.translate(given[None]), kind, generator)
 
-    if translates := FAMILIES[generator.config.family].translates:
+    if translates:
         made.post("/translation.{kind}", dependencies=guarded)(translation)
     else:
         made.get("/samples.{kind}", dependencies=guarded)(samples)

@@ -6,6 +6,7 @@ written, their commands typed, and what comes of it is where the page says.
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import shlex
@@ -14,6 +15,8 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -34,7 +37,7 @@ from tests.conftest import S3
 from tests.infra.test_docs import FENCE
 from tests.orchestrator.test_python import SHORT
 
-pytestmark = pytest.mark.slow  # each starts a server and runs a sweep: a minute
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # each starts a server and runs a sweep
 
 
 class Reader:
@@ -136,11 +139,13 @@ def test_mlflow_server(s3: S3, postgres: str, tmp_path: Path, monkeypatch: pytes
         "--host 0.0.0.0 --port 5000": f"--host 127.0.0.1 --port {port}",
         "postgresql://mlflow:…@db.example.com/mlflow": postgres,
         "s3://bucket": s3.url,
-        "https://mlflow.example.com": f"http://127.0.0.1:{port}",
+        "--allowed-hosts ": f"--allowed-hosts 127.0.0.1:{port},",
+        '"https://mlflow.example.com"': f"http://127.0.0.1:{port}",
         "USERNAME=ada": "USERNAME=admin",
         "PASSWORD=…": "PASSWORD=a-password-of-16",
     }
     reader = Reader(tmp_path, here)
+    reader.environment |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # of other uses, and heavy
     with reader.followed("mlflow-server") as typed:
         assert "gansweep submit faces.yaml" in typed
         monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
@@ -151,3 +156,18 @@ def test_mlflow_server(s3: S3, postgres: str, tmp_path: Path, monkeypatch: pytes
         trials = [run for run in client.search_runs([experiment.experiment_id]) if "gansweep.trial" in run.data.tags]
         assert len(trials) == 2 and load(tmp_path / "faces.yaml").search.trials == 2
         assert [run.data.metrics["fid"] for run in trials]
+        assert searched(port, "mlflow.example.com") == 200, "as the pages ask, behind a proxy"
+        assert searched(port, "evil.example.com") == 403
+
+
+def searched(port: str, name: str) -> int:
+    """What MLflow says to its own pages, opened under this name."""
+    known = base64.b64encode(b"admin:a-password-of-16").decode()
+    headers = {"Host": name, "Origin": f"https://{name}", "Authorization": f"Basic {known}"}
+    address = f"http://127.0.0.1:{port}/ajax-api/2.0/mlflow/experiments/search"
+    asked = urllib.request.Request(address, b'{"max_results": 1}', {**headers, "Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(asked, timeout=30) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
