@@ -62,11 +62,11 @@ def _counts(sweep: Sweep, space: Space, params: dict[str, Any]) -> dict[str, int
 
 
 def _space(sweep: Sweep) -> Space | None:
-    from trainers.check import BUILT_IN
+    from trainers.check import BUILT_IN, TEXT
     from trainers.data import Space, load
 
     data = sweep.data
-    if data.name in BUILT_IN:
+    if data.name in (*BUILT_IN, *TEXT):
         return load(data).space
     if sweep.model.conditional or ":" in data.name:
         return None

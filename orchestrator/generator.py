@@ -58,8 +58,9 @@ class Generator:
         return opened(str(source), raw, trusted, uri)
 
     def __call__(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        """``latents`` (n, latent_dim), standard normal, to images (n, C, H, W) in [-1, 1], or points (n, 2). ``labels``
-        (n,) are numbers of classes; a conditional generator takes any where they are missing.
+        """``latents`` (n, latent_dim), standard normal, to images (n, C, H, W) in [-1, 1], points (n, 2), or code
+        points (n, length). ``labels`` (n,) are numbers of classes; a conditional generator takes any where they are
+        missing.
         """
         made: Tensor = self.module(latents, labels)
         return made
@@ -72,8 +73,8 @@ class Generator:
         label: Label | Sequence[Label] | None = None,
         truncation: float | None = None,
     ) -> NDArray[Any]:
-        """An example for each of ``seeds``, or of 0 to n - 1, and a function of it: uint8 (n, H, W, C), or float32
-        points (n, 2).
+        """An example for each of ``seeds``, or of 0 to n - 1, and a function of it: uint8 (n, H, W, C), float32 points
+        (n, 2), or strings (n,).
 
         ``label`` is a class by name or number, or conditions by name, as ``{"weather": "snow", "fog": 0.3}``: one for
         all, or a list with one for each. ``truncation`` cuts latents off at that value: less varied, more typical

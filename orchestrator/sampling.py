@@ -19,7 +19,7 @@ from orchestrator.generator import REGISTERED, Generator, opened
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-STILLS = (".png", ".npy")
+STILLS = (".png", ".npy", ".txt")
 FILMS = (".gif", ".webp", ".mp4")
 FRAMES = 16
 """Of a film, between two seeds."""
@@ -63,7 +63,9 @@ class Wish:
 
 
 def sample(source: str, wish: Wish, output: Path, uri: str) -> tuple[int, ...]:
-    """Write what is wished for to ``output`` (.png, .npy; films: .gif, .webp, .mp4); returns an example's shape."""
+    """Write what is wished for to ``output`` (.png, .npy; text: .txt; films: .gif, .webp, .mp4); returns an example's
+    shape.
+    """
     from trainers.pictures import draw
 
     wish.check(output)
@@ -73,10 +75,14 @@ def sample(source: str, wish: Wish, output: Path, uri: str) -> tuple[int, ...]:
         made = from_registry(uri, source, np.array(wish.seeds, np.int64), wish.label)
     else:
         made = _made(wish, opened(source, wish.raw, wish.trusted, uri))
+    if output.suffix == ".txt" and made.dtype.kind != "U":
+        raise UserError(f"-o {output}: this generator makes no text; take .png or .npy")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         if output.suffix == ".npy":
             np.save(output, made)
+        elif output.suffix == ".txt":
+            output.write_text("".join(f"{text}\n" for text in made), "utf-8")
         elif wish.interpolate:
             _film([draw(frame[None]) for frame in made], output)
         else:
@@ -91,6 +97,8 @@ def _made(wish: Wish, generator: Generator) -> NDArray[Any]:
     from trainers.sample import asked, conditions, drawn, every_class, latents, tabled, walk
 
     config, space = generator.config, generator.space
+    if wish.interpolate and space.alphabet:
+        raise UserError("--interpolate: there is nothing between one text and the next; leave it out")
     given = latents(config, np.array(wish.seeds, np.int64), wish.truncation)
     if wish.interpolate:
         given = walk(given, FRAMES)

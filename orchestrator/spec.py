@@ -17,7 +17,7 @@ from pydantic import Field
 
 from orchestrator.groups import Artifacts, Budget, Confirm, Name, Objective, Resources, Rungs, Search, Tracking
 from orchestrator.problems import problems
-from trainers.check import FEWEST_EVALUATIONS, LAGGING
+from trainers.check import FEWEST_EVALUATIONS, LAGGING, TEXT
 from trainers.check import warnings as untold
 from trainers.config import TORCHSCRIPT, Config
 from trainers.files.places import is_missing
@@ -159,7 +159,7 @@ def _checked(document: Document, more: Callable[[Sweep], Iterable[Problem]] = la
 
 
 def _missing_files(sweep: Sweep, document: Document) -> Iterator[Problem]:
-    if sweep.data.name in ("images", "parquet"):
+    if sweep.data.name in ("images", "parquet", *TEXT):
         for path in filter(is_missing, sweep.data.places):
             yield document.problem("data.path", f"there is no {path}")
         if sweep.data.source and is_missing(sweep.data.source):

@@ -79,7 +79,8 @@ def sample(
         int | None, typer.Option("-n", "--number", min=1, help="How many; 64, or 8 for --classes and films.")
     ] = None,
     output: Annotated[
-        Path, typer.Option("-o", "--output", help=".png: a grid; .npy: the array; .gif, .webp, .mp4: a film.")
+        Path,
+        typer.Option("-o", "--output", help=".png: a grid; .npy: an array; .txt: text; .gif, .webp, .mp4: a film."),
     ] = Path("samples.png"),
     seed: Annotated[int, typer.Option(help="Of the first sample; the next ones count up.")] = 0,
     seeds: Annotated[str | None, typer.Option(help="These instead, as 3,7,9.", show_default=False)] = None,
@@ -110,7 +111,8 @@ def sample(
     wish = Wish(chosen, label, raw, truncation, classes, interpolate, code_sha256 or ())
     shape = story.sample(model, wish, output, place(home, profile))
     what = "a film through" if interpolate else "every class at" if classes else ""
-    print(" ".join(filter(None, [f"{output}:", what, f"{len(chosen)} samples of shape {'x'.join(map(str, shape))}"])))
+    made = f"{len(chosen)} samples" + (f" of shape {'x'.join(map(str, shape))}" if shape else "")
+    print(" ".join(filter(None, [f"{output}:", what, made])))
 
 
 def translate(

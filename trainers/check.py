@@ -36,8 +36,9 @@ BUILT_IN = {
     "circular-gaussians": BuiltIn(1_200, 0, True),
     "weather-scenes": BuiltIn(6_000, 64, True),
 }
+TEXT = ("grammar", "lines")
 NAMES = {
-    "data.name": (*BUILT_IN, "images", "parquet"),
+    "data.name": (*BUILT_IN, "images", "parquet", *TEXT),
     "evaluate.metrics": (
         *("fid", "misfit", "kid", "fid_infinity", "mind", "precision", "recall", "density", "coverage", "diversity"),
         *("duplicates", "ndb", "missing_bins", "memorised", "copies"),
@@ -201,6 +202,10 @@ def _data(config: Config) -> Problems:
         found.append(("data.resolution", message))
     if data.name in ("images", "parquet") and not data.path:
         found.append(("data.path", f"{data.name!r} needs the place of the images"))
+    if data.name == "lines" and not data.path:
+        found.append(("data.path", "'lines' needs a file of text, a sequence per line"))
+    if data.name in TEXT and not FAMILIES[config.family].writes:
+        found.append(("data.name", f"{data.name!r} is text, and family {config.family!r} does not write; use 'text'"))
     if data.source and not FAMILIES[config.family].translates:
         found.append(("data.source", "is for a family that translates; leave it out, or set family: translate"))
     return found + (data_problems(config, known.examples, int(known.labelled)) if known else [])

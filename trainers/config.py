@@ -34,17 +34,18 @@ class Settings(BaseModel):
 
 class Data(Settings):
     """What to learn: ``digits``, ``stacked-digits``, ``ring``, ``grid``, ``circular-gaussians``, ``weather-scenes``,
-    ``images`` (a folder), ``parquet`` or a dotted path.
+    ``images`` (a folder), ``parquet``, ``grammar``, ``lines`` (of a text file) or a dotted path.
     """
 
     name: str = Field(
         default="digits",
         description="digits, stacked-digits, painted-digits, inked-digits, ring, grid, circular-gaussians, "
-        "weather-scenes, images, parquet, or ./mine.py:data",
+        "weather-scenes, images, parquet, grammar, lines, or ./mine.py:data",
     )
     path: str | tuple[str, ...] | None = Field(
         default=None,
-        description="a folder, s3://bucket/prefix, or of Parquet also files, patterns (*.parquet) or a list",
+        description="a folder, s3://bucket/prefix, or of Parquet also files, patterns (*.parquet) or a list; of "
+        "grammar and lines a file",
     )
     source: str | None = Field(
         default=None, description="of family translate: the other domain, whose pictures are translated; like path"
@@ -55,6 +56,9 @@ class Data(Settings):
     )
     per_class: int | None = Field(
         default=None, ge=1, description="training examples of each class that are used; left out: all"
+    )
+    length: int | None = Field(
+        default=None, ge=1, le=512, description="characters of a text, at most; left out: 13 for grammar, 64 for lines"
     )
     max_broken: Share = Field(default=0.01, description="share of images that may be unreadable and are skipped")
     standardise: bool = Field(
@@ -67,12 +71,14 @@ class Data(Settings):
     @classmethod
     def _known_place(cls, path: str | tuple[str, ...] | None, info: ValidationInfo) -> str | tuple[str, ...] | None:
         """Of our own readers; what a path means to a reader from outside, it knows itself."""
-        if path is None or info.data.get("name") not in ("images", "parquet"):
+        name = info.data.get("name")
+        if path is None or name not in ("images", "parquet", "grammar", "lines"):
             return path
         if isinstance(path, str):
             return place(path)
-        if info.data["name"] == "images" or not path:
-            raise ValueError("give one folder; a list is for Parquet" if path else "is an empty list")
+        if name != "parquet" or not path:
+            one = "folder" if name == "images" else "file"
+            raise ValueError(f"give one {one}; a list is for Parquet" if path else "is an empty list")
         return tuple(map(place, path))
 
     @field_validator("source")
@@ -272,6 +278,17 @@ class Autoencode(Settings):
     )
 
 
+class Text(Settings):
+    """Of the family ``text``: how a generator learns to write."""
+
+    method: Literal["gan", "mle"] = Field(
+        default="gan", description="from a discriminator; or by maximum likelihood, the twin to compare it with"
+    )
+    tau: Positive = Field(
+        default=1.0, description="temperature of the Gumbel softmax whose gradient a drawn character has"
+    )
+
+
 class Config(Settings):
     """One training: everything that decides its outcome, beside the world it runs in."""
 
@@ -283,6 +300,7 @@ class Config(Settings):
     evaluate: Evaluate = Evaluate()
     health: Health = Health()
     autoencode: Autoencode = Autoencode()
+    text: Text = Text()
     code: dict[str, dict[str, str]] = Field(
         default={}, description="the user's own code by its sha256, filled in from the files that settings name"
     )

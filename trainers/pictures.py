@@ -1,4 +1,4 @@
-"""What a person looks at: a grid of samples, or points over the true centres."""
+"""What a person looks at: a grid of samples, points over the true centres, or lines of text."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from PIL import Image, ImageDraw
 SIDE = 512  # pixels of a scatter plot, and about the least width of a grid
 GAP = 2
 GREY = 96
+ROWS, FONT, MARGIN = 22, 16, 12
+"""Lines of text in a column, pixels of their height and around them."""
 Centers = tuple[tuple[float, float], ...]
 
 
@@ -42,8 +44,25 @@ def scatter(points: NDArray[np.float32], centers: Centers = ()) -> Image.Image:
     return picture
 
 
+def page(texts: NDArray[np.str_]) -> Image.Image:
+    """A line per text, from top to bottom in columns."""
+    picture = Image.new("RGB", (1, 1))
+    columns = ["\n".join(texts[start : start + ROWS]) for start in range(0, len(texts), ROWS)]
+    ends = [MARGIN]
+    for column in columns:
+        ends.append(
+            ends[-1] + round(ImageDraw.Draw(picture).multiline_textbbox((0, 0), column, font_size=FONT)[2]) + 2 * MARGIN
+        )
+    picture = Image.new("RGB", (max(SIDE, ends[-1]), ROWS * (FONT + 6) + 2 * MARGIN), "white")
+    for start, column in zip(ends, columns, strict=False):
+        ImageDraw.Draw(picture).multiline_text((start, MARGIN), column, fill="navy", font_size=FONT, spacing=6)
+    return picture
+
+
 def draw(examples: NDArray[Any], centers: Centers = (), columns: int | None = None) -> Image.Image:
-    """A grid for images, in so many ``columns`` where that is given; a scatter plot for points."""
+    """A grid for images, in so many ``columns`` where that is given; a scatter plot for points; lines of text."""
+    if examples.dtype.kind == "U":
+        return page(examples)
     return image_grid(examples, columns) if examples.ndim == 4 else scatter(examples, centers)
 
 

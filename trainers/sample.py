@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from trainers.config import Config
 from trainers.data.conditions import Column
 from trainers.data.dataset import Space
+from trainers.data.lines import strings_of
 from trainers.errors import UnusableSettingError
 from trainers.families import FAMILIES
 from trainers.randomness import normal, uniform
@@ -33,7 +34,8 @@ def sample(
     labels: Labels | None = None,
     truncation: float | None = None,
 ) -> NDArray[Any]:
-    """One example per seed: uint8 (n, H, W, C) for images, float32 (n, 2) in true coordinates for points.
+    """One example per seed: uint8 (n, H, W, C) for images, float32 (n, 2) in true coordinates for points, strings (n,)
+    for text.
 
     ``labels`` are for conditional generators, as ``conditions`` gives them; where missing, each seed draws its own.
     ``truncation`` is as for ``latents``.
@@ -200,7 +202,9 @@ def _class_number(label: str, names: tuple[str, ...], where: str) -> int:
 
 
 def to_arrays(examples: Tensor) -> NDArray[Any]:
-    """Images (n, C, H, W) in [-1, 1] to uint8 (n, H, W, C); points stay float32 (n, 2)."""
+    """Images (n, C, H, W) in [-1, 1] to uint8 (n, H, W, C); points stay float32 (n, 2); code points to strings (n,)."""
+    if examples.dtype == torch.int64:
+        return strings_of(examples)
     if examples.ndim == 2:
         return examples.float().cpu().numpy()
     levels = ((examples.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)

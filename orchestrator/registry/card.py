@@ -7,25 +7,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trainers.data import Space
 from trainers.data.conditions import Column
 
 LICENCE = "Licence: not stated. What the licence of the training data demands of generators belongs here."
 
 
 def of_model(
-    model: str, alias: str, shape: Sequence[int], conditions: Sequence[Column], table: Mapping[str, Any] | None
+    model: str, alias: str, space: Space, conditions: Sequence[Column], table: Mapping[str, Any] | None
 ) -> str:
     """What holds for every version: what it makes, under which conditions, and how to load it and ask it for an example
     ``table``; None of a translator, which is given pictures.
     """
-    size = " x ".join(map(str, shape))
+    size = " x ".join(map(str, space.shape))
     if table is None:
         lines = [f"**{model}** translates pictures of shape {size}. The same picture gives the same translation.", ""]
         lines += ["```python", "import mlflow", "", f'translator = mlflow.pyfunc.load_model("models:/{model}@{alias}")']
         lines += ["translations = translator.predict(pictures)  # uint8 (n, height, width, channels)", "```", ""]
         return "\n".join([*lines, LICENCE])
     told = f", by {'; '.join(column.told for column in conditions)[:500]}" if conditions else ""
-    lines = [f"**{model}** generates examples of shape {size}{told}. The same seed gives the same example.", ""]
+    what = f"texts of up to {space.shape[0] - 1} characters" if space.alphabet else f"examples of shape {size}"
+    lines = [f"**{model}** generates {what}{told}. The same seed gives the same example.", ""]
     lines += ["```python", "import mlflow, pandas", ""]
     lines += [f'generator = mlflow.pyfunc.load_model("models:/{model}@{alias}")']
     lines += [f"examples = generator.predict(pandas.DataFrame({table}))", "```", ""]

@@ -174,7 +174,7 @@ def _publish(client: MlflowClient, model: str, alias: str, run_id: str, evidence
         classes = range(space.classes) if numbered else column.names
         span = np.linspace(column.low, column.high, 4)
         example[column.name] = [classes[number % len(classes)] for number in range(4)] if classes else span
-    table, signature = example.head(3).to_dict("list"), _signature(space.shape, conditions)
+    table, signature = example.head(3).to_dict("list"), _signature(space, conditions)
     if FAMILIES[config.get("family", "gan")].translates:
         channels, height, width = space.shape
         example, table = np.zeros((1, height, width, channels), np.uint8), None
@@ -182,7 +182,7 @@ def _publish(client: MlflowClient, model: str, alias: str, run_id: str, evidence
     artifacts = {"generator": str(evidence.generator), "sweep": str(evidence.sweep_file)}
     if evidence.samples:
         artifacts["samples"] = str(evidence.samples)
-    about = card.of_model(model, alias, space.shape, conditions, table)
+    about = card.of_model(model, alias, space, conditions, table)
     told = card.of_version({name.removeprefix("gansweep."): value for name, value in evidence.tags.items()})
     file = evidence.generator.with_name("model_card.md")
     file.write_text(f"# {model}\n\n{about}\n\n{told}\n")
@@ -213,15 +213,17 @@ def _publish(client: MlflowClient, model: str, alias: str, run_id: str, evidence
     return made
 
 
-def _signature(shape: tuple[int, ...], conditions: tuple[Column, ...]) -> ModelSignature:
+def _signature(space: Space, conditions: tuple[Column, ...]) -> ModelSignature:
     inputs: list[ColSpec | TensorSpec] = [ColSpec("long", "seed")]
     for column in conditions:
         inputs.append(ColSpec(NAME_OR_NUMBER if column.names else "double", column.name, required=False))
-    if len(shape) == 3:
-        channels, height, width = shape
+    if space.is_image:
+        channels, height, width = space.shape
         output = TensorSpec(np.dtype(np.uint8), (-1, height, width, channels))
+    elif space.alphabet:
+        output = TensorSpec(np.dtype(np.str_), (-1,))
     else:
-        output = TensorSpec(np.dtype(np.float32), (-1, *shape))
+        output = TensorSpec(np.dtype(np.float32), (-1, *space.shape))
     return ModelSignature(inputs=Schema(inputs), outputs=Schema([output]))
 
 

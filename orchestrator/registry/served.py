@@ -3,7 +3,8 @@
 Input: a table with a column ``seed`` (int64) and, for conditional generators, ``label``, a class by name or number; or
 a column for each of its conditions, of which any may be missing: then the seed draws it. A translator is given pictures
 instead: uint8 (n, H, W, C).
-Output: uint8 images (n, H, W, C), one per row and a function of that row alone; points come as float32 (n, 2).
+Output: uint8 images (n, H, W, C), one per row and a function of that row alone; points come as float32 (n, 2), text as
+strings (n,).
 """
 
 from __future__ import annotations

@@ -17,11 +17,12 @@ from trainers.config import Config
 from trainers.data import Space, load
 from trainers.families.autoencode.judge import CodingEvaluator
 from trainers.families.autoencode.room import FAMILY
-from trainers.families.autoencode.step import Weights, adversarial_step, autoencoder_step, discriminator_step, error
+from trainers.families.autoencode.step import Weights, adversarial_step, autoencoder_step, error
 from trainers.families.autoencode.training import AutoencodeTraining
 from trainers.loop import train
 from trainers.losses import LOSSES
 from trainers.models.autoencoder import Autoencoder, Head, build_autoencoder, features_and_logits
+from trainers.players.critic import discriminator_step
 from trainers.report import Report
 from trainers.sample import sample
 from trainers.state import load as load_checkpoint

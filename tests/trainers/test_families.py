@@ -23,7 +23,10 @@ from trainers.state import load as load_checkpoint
 from trainers.state import load_generator
 from trainers.world import World
 
-NETWORKS = {"translate": {"generator": "resnet", "discriminator": "patch"}}
+NETWORKS = {
+    "translate": {"generator": "resnet", "discriminator": "patch"},
+    "text": {"generator": "lstm", "discriminator": "conv1d"},
+}
 """Of families that can't do with MLPs."""
 
 

@@ -16,6 +16,8 @@ from trainers.data.digits import digits
 from trainers.data.few import few
 from trainers.data.folder import images
 from trainers.data.gaussians import grid, ring
+from trainers.data.grammar import grammar
+from trainers.data.lines import lines
 from trainers.data.painted import painted_digits
 from trainers.data.scenes import weather_scenes
 from trainers.data.shards import parquet
@@ -35,6 +37,8 @@ DATASETS: dict[str, Callable[[Data], Dataset]] = {
     "grid": grid,
     "circular-gaussians": circular_gaussians,
     "weather-scenes": weather_scenes,
+    "grammar": grammar,
+    "lines": lines,
     "images": images,
     "parquet": parquet,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar, Protocol
@@ -23,7 +23,8 @@ class Space:
     kind. ``columns`` are the conditions of examples that have several, or a number.
 
     ``names`` says what the classes are called, in order; empty where they are called by their numbers. Images are
-    float32 in [-1, 1]; points stand in their true coordinates, and networks divide them by ``scale``.
+    float32 in [-1, 1]; points stand in their true coordinates, and networks divide them by ``scale``. Of text,
+    ``alphabet`` has the characters in the order of their code points, and ``shape`` is (length,).
     """
 
     shape: tuple[int, ...]
@@ -33,6 +34,7 @@ class Space:
     std: float = 0.0
     names: tuple[str, ...] = field(default=(), repr=False)  # a fingerprint is of the data, whatever it is called
     columns: tuple[Column, ...] = field(default=(), repr=False)
+    alphabet: str = field(default="", repr=False)
 
     def packed(self, count: int) -> Space:
         """The space of ``count`` examples side by side along their first axis, as a packing discriminator sees them."""
@@ -71,8 +73,9 @@ class Rows(Protocol):
 
 @dataclass(frozen=True)
 class Examples:
-    """``values`` (n, *shape): uint8 or float32 in [-1, 1] for images, float32 for points; ``labels`` are classes (n,)
-    int64, or float32 (n, columns) where the space has columns, or None.
+    """``values`` (n, *shape): uint8 or float32 in [-1, 1] for images, float32 for points, int64 code points for text
+    with 0 after its end; ``labels`` are classes (n,) int64, or float32 (n, columns) where the space has columns, or
+    None.
     """
 
     values: Tensor
@@ -114,7 +117,8 @@ class Dataset:
     data that are made by code.
 
     ``source`` is the other domain, of the same space, from which a translation starts; ``paired`` says that each row of
-    its ``test`` is, in this domain, the same row of this ``test``.
+    its ``test`` is, in this domain, the same row of this ``test``. ``language`` is the probability of every string, of
+    text where it is known.
     """
 
     WINDOW: ClassVar[int] = 8  # blocks that are shuffled into each other
@@ -132,6 +136,7 @@ class Dataset:
     paired: bool = False
     asked: Tensor | None = None
     fresh: Callable[[int], Examples] | None = None
+    language: Mapping[str, float] | None = None
 
     def __len__(self) -> int:
         return len(self.train)

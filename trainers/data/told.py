@@ -15,8 +15,10 @@ NAMED = 8  # classes that are named one by one; of more, the first
 def describe(data: Dataset) -> list[str]:
     """What was loaded: how many examples of which shape, the classes with their counts, then what was skipped."""
     shape = "x".join(map(str, data.space.shape))
-    what = "images" if data.space.is_image else "points"
-    line = f"{data.name}: {len(data):,} {what} of shape {shape} to train on, {len(data.test):,} held out; "
+    what = f"{'images' if data.space.is_image else 'points'} of shape {shape}"
+    if data.space.alphabet:
+        what = f"texts of up to {data.space.shape[0] - 1} of {len(data.space.alphabet)} characters"
+    line = f"{data.name}: {len(data):,} {what} to train on, {len(data.test):,} held out; "
     source = [f"source: {told}" for told in describe(data.source)] if data.source else []
     return [line + _classes(data), *data.notes, *_look(data), *data.found(), *source]
 

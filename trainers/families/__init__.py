@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 
 class Entry(NamedTuple):
     """A family's room, and the groups of settings and the measures that no other family knows. ``translates``: what it
-    keeps is given pictures of ``data.source``, not seeds.
+    keeps is given pictures of ``data.source``, not seeds. ``writes``: it learns from text.
     """
 
     room: str
     groups: tuple[str, ...] = ()
     measures: tuple[str, ...] = ()
     translates: bool = False
+    writes: bool = False
 
     def open(self) -> Family:
         """What it brings."""
@@ -50,6 +51,15 @@ FAMILIES = {
     ),
     "translate": Entry(
         "trainers.families.translate", groups=("translate",), measures=("content", "spread"), translates=True
+    ),
+    "text": Entry(
+        "trainers.families.text",
+        groups=("text",),
+        measures=(
+            *("tv", "valid", "hit", "distinct", "entropy"),
+            *("ngram_tv", "ngram_floor", "ngram_misfit", "ngram_precision", "ngram_recall"),
+        ),
+        writes=True,
     ),
 }
 

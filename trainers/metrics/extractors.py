@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainers.config import TORCHSCRIPT, Evaluate
-from trainers.data import Dataset, Examples
+from trainers.data import Dataset, Examples, Space
 from trainers.data.digits import split_digits
 from trainers.data.painted import LOOKS
 from trainers.errors import UnusableSettingError
@@ -22,6 +22,7 @@ from trainers.metrics.digits_cnn import DigitsCNN, load_digits_cnn
 from trainers.metrics.painted_cnn import PaintedCNN, fresh
 from trainers.metrics.reader import Reader, accuracy, load_reader
 from trainers.metrics.torchscript import load_torchscript
+from trainers.models.sequences import Alphabet
 from trainers.randomness import normal
 from trainers.reading.registry import lookup
 from trainers.world import World
@@ -42,7 +43,7 @@ class Extractor:
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
-        """Features (n, d) in float32 of images (n, c, h, w) in [-1, 1], or of points (n, d)."""
+        """Features (n, d) in float32 of images (n, c, h, w) in [-1, 1], points (n, d), or code points (n, length)."""
         parts = [self.net(part.to(self.device, torch.float32)) for part in torch.split(images, 512)]
         return torch.cat(parts).float()
 
@@ -79,6 +80,28 @@ class RandomConv(nn.Module):
         return torch.cat(pooled, 1)
 
 
+class RandomConv1d(nn.Module):
+    """The same over text of any length, from its code points; each level is pooled to 2 means."""
+
+    def __init__(self, space: Space) -> None:
+        super().__init__()
+        self.alphabet = Alphabet(space)
+        self.convs = nn.ModuleList(nn.Conv1d(i, 64, 3, padding=1) for i in (self.alphabet.size, 64, 64))
+        for level, conv in enumerate(self.convs):
+            assert isinstance(conv, nn.Conv1d) and conv.bias is not None
+            weight = normal(tuple(conv.weight.shape), "random-conv1d", space.alphabet, level, "weight")
+            conv.weight.data = weight * (2 / weight[0].numel()) ** 0.5
+            conv.bias.data = 0.1 * normal(tuple(conv.bias.shape), "random-conv1d", space.alphabet, level, "bias")
+
+    def forward(self, points: Tensor) -> Tensor:
+        """Features (n, 384) of code points (n, length)."""
+        x, pooled = self.alphabet.one_hot(points.long()).transpose(1, 2), []
+        for conv in self.convs:
+            x = F.leaky_relu(conv(x), 0.2)
+            pooled.append(F.adaptive_avg_pool1d(x, 2).flatten(1))
+        return torch.cat(pooled, 1)
+
+
 def build(settings: Evaluate, dataset: Dataset, world: World) -> Extractor:
     """The extractor that the settings name for such data; ``auto`` chooses.
 
@@ -100,6 +123,8 @@ def build(settings: Evaluate, dataset: Dataset, world: World) -> Extractor:
 
 
 def _automatic(dataset: Dataset) -> str:
+    if dataset.space.alphabet:
+        return "random-conv"
     if not dataset.space.is_image:
         return "raw"
     if dataset.name in LOOKS:
@@ -129,7 +154,7 @@ def _painted_cnn(dataset: Dataset, world: World) -> nn.Module:
 
 
 def _random_conv(dataset: Dataset, world: World) -> nn.Module:
-    return RandomConv(dataset.space.shape[0])
+    return RandomConv1d(dataset.space) if dataset.space.alphabet else RandomConv(dataset.space.shape[0])
 
 
 EXTRACTORS: dict[str, Callable[[Dataset, World], nn.Module]] = {

@@ -24,6 +24,7 @@ from trainers.metrics.memory import memorisation
 from trainers.metrics.mind import sliced_distance
 from trainers.metrics.modes import class_report, effective_modes, mode_report, relative_mode_diversity
 from trainers.metrics.prdc import prdc, real_radii
+from trainers.metrics.text import Written, of_language, of_ngrams, of_strings, relative_perplexity
 from trainers.metrics.translation import Translated, content, sensitivity, spread
 
 
@@ -113,8 +114,8 @@ class Coded(NamedTuple):
 
 class Comparison(NamedTuple):
     """What a measure may look at: the reals, features (m, d) of generated samples, in an autoencoder's family what
-    becomes of real examples, in a translator's what samples were made from, and what conditions they were asked for;
-    ``pictures`` (m, c, h, w) are the samples themselves, where a measure needs them.
+    becomes of real examples, in a translator's what samples were made from, what conditions they were asked for, and of
+    text the strings themselves; ``pictures`` (m, c, h, w) are the samples themselves, where a measure needs them.
     """
 
     real: Reals
@@ -123,6 +124,7 @@ class Comparison(NamedTuple):
     translated: Translated | None = None
     asked: Tensor | None = None
     pictures: Tensor | None = None
+    written: Written | None = None
 
 
 Measure = Callable[[Comparison], dict[str, float]]
@@ -147,6 +149,8 @@ def _mind(c: Comparison) -> dict[str, float]:
 
 
 def _prdc(c: Comparison) -> dict[str, float]:
+    if c.written:
+        raise FeatureError("balls around strings that repeat have no radius; ngram_precision and ngram_recall do")
     return prdc(c.real.sample, c.fake[: len(c.real.sample)], radii=c.real.radii)
 
 
@@ -185,6 +189,8 @@ def _mode_diversity(c: Comparison) -> dict[str, float]:
     if c.translated:
         kept = _content(c)["content"] if c.translated.labels is not None and c.real.classify else 1.0
         return {"mode_diversity": min(sensitivity(c.real.sample, c.fake), kept)}
+    if c.written:
+        return {"mode_diversity": relative_perplexity(c.written)}
     return {"mode_diversity": relative_mode_diversity(c.real.modes, c.real.modes_of(c.fake))}
 
 
@@ -251,6 +257,17 @@ def _lessons(c: Comparison) -> dict[str, float]:
     return {"cas": cas, "gain": both - c.real.taught}
 
 
+def _of_text(measure: Callable[[Written], dict[str, float]]) -> Measure:
+    def taken(c: Comparison) -> dict[str, float]:
+        if c.written is None:
+            raise FeatureError("strings are compared of text only")
+        return measure(c.written)
+
+    return taken
+
+
+_language, _strings, _ngrams = map(_of_text, (of_language, of_strings, of_ngrams))
+
 METRICS: dict[str, Measure] = {
     "fid": _fid,
     "misfit": _fid,
@@ -295,6 +312,16 @@ METRICS: dict[str, Measure] = {
     "prevalence_tv": of_attributes,
     "cas": _lessons,
     "gain": _lessons,
+    "tv": _language,
+    "valid": _language,
+    "hit": _language,
+    "distinct": _strings,
+    "entropy": _strings,
+    "ngram_tv": _ngrams,
+    "ngram_floor": _ngrams,
+    "ngram_misfit": _ngrams,
+    "ngram_precision": _ngrams,
+    "ngram_recall": _ngrams,
 }
 
 OF_PICTURES = (_lessons,)

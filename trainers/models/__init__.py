@@ -4,7 +4,7 @@ A generator is called as ``generator(latents (n, latent_dim), labels (n,) or Non
 discriminator as ``discriminator(examples, labels) -> logits (n, 1)``; of data whose conditions are columns, labels are
 (n, columns). Both are built as ``Name(settings.model, space)``; so is your own, named by a dotted path
 ``package.module:Class``. A translator is called with pictures instead of latents, and its critics answer with logits
-(n, patches).
+(n, patches). A generator of text gives code points (n, length); its discriminator judges one-hot text.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from trainers.models.dcgan import DcganDiscriminator, DcganGenerator
 from trainers.models.mlp import MaxoutDiscriminator, MlpDiscriminator, MlpGenerator
 from trainers.models.r3gan import R3ganDiscriminator, R3ganGenerator
 from trainers.models.resnet import ResnetDiscriminator, ResnetGenerator
+from trainers.models.sequences import Conv1dDiscriminator, LstmGenerator
 from trainers.models.translators import PatchDiscriminator, ResnetTranslator
 from trainers.randomness import key
 from trainers.reading.registry import lookup
@@ -44,6 +45,9 @@ DISCRIMINATORS: dict[str, Builder] = {
 TRANSLATORS: dict[str, Builder] = {"resnet": ResnetTranslator}
 PATCH_DISCRIMINATORS: dict[str, Builder] = {"patch": PatchDiscriminator}
 
+TEXT_GENERATORS: dict[str, Builder] = {"lstm": LstmGenerator}
+TEXT_DISCRIMINATORS: dict[str, Builder] = {"conv1d": Conv1dDiscriminator}
+
 
 def build_generator(settings: Model, space: Space, seed: int = 0) -> nn.Module:
     """The generator of these settings, its first weights drawn from ``seed``."""
@@ -66,6 +70,20 @@ def build_patch_discriminator(settings: Model, space: Space, seed: int, domain: 
     """A critic of a domain's pictures."""
     builder = lookup(PATCH_DISCRIMINATORS, settings.discriminator, "model.discriminator")
     return _build(builder, settings, space, key(seed, "critic", domain))
+
+
+def build_text_generator(settings: Model, space: Space, seed: int = 0) -> LstmGenerator:
+    """A generator of text of these settings, its first weights drawn from ``seed``."""
+    builder = lookup(TEXT_GENERATORS, settings.generator, "model.generator")
+    made = _build(builder, settings, space, key(seed, "generator"))
+    assert isinstance(made, LstmGenerator)
+    return made
+
+
+def build_text_discriminator(settings: Model, space: Space, seed: int = 0) -> nn.Module:
+    """A discriminator of one-hot text."""
+    builder = lookup(TEXT_DISCRIMINATORS, settings.discriminator, "model.discriminator")
+    return _build(builder, settings, space, key(seed, "discriminator"))
 
 
 def probe(config: Config, generator: nn.Module, discriminator: nn.Module, space: Space) -> None:

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from trainers.losses import Loss
 from trainers.models.autoencoder import Autoencoder, features_and_logits
-from trainers.players.penalties import squared_gradient_norm
 from trainers.world import World
 
 
@@ -67,24 +66,6 @@ def autoencoder_step(network: Autoencoder, real: Tensor, noise: Tensor, weights:
     reconstruction = error(network.decode(code.drawn(noise)), real, weights.noise, world)
     torch.autograd.backward(reconstruction + weights.beta * divergence)
     return Terms(reconstruction.detach(), divergence.detach())
-
-
-def discriminator_step(
-    discriminator: nn.Module, real: Tensor, fake: Tensor, loss: Loss, r1_gamma: float, r2_gamma: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Accumulates the gradient of L_GAN (Larsen 2016, algorithm 1), where fakes are reconstructions and samples, under
-    ``gamma / 2 E |dD/dx|^2`` at real and at fake examples (Mescheder 2018, eq. 9); returns the loss without penalties,
-    and real and fake logits.
-    """
-    real, fake = real.detach().requires_grad_(), fake.detach().requires_grad_()
-    real_logits, fake_logits = discriminator(real, None).float(), discriminator(fake, None).float()
-    value = total = loss.discriminator(real_logits, fake_logits).mean()
-    if r1_gamma > 0:
-        total = total + r1_gamma / 2 * squared_gradient_norm(real_logits, real).mean()
-    if r2_gamma > 0:
-        total = total + r2_gamma / 2 * squared_gradient_norm(fake_logits, fake).mean()
-    torch.autograd.backward(total, inputs=list(discriminator.parameters()))
-    return value.detach(), real_logits.detach(), fake_logits.detach()
 
 
 def adversarial_step(

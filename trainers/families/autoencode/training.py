@@ -12,10 +12,11 @@ from trainers.check import data_problems, problems
 from trainers.config import Config
 from trainers.data import Dataset
 from trainers.errors import refuse
-from trainers.families.autoencode.step import Terms, Weights, adversarial_step, autoencoder_step, discriminator_step
+from trainers.families.autoencode.step import Terms, Weights, adversarial_step, autoencoder_step
 from trainers.losses import LOSSES
 from trainers.models import build_discriminator
 from trainers.models.autoencoder import Autoencoder, build_autoencoder
+from trainers.players.critic import discriminator_step
 from trainers.players.game import Game
 from trainers.players.roster import Player, Roster
 from trainers.randomness import stream
@@ -96,6 +97,7 @@ class AutoencodeTraining(Game):
         return Weights(asked.beta * warm, 1.0 if asked.reconstruction == "feature" else noise, asked.gamma)
 
     def _discriminator_step(self, critic: nn.Module, real: Tensor, number: int, watched: bool) -> Signals:
+        """Larsen 2016, algorithm 1: fakes are reconstructions and samples."""
         noise, latents = (self._drawn(number, what, "for discriminator") for what in ("code", "prior"))
         penalties = self._penalties(number)
         with self.players.precision():

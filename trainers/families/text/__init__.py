@@ -1,0 +1,1 @@
+"""Text, character by character: a GAN through straight-through Gumbel softmax, and its twin of maximum likelihood."""
