@@ -165,10 +165,12 @@ class _Legs(_StaysHere, Searcher):
 
     def idle(self) -> bool:
         """Whether there has been nothing for a free gang to do for a while, or its place is not ours any more."""
-        if self._is_full and self._spare:
-            self._spare = 0
-            return True
-        return self._idle_since is not None and time.monotonic() - self._idle_since > IDLE
+        is_long = self._idle_since is not None and time.monotonic() - self._idle_since > IDLE
+        return is_long or (self._is_full and self._spare > 0)
+
+    def closed(self) -> None:
+        """No gang is left without a leg."""
+        self._spare = 0
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """What became of it, ``_Feedback`` hears."""
@@ -192,8 +194,9 @@ class _Order(_StaysHere, FIFOScheduler):
         self._legs = legs
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        if self._legs.idle():
+        if tune_controller._actor_cache.num_cached_objects and self._legs.idle():
             tune_controller._cleanup_cached_actors(force_all=True)
+            self._legs.closed()
         return super().choose_trial_to_run(tune_controller)
 
 
