@@ -262,7 +262,6 @@ def _search(
     progress.stage("starting Ray" if address is None else f"joining the Ray cluster at {address}")
     prepare(address, home.root / "ray.token")
     from orchestrator.execution.cluster import cluster  # Ray reads its environment when it is imported
-    from orchestrator.execution.share import Share
     from orchestrator.execution.slots import Slots
     from orchestrator.execution.tuner import run_legs
 
@@ -273,8 +272,7 @@ def _search(
         f"{quote(store.url, safe=':/')}/{ledger.key}/ray" if store.url.startswith("s3://") else str(paths.ray)
     )
     with _interruptible(conductor, lease, progress), cluster(address):
-        share = Share(ledger.key, ledger.sweep.resources.priority) if address else None
-        slots = Slots(gang, most, progress.note, share is not None, ledger.sweep.model_dump(mode="json"), share)
+        slots = Slots(gang, most, progress.note, address is not None, ledger.sweep.model_dump(mode="json"))
         progress.searching(ledger, slots.count())
         run_legs(conductor, gang, slots, tune_storage, "legs")
 

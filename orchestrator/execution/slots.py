@@ -19,7 +19,6 @@ from orchestrator.errors import UserError
 from orchestrator.execution import gcs
 from orchestrator.execution.order import GangSpec
 from orchestrator.execution.probe import faults, no_gpu, probe
-from orchestrator.execution.share import Share
 
 LOOK = 1.0
 """Seconds for which a count is believed."""
@@ -33,7 +32,7 @@ class Slots:
     """For gangs like ``gang``, at most ``most`` at once. ``note`` is told what is waited for.
 
     ``comes``: whether nodes may come later, as they do on a cluster. ``settings``: the sweep's, whose own code each
-    node must be able to import. ``share``: of a cluster that other sweeps use too.
+    node must be able to import.
     """
 
     def __init__(
@@ -43,13 +42,9 @@ class Slots:
         note: Callable[[str], None] = lambda _: None,
         comes: bool = True,
         settings: Mapping[str, Any] | None = None,
-        share: Share | None = None,
     ) -> None:
         self._gang, self._most, self._note, self._comes = gang, most, note, comes
-        self._settings, self._share = settings or {"code": {}}, share
-        self._ours = most
-        self.has_work = True
-        """Whether there is, or may be, a leg for one more place."""
+        self._settings = settings or {"code": {}}
         self._looked = -math.inf
         self._fit = 0
         self._since: float | None = None
@@ -63,17 +58,13 @@ class Slots:
             self._looked = now
             with suppress(RpcError):  # the head is silent for now: the last count stands
                 self._count(now)
-        return min(self._fit, self._ours)
+        return self._fit
 
     def _count(self, now: float) -> None:
         before, self._fit = self._fit, min(self._most, self._places())
         if self._fit and before and self._fit != before:
             self._note(f"the cluster has changed: {self._fit} trial{'s' if self._fit > 1 else ''} at once")
         self._wait(now)
-        if self._share:
-            had, self._ours = self._ours, self._share.of(self._fit, self.has_work)
-            if had and self._fit and not self._ours:
-                self._note("other sweeps have the cluster's places now; this one's turn comes")
 
     def ask(self, running: int, is_more: Callable[[], bool]) -> None:
         """Tell the autoscaler, where there is one, how many gangs are wanted: what runs, and where work waits for a
@@ -89,10 +80,8 @@ class Slots:
 
     def release(self) -> None:
         """Nothing is wanted any more."""
-        with suppress(Exception):  # the cluster may be gone
-            if self._share:
-                self._share.leave()
-            if self._asked:
+        if self._asked:
+            with suppress(Exception):  # the cluster may be gone
                 self._request(0)
 
     def _request(self, gangs: int) -> None:

@@ -138,14 +138,13 @@ class _Legs(_StaysHere, Searcher):
         self._conductor, self._gang, self._slots, self._hearts = conductor, gang, slots, hearts
         self._running: set[str] = set()
         self._idle_since: float | None = None
-        self._spare, self._is_full = 0, False
         self.refusal: UserError | None = None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         if self.refusal or self._conductor.stopping():
             return Searcher.FINISHED  # type: ignore[return-value]  # a word, in spite of the declared type
         try:
-            is_full = self._is_full = len(self._running) >= self._slots.count()
+            is_full = len(self._running) >= self._slots.count()
         except UserError as error:
             self.refusal = error
             return None
@@ -154,28 +153,20 @@ class _Legs(_StaysHere, Searcher):
             return Searcher.FINISHED  # type: ignore[return-value]
         has_nothing_to_do = leg == "wait" and not is_full
         self._idle_since = (self._idle_since or time.monotonic()) if has_nothing_to_do else None
-        self._slots.has_work = not has_nothing_to_do
         self._slots.ask(len(self._running), lambda: is_full and self._conductor.has_more())
         if isinstance(leg, str):
             return None
         name, order = leg
         self._running.add(trial_id)
-        self._spare = max(0, self._spare - 1)
         return {"gang": self._gang, "order": order, "hearts": self._hearts, "name": name}
 
     def idle(self) -> bool:
-        """Whether there has been nothing for a free gang to do for a while, or its place is not ours any more."""
-        is_long = self._idle_since is not None and time.monotonic() - self._idle_since > IDLE
-        return is_long or (self._is_full and self._spare > 0)
-
-    def closed(self) -> None:
-        """No gang is left without a leg."""
-        self._spare = 0
+        """Whether there has been nothing for a free gang to do for a while."""
+        return self._idle_since is not None and time.monotonic() - self._idle_since > IDLE
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """What became of it, ``_Feedback`` hears."""
         self._running.discard(trial_id)
-        self._spare += not error
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the ledger is the truth."""
@@ -194,9 +185,8 @@ class _Order(_StaysHere, FIFOScheduler):
         self._legs = legs
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        if tune_controller._actor_cache.num_cached_objects and self._legs.idle():
+        if self._legs.idle():
             tune_controller._cleanup_cached_actors(force_all=True)
-            self._legs.closed()
         return super().choose_trial_to_run(tune_controller)
 
 
