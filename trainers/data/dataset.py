@@ -101,7 +101,7 @@ class Examples:
         return Examples(self.values.to(device), None if self.labels is None else self.labels.to(device))
 
     def floats(self) -> Tensor:
-        """The values as float32 in [-1, 1] (images) or coordinates (points)."""
+        """The values as float32 in [-1, 1] (images) or coordinates (points); code points as they are."""
         return self.values.float().div_(127.5).sub_(1) if self.values.dtype == torch.uint8 else self.values
 
 
