@@ -9,14 +9,14 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
 from orchestrator import options, results, surroundings, tools
 from orchestrator.commands import HOME, PROFILE, command
 from orchestrator.ending import Group, ended
-from orchestrator.errors import WorkError
+from orchestrator.errors import UserError, WorkError
 from trainers.files.sealed import own_version
 
 if TYPE_CHECKING:
@@ -156,6 +156,26 @@ def fork(
     handle = options.sweep(new, home, profile)
     at, address = handle.home, handle.home.profile.cluster(address)
     _run(lambda progress: living.fork(name, new, at, progress, overrides or (), address), handle, as_json)
+
+
+@app.command()
+def trial(
+    name: options.Name,
+    do: Annotated[Literal["add", "stop"], typer.Argument(help="What to do.", show_default=False)],
+    given: Annotated[list[str], typer.Argument(help="add: KEY=VALUE …; stop: a trial's number.", show_default=False)],
+    home: options.HomeDir = Path(HOME),
+    profile: options.Profile = PROFILE,
+) -> None:
+    """Have settings tried next (the sampler chooses those not given), or end one trial."""
+    from orchestrator import living
+
+    at = options.sweep(name, home, profile).home
+    if do == "add":
+        print(living.add_trial(name, given, at))
+        return
+    if len(given) != 1 or not given[0].isdigit():
+        raise UserError(f"trial {name} stop: give the number of one trial")
+    print(living.stop_trial(name, int(given[0]), at))
 
 
 @app.command()

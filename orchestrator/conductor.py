@@ -33,6 +33,7 @@ from orchestrator.search.known import SweepState
 from orchestrator.search.lease import Lease
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.trial import RETRIES, Leg, Trial
+from orchestrator.search.wishes import Wishes
 from orchestrator.tracking.spool import Spool
 from trainers.provenance import IncomparableError
 
@@ -82,9 +83,18 @@ class Progress(Protocol):
 class Conductor:
     """``progress`` is who watches; ``failure`` is why the sweep had to stop by itself, or None."""
 
-    def __init__(self, ledger: Ledger, spool: Spool, store: Store, lease: Lease, progress: Progress) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        spool: Spool,
+        store: Store,
+        lease: Lease,
+        progress: Progress,
+        wishes: Wishes | None = None,
+    ) -> None:
         self._ledger, self._store, self._lease, self.progress = ledger, store, lease, progress
         self._picture = Picture(ledger, spool, store, dataset(ledger, progress))
+        self._wishes = wishes
         self._legs: dict[str, Leg] = {}
         self._last: dict[str, str] = {}
         self._dead_in_a_row = Counter[type[WorkError]]()
@@ -95,6 +105,7 @@ class Conductor:
     # -- what the executor calls -----------------------------------------------------------------------------------
 
     def next_leg(self) -> tuple[str, LegOrder] | Literal["wait", "done"]:
+        self.listen()
         if self.stopping():
             return "done"
         leg: Leg | Literal["wait", "done"] = "done"
@@ -112,6 +123,7 @@ class Conductor:
         return self._ledger.has_more()
 
     def heard(self, order: LegOrder, report: dict[str, Any]) -> None:
+        self.listen()
         leg = self._legs[order.prefix]
         self._dead_in_a_row.clear()
         with self._written():
@@ -150,6 +162,18 @@ class Conductor:
     def moved(self, images: Mapping[str, int]) -> None:
         known = [(leg, images[prefix]) for prefix, leg in self._legs.items() if prefix in images]
         self.progress.moved({leg.run: shown for leg, shown in known})
+
+    def listen(self) -> None:
+        """Take what people want of single trials."""
+        with self._written():
+            for key, wish in self._wishes.all().items() if self._wishes else ():
+                if trial := self._ledger.take(key, wish):
+                    self._picture.trial(trial)
+
+    def unwanted(self, prefix: str) -> bool:
+        """Whether somebody wants the trial of this leg to end."""
+        leg = self._legs.get(prefix)
+        return leg is not None and leg.confirm_seed is None and self._ledger.trial(leg.trial).unwanted
 
     def stopping(self) -> bool:
         if self._lease.lost and self.failure is None:

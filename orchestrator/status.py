@@ -109,10 +109,13 @@ def describe(ledger: Known, paths: SweepPaths) -> dict[str, Any]:
 
 
 def front_rows(ledger: Known) -> list[dict[str, Any]]:
-    """The Pareto front of a sweep with several objectives: ``{"id", "scores" by metric, "params"}``; empty with one."""
-    metrics, standing = ledger.sweep.objective.metrics, ledger.standing()
+    """The Pareto front of a sweep with several objectives: ``{"id", "scores" by metric, "confirmed" (whether they are
+    medians on fresh seeds), "params"}``; empty with one.
+    """
+    metrics, standing, medians = ledger.sweep.objective.metrics, ledger.standing(), ledger.confirmations.medians()
     return [
         {"id": t.id, "scores": dict(zip(metrics, standing[t.id], strict=True)), "params": t.params}
+        | {"confirmed": t.id in medians}
         for t in (ledger.front() if len(metrics) > 1 else ())
     ]
 
@@ -120,7 +123,8 @@ def front_rows(ledger: Known) -> list[dict[str, Any]]:
 def front_words(front: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """A line for each of its trials."""
     for one in front:
-        yield f"trial {one['id']}: " + ", ".join(f"{metric} {value:.4g}" for metric, value in one["scores"].items())
+        scores = ", ".join(f"{metric} {value:.4g}" for metric, value in one["scores"].items())
+        yield f"trial {one['id']}: {scores}{' (confirmed)' if one['confirmed'] else ''}"
 
 
 def fruitless(document: dict[str, Any]) -> str | None:

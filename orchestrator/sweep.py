@@ -39,6 +39,7 @@ from orchestrator.sampling import Wish
 from orchestrator.search.known import Known, SweepState
 from orchestrator.search.lease import Lease, lease_of, promoting
 from orchestrator.search.ledger import Ledger
+from orchestrator.search.wishes import Wishes
 from orchestrator.spec import Sweep, warnings
 from orchestrator.status import find, ledger_of, sweeps
 from orchestrator.tracking import events
@@ -215,7 +216,8 @@ def _run(
     store = store_of(ledger.sweep, home)
     store.check()
     spool = Spool(paths.spool)
-    conductor = Conductor(ledger, spool, store, lease, progress)
+    conductor = Conductor(ledger, spool, store, lease, progress, Wishes(ledger.sweep, paths.ledger))
+    conductor.listen()
     is_done = ledger.is_over() and spool.empty and ledger.state() == "finished"
     if is_done and not (home.profile.is_shared and conductor.untold):  # by who drove it elsewhere
         return Outcome("finished")

@@ -78,6 +78,9 @@ class Conductor(Protocol):
     def stopping(self) -> bool:
         """Whether every leg is to end after its next report."""
 
+    def unwanted(self, prefix: str) -> bool:
+        """Whether this leg is."""
+
 
 def run_legs(conductor: Conductor, gang: GangSpec, slots: Slots, storage: str, name: str) -> None:
     """Execute legs on as many warm gangs as ``slots`` counts until the conductor says ``done`` or is ``stopping``.
@@ -104,7 +107,7 @@ def run_legs(conductor: Conductor, gang: GangSpec, slots: Slots, storage: str, n
             name=name,
             storage_path=storage,
             callbacks=[_Feedback(conductor, watch)],
-            stop=_Stop(conductor),
+            stop=_Stop(conductor, legs),
             failure_config=tune.FailureConfig(max_failures=0),
             checkpoint_config=tune.CheckpointConfig(
                 checkpoint_frequency=0, checkpoint_at_end=False
@@ -137,6 +140,7 @@ class _Legs(_StaysHere, Searcher):
         super().__init__()
         self._conductor, self._gang, self._slots, self._hearts = conductor, gang, slots, hearts
         self._running: set[str] = set()
+        self.prefixes: dict[str, str] = {}
         self._idle_since: float | None = None
         self.refusal: UserError | None = None
 
@@ -158,6 +162,7 @@ class _Legs(_StaysHere, Searcher):
             return None
         name, order = leg
         self._running.add(trial_id)
+        self.prefixes[trial_id] = order.prefix
         return {"gang": self._gang, "order": order, "hearts": self._hearts, "name": name}
 
     def idle(self) -> bool:
@@ -167,6 +172,7 @@ class _Legs(_StaysHere, Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """What became of it, ``_Feedback`` hears."""
         self._running.discard(trial_id)
+        self.prefixes.pop(trial_id, None)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the ledger is the truth."""
@@ -251,11 +257,11 @@ def death(cause: RankError) -> WorkError:
 
 
 class _Stop(_StaysHere, Stopper):
-    def __init__(self, conductor: Conductor) -> None:
-        self._conductor = conductor
+    def __init__(self, conductor: Conductor, legs: _Legs) -> None:
+        self._conductor, self._legs = conductor, legs
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return self._conductor.stopping()
+        return self._conductor.stopping() or self._conductor.unwanted(self._legs.prefixes.get(trial_id, ""))
 
     def stop_all(self) -> bool:
         return False

@@ -137,14 +137,22 @@ class _Shown(InMemoryStorage):
         return [*(trial for trial in self._trials if states is None or trial.state in states), *own]
 
 
-def propose(sweep: Sweep, number: int, view: View, trials: Sequence[FrozenTrial], points: Points) -> dict[str, Any]:
-    """Settings of the new trial ``number``: the next of ``search.start_with``, or the sampler's. The same settings with
+def propose(
+    sweep: Sweep,
+    number: int,
+    view: View,
+    trials: Sequence[FrozenTrial],
+    points: Points,
+    added: Sequence[dict[str, Any]] = (),
+) -> dict[str, Any]:
+    """Settings of the new trial ``number``: the next of ``search.start_with``, then of those ``added``, or the
+    sampler's. The same settings with
     the same seed would train to the same bits again, so what was tried comes only where nothing else is left.
 
     Seeded by the number, so that a resumed sweep proposes what an undisturbed one would have.
     """
     seed = (sweep.search.seed + 1_000_003 * number) % 2**32  # as far as a sampler takes seeds
-    shown, first = view.of(trials, seed), sweep.search.starts[number:]
+    shown, first = view.of(trials, seed), [*sweep.search.starts[number:], *added]
     if sweep.search.sampler == "grid" and not first:
         return next(points.left())
     sampler, params = sampler_of(sweep, number, seed, view.known), dict[str, Any]()

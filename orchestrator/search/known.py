@@ -21,6 +21,8 @@ from orchestrator.search.replay import Replay
 from orchestrator.search.trial import Training, Trial
 from orchestrator.spec import Sweep, counted
 
+ADDED, TAKEN = "gansweep.added", "gansweep.taken"
+"""Attributes: settings that somebody wants tried, and keys of the wishes that were taken."""
 SPACES = "gansweep.spaces"
 """The attribute that holds the spaces before this one, of a sweep whose space was changed."""
 
@@ -87,11 +89,14 @@ class Known:
         return [self.trial(number) for number in first_front(costs)]
 
     def standing(self) -> dict[int, objective.Scores]:
-        """The scores by which trials compete to be the best: medians on fresh seeds, where there are any."""
+        """The scores by which trials compete: medians on fresh seeds, where there are any. With one objective who has
+        none is out then; a front keeps all, since few of it are trained again.
+        """
         medians = self.confirmations.medians()
         failed = {c.trial for c in self.confirmations.all() if c.failed}
         good = {t.id: t.scores for t in self.trials() if t.promotable and t.id not in failed}
-        return {number: medians[number] for number in good if number in medians} or good
+        confirmed = {number: medians[number] for number in good if number in medians}
+        return good | confirmed if len(self.sweep.objective.goals) > 1 else confirmed or good
 
     def trainings(self, trial: Trial) -> list[Training]:
         """What there is to promote of a trial: the search's own training, and those on fresh seeds that came to their

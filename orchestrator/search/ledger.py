@@ -21,12 +21,11 @@ from orchestrator.search import objective, rungs
 from orchestrator.search.asking import View, propose
 from orchestrator.search.attributes import Attributes
 from orchestrator.search.budget import Clock, Purse
-from orchestrator.search.effort import confirming
 from orchestrator.search.ends import end_of
 from orchestrator.search.identity import studied
 from orchestrator.search.journal import Place, Study, place
 from orchestrator.search.kept import kept
-from orchestrator.search.known import HOURS, Known, SweepState
+from orchestrator.search.known import ADDED, HOURS, TAKEN, Known, SweepState
 from orchestrator.search.lease import Lease, place_of
 from orchestrator.search.points import Points
 from orchestrator.search.record import ended, record_of
@@ -47,7 +46,7 @@ class Ledger(Attributes):
         self._in_flight: set[int] = set()
         self._book.forget()
         self._points = Points(sweep, (trial.params for trial in self._trials))
-        self._ladder = rungs.Ladder(self._rules(), self._trials)
+        self._ladder = rungs.Ladder(rungs.rules_of(sweep), self._trials)
         self._view = View(sweep, shown(self._attrs[WARM], sweep) if WARM in self._attrs else ())
         for trial in self._trials:
             self._view.put(trial, self._book.trials[trial.id])
@@ -117,36 +116,35 @@ class Ledger(Attributes):
         self._in_flight.clear()
         self.confirmations.release()
 
-    def _rules(self) -> rungs.Rules:
-        sweep = self.sweep
-        reduction = sweep.rungs.reduction if sweep.rungs else 2
-        return rungs.Rules(sweep.rung_images(), reduction, max(1, confirming(sweep).top), sweep.objective)
-
     def _decide(self, in_flight: frozenset[int]) -> rungs.Decision:
         """The next leg of the search that fits into the budget, beside what confirmation needs."""
         decision = self._ladder.decide(in_flight, self._may_ask())
         if self.sweep.budget == Budget():
             return decision
         self.confirmations.plan(self._purse.affords)
-        kept, finish = self.confirmations.ahead, not self._ladder.has_finished
         if decision == "ask":
-            fits = self._purse.has_room(1, self.sweep.rung_images()[0], kept, finish)
+            new, until = 1, self.sweep.rung_images()[0]
+            images = until
         elif isinstance(decision, rungs.Continue):
-            fits = self._purse.has_room(0, decision.images, kept, finish)
+            new, until, images = 0, decision.until, decision.images
         else:
             return decision
+        finish = until < self.sweep.train.images and not self._ladder.has_finished
+        fits = self._purse.has_room(new, images, self.confirmations.ahead, finish)
         if fits or in_flight:
             return decision if fits else "wait"
         last = self._ladder.last_call(keep=1)
         return last if last and self._purse.has_room(0, last.images, [], finish=False) else "done"
 
     def _may_ask(self) -> bool:
-        return len(self._trials) < self.sweep.search.trials and self._points.any_left()
+        wanted = len(self._trials) < self.sweep.search.trials or self._attrs.get(ADDED)
+        return bool(wanted) and self._points.any_left()
 
     def _ask(self) -> Trial:
         """A new trial, proposed by the sampler on a view of the ledger and written down before anything trains it."""
         number = len(self._trials)
-        params = propose(self.sweep, number, self._view, self._book.trials, self._points)
+        added = self._attrs.get(ADDED, [])
+        params = propose(self.sweep, number, self._view, self._book.trials, self._points, added)
         unmeasured = objective.violations(self.sweep.objective, {})
         trial = Trial(number, params, "running", self.sweep.rung_images()[0], violations=unmeasured)
         space = {name: distribution(self.sweep.search.space[name]) for name in params}
@@ -154,7 +152,24 @@ class Ledger(Attributes):
         self._points.add(params)
         self._trials.append(trial)
         self._know(trial)
+        if added and number >= len(self.sweep.search.start_with):
+            self._set(ADDED, added[1:])
         return trial
+
+    def take(self, key: str, wish: Mapping[str, Any]) -> Trial | None:
+        """A wish, once: settings to try next, or a trial that is to end. Returns a trial that ended by it."""
+        with self._lock:
+            if key in (taken := self._attrs.get(TAKEN, [])):
+                return None
+            trial = None
+            if "add" in wish:
+                self._set(ADDED, [*self._attrs.get(ADDED, []), wish["add"]])
+            elif not self.trial(wish["stop"]).ended:
+                trial = replace(self.trial(wish["stop"]), unwanted=True)
+                trial = trial if trial.id in self._in_flight else ended(trial, "pruned")
+                self._write(trial)
+            self._set(TAKEN, [*taken, key])
+            return trial if trial and trial.ended else None
 
     # -- what happened ---------------------------------------------------------------------------------------------
 
@@ -268,6 +283,8 @@ class Ledger(Attributes):
         levels = self.sweep.rung_images()
         if self.sweep.health.stops(trial.verdict):
             return ended(trial, "finished")
+        if trial.unwanted:
+            return ended(trial, "pruned")
         if trial.images >= levels[-1]:
             return replace(ended(trial, "finished"), rung=len(levels))
         if trial.images >= trial.target:

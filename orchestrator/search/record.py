@@ -25,6 +25,7 @@ _RECORD = (
     "error",
     "images_per_second",
     "device_seconds",
+    "unwanted",
     "reported_at",
 )
 

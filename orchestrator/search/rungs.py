@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from orchestrator.groups import Objective
+from orchestrator.search.effort import confirming
 from orchestrator.search.objective import costs, scores_at
 from orchestrator.search.ranking import ranking
 from orchestrator.search.trial import FATAL, Trial
+from orchestrator.spec import Sweep
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,12 @@ class Rules:
     reduction: int
     keep: int
     objective: Objective
+
+
+def rules_of(sweep: Sweep) -> Rules:
+    """As its file says."""
+    reduction = sweep.rungs.reduction if sweep.rungs else 2
+    return Rules(sweep.rung_images(), reduction, max(1, confirming(sweep).top), sweep.objective)
 
 
 @dataclass(frozen=True)

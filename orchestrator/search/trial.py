@@ -22,7 +22,7 @@ class Trial:
     """``target`` is the number of images its current or last leg goes to; ``rung`` counts the rungs it has reached;
     ``reported_at`` is the time of its last report, in seconds since the epoch; ``scores`` are of each objective,
     ``score`` is the first of them; ``device_seconds`` are those of all its legs, by the driver's clock.
-    One ``outside`` the space, as it is by now, counts no more.
+    One ``outside`` the space, as it is by now, counts no more; one that is ``unwanted`` ends as pruned.
     """
 
     id: int
@@ -45,6 +45,7 @@ class Trial:
     violations: dict[str, float] = field(default_factory=dict)
     mlflow_run_id: str | None = None
     outside: bool = False
+    unwanted: bool = False
 
     @property
     def checkpoint(self) -> str | None:

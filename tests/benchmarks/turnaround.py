@@ -66,6 +66,9 @@ class Legs:
     def failed(self, order: LegOrder, error: Exception) -> None:
         raise error
 
+    def unwanted(self, prefix: str) -> bool:
+        return False
+
     def stopping(self) -> bool:
         return False
 

@@ -95,6 +95,9 @@ class Legs:
             self.checkpoints[order.prefix] = (*self.checkpoints[order.prefix], checkpoint)[-2:]
         self.waiting.append(order.prefix)
 
+    def unwanted(self, prefix: str) -> bool:
+        return False
+
     def stopping(self) -> bool:
         return all(len(images) >= self._reports for images in self.images.values())
 

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from optuna.trial import TrialState
 
 from orchestrator import living, spec
+from orchestrator.artifacts.directory import DirectoryStore
+from orchestrator.conductor import Conductor
 from orchestrator.dimension import Dimension, inside
 from orchestrator.errors import UserError
 from orchestrator.live import Quiet
 from orchestrator.paths import Home
 from orchestrator.presets import PRESETS
 from orchestrator.search.known import SPACES, Reading
+from orchestrator.search.lease import lease_of
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.trial import Leg
+from orchestrator.search.wishes import Wishes
 from orchestrator.spec import Sweep
-from tests.orchestrator.small import BASE, next_leg, run, sweep, train
+from orchestrator.tracking.spool import Spool
+from tests.orchestrator.small import BASE, next_leg, report, run, sweep, train
 from trainers.reading.document import Document, override
 from trainers.settings import SettingsError
 
@@ -241,3 +246,106 @@ def test_presets_and_settings_come_back_from_the_file():
     first = ["dcgan", {"train.generator_lr": 0.01}]
     asked = spec.load({"name": "a", "search": {"space": space, "start_with": first}})
     assert spec.loads(asked.to_yaml(), "text").search.starts == [{"train.generator_lr": 2e-4}, first[1]]
+
+
+# -- single trials -----------------------------------------------------------------------------------------------------
+
+
+class At(NamedTuple):
+    """A home in which a sweep stands, and its driver without slots."""
+
+    home: Home
+    asked: Sweep
+
+    def driven(self) -> Conductor:
+        paths = self.home.sweep("small")
+        ledger = Ledger.open(self.asked, paths.ledger)
+        wishes = Wishes(self.asked, paths.ledger)
+        store = DirectoryStore(self.home.artifacts)
+        return Conductor(ledger, Spool(paths.spool), store, lease_of(self.asked, paths), Quiet(), wishes)
+
+
+@pytest.fixture
+def at(tmp_path: Path, storage: dict[str, Any]) -> At:
+    home, asked = Home.open(tmp_path / "home"), stored(searching({**RATE, **LOSS}, trials=2, rungs=None), storage)
+    home.make()
+    home.sweep("small").root.mkdir(parents=True)
+    home.sweep("small").spec.write_text(asked.to_yaml())
+    Ledger.open(asked, home.sweep("small").ledger)
+    return At(home, asked)
+
+
+def handed_out(conductor: Conductor) -> Leg:
+    found = conductor.next_leg()
+    assert isinstance(found, tuple)
+    return conductor._legs[found[0]]
+
+
+def test_settings_that_somebody_adds_are_tried_next_and_once(at: At):
+    assert "when the sweep goes on: gansweep resume small" in living.add_trial(
+        "small", ["train.generator_lr=0.02"], at.home
+    )
+    living.add_trial("small", ["train.loss=hinge", "train.generator_lr=3e-2"], at.home)
+    conductor = at.driven()
+    conductor.listen()
+    first, second = (handed_out(conductor).params for _ in range(2))
+    assert first["train.generator_lr"] == 0.02 and first["train.loss"] in LOSS["train.loss"]["choice"]
+    assert second == {"train.generator_lr": 0.03, "train.loss": "hinge"}
+    assert conductor.next_leg() == "wait", "each is tried once"
+    again = at.driven()
+    again.listen()
+    assert len(again._ledger.trials()) == 2 and again._ledger._attrs["gansweep.added"] == []
+
+
+def test_a_sweep_that_is_over_tries_what_is_added(at: At):
+    ledger = at.driven()._ledger
+    run(ledger, by_number)
+    assert ledger.is_over()
+    living.add_trial("small", ["train.generator_lr=0.02"], at.home)
+    conductor = at.driven()
+    conductor.listen()
+    assert not conductor._ledger.is_over()
+    assert handed_out(conductor).params["train.generator_lr"] == 0.02
+
+
+def test_a_trial_that_somebody_stops_ends_after_its_report_as_pruned(at: At):
+    conductor = at.driven()
+    found = conductor.next_leg()
+    assert isinstance(found, tuple)
+    order = found[1]
+    assert not conductor.unwanted(order.prefix)
+    living.stop_trial("small", 0, at.home)
+    conductor._wishes._looked = -9.0  # type: ignore[union-attr]
+    conductor.heard(order, report(10))
+    assert conductor.unwanted(order.prefix)
+    conductor.ended(order)
+    assert conductor._ledger.trial(0).state == "pruned"
+    with pytest.raises(UserError, match="trial 0 of sweep 'small' has ended already: pruned"):
+        living.stop_trial("small", 0, at.home)
+
+
+def test_one_that_nobody_trains_ends_at_once_and_its_driver_may_die_in_between(at: At):
+    ledger = at.driven()._ledger
+    next_leg(ledger)
+    living.stop_trial("small", 0, at.home)
+    conductor = at.driven()
+    conductor.listen()
+    assert conductor._ledger.trial(0).state == "pruned"
+    assert at.driven()._ledger.trial(0).state == "pruned"
+
+
+def test_wishes_that_can_not_be_are_refused(at: At):
+    run(at.driven()._ledger, by_number)
+    tried = at.driven()._ledger.trial(0).params
+    for given, words in (
+        (["train.generator_lr=3"], "train.generator_lr: 3 lies outside search.space.train.generator_lr"),
+        (["train.beta1=0.5"], "give settings of search.space as KEY=VALUE"),
+        (["train.generator_lt=0.1"], "did you mean 'train.generator_lr'"),
+        (["train.generator_lr={"], "'{' is not valid YAML"),
+        (["train.loss"], "give settings of search.space as KEY=VALUE"),
+        ([f"{name}={value}" for name, value in tried.items()], "a trial of the sweep has just these settings"),
+    ):
+        with pytest.raises(UserError, match=words):
+            living.add_trial("small", given, at.home)
+    with pytest.raises(UserError, match="has no trial 9; it has 2, from 0 on"):
+        living.stop_trial("small", 9, at.home)

@@ -115,7 +115,9 @@ def test_medians_on_fresh_seeds_decide_the_front(tmp_path: Path):
     ledger = Ledger.open(asked, tmp_path / "journal")
     legs = run(ledger, lambda leg, images: {"fid": 5.0, "coverage": 0.9 if leg.trial == 2 else 0.7})
     assert [leg.trial for leg in legs] == [0, 2], "the ends of the front"
-    assert [trial.id for trial in ledger.front()] == [2]
+    assert [trial.id for trial in ledger.front()] == [1, 2], "trial 0 was luck; trial 1 was not trained again"
+    words = list(front_words(describe(ledger, SweepPaths("small", tmp_path))["front"]))
+    assert words == ["trial 1: fid 2, coverage 0.7", "trial 2: fid 5, coverage 0.9 (confirmed)"]
 
 
 def test_the_report_and_the_note_show_the_front(tmp_path: Path):

@@ -218,6 +218,11 @@ def _filled(inner: str, path: Path_, line: int | None, document: Document) -> st
     return f"${{{inner}}}"
 
 
+def value_of(text: str) -> Any:
+    """As it would be read in a file. Raises YAMLError."""
+    return _Loader(text).get_single_data()
+
+
 def override(document: Document, setting: str) -> None:
     """Lay ``a.b=value`` over it."""
     name, equals, value = setting.partition("=")
@@ -232,6 +237,6 @@ def override(document: Document, setting: str) -> None:
             document.problems.append(Problem(name, f"--set {setting!r}: '{parent}' is a value, not a group"))
             return
     try:
-        group[last] = _Loader(value).get_single_data()
+        group[last] = value_of(value)
     except yaml.YAMLError:
         document.problems.append(Problem(name, f"--set {setting!r}: the value is not valid YAML"))

@@ -1,0 +1,40 @@
+"""What people want of single trials while a sweep may run: written beside the ledger, which only its driver writes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from optuna.study import StudyDirection
+
+from orchestrator.search.journal import place
+from orchestrator.search.lease import place_of
+from orchestrator.spec import Sweep
+
+EVERY = 2.0
+"""Seconds between two looks of a driver."""
+
+
+class Wishes:
+    """Attributes of a study of their own: in the same database, or in a journal beside the ledger's."""
+
+    def __init__(self, sweep: Sweep, default: Path | str) -> None:
+        where = place_of(sweep, default)
+        self._where = where.with_name("wishes.journal") if isinstance(where, Path) else where
+        self._name, self._looked = f"wishes:{sweep.name}", -EVERY
+
+    def add(self, wish: Mapping[str, Any]) -> None:
+        """For the driver, now or at the next resume: ``{"add": settings}`` or ``{"stop": trial}``."""
+        studies = place(self._where)
+        study = studies.find(self._name) or studies.create(self._name, [StudyDirection.MINIMIZE])
+        study.storage.set_study_user_attr(study.id, f"{time.time_ns():020d}", dict(wish))
+
+    def all(self) -> dict[str, dict[str, Any]]:
+        """The wishes so far, by key, the oldest first; none before it is time to look again."""
+        if time.monotonic() - self._looked < EVERY or (isinstance(self._where, Path) and not self._where.exists()):
+            return {}
+        self._looked = time.monotonic()
+        study = place(self._where).find(self._name)
+        return dict(sorted(study.attrs.items())) if study else {}
