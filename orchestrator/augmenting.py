@@ -67,6 +67,8 @@ def augment(source: str, wish: Wish, target: str, uri: str, measure: bool = Fals
     from trainers.families import FAMILIES
 
     generator = opened(source, raw=False, trusted=wish.trusted, uri=uri)
+    if generator.space.window:
+        raise UserError(f"{source}: its samples are in units, and a set of pictures has 8 bits; use gansweep sample")
     translates = FAMILIES[generator.config.family].translates
     data = _labelled(wish.data, generator, translates) if wish.data else None
     if translates and (data is None or measure):

@@ -106,6 +106,7 @@ def _values(name: str, kind: str, looked: Looked, machine: Machine, resolution: 
     """What the template asks for but the budget."""
     number = looked.classes if isinstance(looked.classes, int) else len(looked.classes)
     samples = max(16, min(10_000 if machine.gpus else 500, looked.pictures))
+    measured = kind == "images" and looked.measured  # values that mean something: neither cut to 8 bits nor shifted
     where = looked.where if looked.where.startswith("s3://") else str(Path(looked.where).absolute())
     return {
         "name": name,
@@ -113,12 +114,13 @@ def _values(name: str, kind: str, looked: Looked, machine: Machine, resolution: 
         "where": yaml.safe_dump(where, default_style='"', width=10_000).strip(),
         "resolution": resolution,
         "channels": looked.channels,
+        "intensity": ", intensity: {percentiles: [0.5, 99.5]}" if measured else "",
         "width": 64 if machine.gpus else 16,
         "batch_size": min(64 if machine.gpus else 16, looked.pictures * 9 // 10),
         "conditional": "false    # true: the generator is told the class, and can be asked for one"
         if number
         else "false",
-        "augment": "[color, translation, cutout]" if looked.pictures < SMALL else "[]",
+        "augment": f"[{'' if measured else 'color, '}translation, cutout]" if looked.pictures < SMALL else "[]",
         "half_life": 10_000 if machine.gpus else 2_000,
         "samples": samples,
         "measure": "fid" if samples >= FEATURES else "kid",
@@ -167,7 +169,7 @@ TEMPLATE = """\
 #
 # What else can be set, and what it means: gansweep help settings
 name: {name}
-data: {{name: {kind}, path: {where}, resolution: {resolution}, channels: {channels}}}
+data: {{name: {kind}, path: {where}, resolution: {resolution}, channels: {channels}{intensity}}}
 model:
   generator: dcgan             # or resnet, r3gan; a network of your own: ./mynet.py:Net
   discriminator: dcgan

@@ -69,6 +69,8 @@ def _values(field: dict[str, Any]) -> str:
     """``integer >= 1``, ``number > 0, < 1``, ``none | batch``, ``text or null``."""
     if "anyOf" in field:
         return " or ".join(map(_values, field["anyOf"]))
+    if "$ref" in field:
+        return "mapping"
     if "enum" in field:
         return " | ".join(map(str, field["enum"]))
     if "const" in field:

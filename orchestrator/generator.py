@@ -74,7 +74,7 @@ class Generator:
         truncation: float | None = None,
     ) -> NDArray[Any]:
         """An example for each of ``seeds``, or of 0 to n - 1, and a function of it: uint8 (n, H, W, C), float32 points
-        (n, 2), or strings (n,).
+        (n, 2), or strings (n,); where ``space`` has a window, float32 (n, H, W, C) in the units of the training files.
 
         ``label`` is a class by name or number, or conditions by name, as ``{"weather": "snow", "fog": 0.3}``: one for
         all, or a list with one for each. ``truncation`` cuts latents off at that value: less varied, more typical
@@ -84,7 +84,7 @@ class Generator:
 
         rows = np.arange(n) if seeds is None else np.array(seeds, np.int64)
         labels = conditions(tabled(label, len(rows), self.config, self.space), self.config, self.space, rows)
-        return sample(self.module, self.config, rows, labels, truncation)
+        return sample(self.module, self.config, rows, labels, truncation, self.space.window)
 
     def translate(self, pictures: NDArray[np.uint8]) -> NDArray[Any]:
         """Pictures (n, H, W, C) of the source, uint8 and of the size of ``space``, in the look of the target: as many,
@@ -98,7 +98,7 @@ class Generator:
         """The first ``n`` examples as one picture."""
         from trainers.pictures import draw
 
-        return draw(self.sample(n), self.space.centers)
+        return draw(self.sample(n), self.space.centers, window=self.space.window)
 
     def __repr__(self) -> str:
         model, shape = self.config.model, "x".join(map(str, self.space.shape))

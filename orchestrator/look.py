@@ -17,6 +17,7 @@ from orchestrator.spec import counted
 from trainers.config import Data
 from trainers.data.files import parquet_files
 from trainers.data.folder import FEWEST, image_files
+from trainers.data.scan import kind as scan_kind
 from trainers.data.shards import IN_MEMORY, Shards
 from trainers.errors import DataError
 from trainers.files.places import place
@@ -47,6 +48,11 @@ class Looked(NamedTuple):
     def channels(self) -> int:
         """1 where no picture has colour."""
         return 1 if all(mode.startswith(GREY) for mode in self.modes) else 3
+
+    @property
+    def measured(self) -> bool:
+        """Whether every picture has more than 8 bits."""
+        return all(mode.startswith(("I", "F")) for mode in self.modes)
 
     def told(self) -> list[str]:
         """In lines."""
@@ -82,6 +88,8 @@ def _folder(folder: Path) -> Looked:
     files = [*found.train.files, *(found.held_out.files if found.held_out else ())]
     if len(files) < FEWEST:
         raise UserError(f"{folder}: {counted(len(files), 'image file')}; at least {FEWEST} are needed")
+    if any(map(scan_kind, files)):
+        raise UserError(f"{folder} holds DICOM or NIfTI files: copy the example of infra/docs/how-to/medical.md")
     size = sum(os.stat(file).st_size if file.exists() else 0 for file in files)  # noqa: PTH116
     sources = [file.read_bytes for file in _evenly(files)]
     return _looked(str(folder), len(files), found.names, sources, size)

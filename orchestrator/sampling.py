@@ -18,6 +18,7 @@ from orchestrator.generator import REGISTERED, Generator, opened
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from PIL.PngImagePlugin import PngInfo
 
 STILLS = (".png", ".npy", ".txt")
 FILMS = (".gif", ".webp", ".mp4")
@@ -73,8 +74,10 @@ def sample(source: str, wish: Wish, output: Path, uri: str) -> tuple[int, ...]:
         from orchestrator.registry.models import sample as from_registry
 
         made = from_registry(uri, source, np.array(wish.seeds, np.int64), wish.label)
+        window = opened(source, False, (), uri).space.window if _in_units(made) else None
     else:
-        made = _made(wish, opened(source, wish.raw, wish.trusted, uri))
+        generator = opened(source, wish.raw, wish.trusted, uri)
+        made, window = _made(wish, generator), generator.space.window
     if output.suffix == ".txt" and made.dtype.kind != "U":
         raise UserError(f"-o {output}: this generator makes no text; take .png or .npy")
     try:
@@ -86,19 +89,37 @@ def sample(source: str, wish: Wish, output: Path, uri: str) -> tuple[int, ...]:
         elif wish.interpolate:
             _film([draw(frame[None]) for frame in made], output)
         else:
-            draw(made, columns=len(wish.seeds) if wish.classes else None).save(output)
+            picture = draw(made, columns=len(wish.seeds) if wish.classes else None, window=window)
+            picture.save(output, pnginfo=_told(window))
     except OSError as error:
         raise UserError(f"-o {output} can't be written: {error.strerror}") from None
     return made.shape[1:]
 
 
+def _in_units(made: NDArray[Any]) -> bool:
+    """Whether these are pictures of measured values, and no bytes."""
+    return made.ndim == 4 and made.dtype != np.uint8
+
+
+def _told(window: tuple[float, float] | None) -> PngInfo | None:
+    """What a picture of 16 bits says of its levels."""
+    if window is None:
+        return None
+    from PIL.PngImagePlugin import PngInfo
+
+    told = PngInfo()
+    told.add_text("window", "{:.9g} {:.9g}".format(*window))
+    return told
+
+
 def _made(wish: Wish, generator: Generator) -> NDArray[Any]:
-    """Examples, or the frames of a film; of classes row by row."""
+    """Examples, in units where they have any, or the frames of a film; of classes row by row."""
     from trainers.sample import asked, conditions, drawn, every_class, latents, tabled, walk
 
     config, space = generator.config, generator.space
     if wish.interpolate and space.alphabet:
         raise UserError("--interpolate: there is nothing between one text and the next; leave it out")
+    window = None if wish.interpolate else space.window  # films have 8 bits
     given = latents(config, np.array(wish.seeds, np.int64), wish.truncation)
     if wish.interpolate:
         given = walk(given, FRAMES)
@@ -109,13 +130,13 @@ def _made(wish: Wish, generator: Generator) -> NDArray[Any]:
         rows, times = [row for row in every for _ in wish.seeds], len(every)
         every_seed = np.tile(np.array(wish.seeds, np.int64), times)
         labels = conditions(tabled(rows, len(rows), config, space), config, space, every_seed)
-        return drawn(generator.module, given.repeat(times, 1), labels)
+        return drawn(generator.module, given.repeat(times, 1), labels, window)
     row, seeds = {} if wish.label is None else asked(wish.label, config, space), np.array(wish.seeds, np.int64)
     if wish.interpolate and config.model.conditional:  # else each frame would draw conditions of its own
         row = {c.name: c.names[0] if c.names else c.low for c in space.conditions} | row
         seeds = np.zeros(len(given), np.int64)
     table = tabled(row, len(given), config, space)
-    return drawn(generator.module, given, conditions(table, config, space, seeds))
+    return drawn(generator.module, given, conditions(table, config, space, seeds), window)
 
 
 def _film(frames: Sequence[Image], output: Path) -> None:

@@ -147,7 +147,7 @@ def _answer(examples: NDArray[Any], kind: Kind, generator: Generator) -> Respons
     if kind == "npy":
         np.save(buffer, examples, allow_pickle=False)
         return Response(buffer.getvalue(), media_type="application/octet-stream")
-    draw(examples, generator.space.centers).save(buffer, "PNG")
+    draw(examples, generator.space.centers, window=generator.space.window).save(buffer, "PNG")
     return Response(buffer.getvalue(), media_type="image/png")
 
 

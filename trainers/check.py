@@ -35,6 +35,7 @@ BUILT_IN = {
     "grid": BuiltIn(100_000, 0, False),
     "circular-gaussians": BuiltIn(1_200, 0, True),
     "weather-scenes": BuiltIn(6_000, 64, True),
+    "flags": BuiltIn(2_000, 32, True),
 }
 TEXT = ("grammar", "lines")
 NAMES = {
@@ -45,7 +46,7 @@ NAMES = {
         *("modes", "strict_modes", "high_quality", "reverse_kl", "mode_diversity", "w2", "worst_w2"),
         *("condition_fid", "worst_condition_fid", "condition_coverage", "worst_condition_coverage"),
         *("condition_diversity", "attribute_accuracy", "worst_attribute", "attribute_r2", "prevalence_tv"),
-        *("cas", "gain"),
+        *("cas", "gain", "rule_kept", "wrong_squares", "forbidden"),
         *(measure for family in FAMILIES.values() for measure in family.measures),
     ),
 }
@@ -90,6 +91,9 @@ def warnings(config: Config) -> Problems:
             "weights; choose a shorter half-life, or train.ema_ramp (0.05)"
         )
         found.append(("train.ema_half_life", message))
+    if config.data.intensity and "color" in train.augment:
+        message = "'color' changes brightness and contrast, and values in units mean something; leave it out"
+        found.append(("train.augment", message))
     features = _features(config)
     if "fid" in evaluate.metrics and evaluate.samples < features:
         message = (
@@ -195,6 +199,17 @@ def _budget(config: Config) -> Problems:
     return [("train.images", f"{images} is less than one batch of {batch}; train longer or use smaller batches")]
 
 
+def _intensity(config: Config) -> Problems:
+    data, found = config.data, []
+    if data.name != "images":
+        found.append(("data.intensity", f"is for image folders, and this is {data.name!r}; leave it out"))
+    if data.channels != 1:
+        found.append(("data.channels", "data.intensity is for grey values; set it to 1"))
+    if data.source:
+        found.append(("data.intensity", "a translator takes pictures of 8 bits; leave it out"))
+    return found
+
+
 def _data(config: Config) -> Problems:
     data, known, found = config.data, BUILT_IN.get(config.data.name), []
     if known and known.side and data.resolution != known.side:
@@ -206,6 +221,8 @@ def _data(config: Config) -> Problems:
         found.append(("data.path", "'lines' needs a file of text, a sequence per line"))
     if data.name in TEXT and not FAMILIES[config.family].writes:
         found.append(("data.name", f"{data.name!r} is text, and family {config.family!r} does not write; use 'text'"))
+    if data.intensity:
+        found += _intensity(config)
     if data.source and not FAMILIES[config.family].translates:
         found.append(("data.source", "is for a family that translates; leave it out, or set family: translate"))
     return found + (data_problems(config, known.examples, int(known.labelled)) if known else [])

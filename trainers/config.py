@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from trainers.families import FAMILIES
 from trainers.files.places import place
@@ -19,6 +19,8 @@ from trainers.reading.owncode import digest
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Percent = Annotated[float, Field(ge=0, le=100)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Schedule = Literal["constant", "linear", "cosine"]
 TORCHSCRIPT = "torchscript:"
@@ -32,15 +34,32 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
+class Intensity(Settings):
+    """Which values of the files a network sees, black to white; others are cut off."""
+
+    window: tuple[Finite, Finite] | None = Field(default=None, description="from and to, in the files' units")
+    percentiles: tuple[Percent, Percent] = Field(
+        default=(0.5, 99.5), description="of the training pictures' values, where no window is given"
+    )
+
+    @model_validator(mode="after")
+    def _rising(self) -> Intensity:
+        for name in ("window", "percentiles"):
+            low, high = getattr(self, name) or (0, 1)
+            if low >= high:
+                raise ValueError(f"{name} [{low:g}, {high:g}] is empty: the first must be under the second")
+        return self
+
+
 class Data(Settings):
     """What to learn: ``digits``, ``stacked-digits``, ``ring``, ``grid``, ``circular-gaussians``, ``weather-scenes``,
-    ``images`` (a folder), ``parquet``, ``grammar``, ``lines`` (of a text file) or a dotted path.
+    ``flags``, ``images`` (a folder), ``parquet``, ``grammar``, ``lines`` (of a text file) or a dotted path.
     """
 
     name: str = Field(
         default="digits",
         description="digits, stacked-digits, painted-digits, inked-digits, ring, grid, circular-gaussians, "
-        "weather-scenes, images, parquet, grammar, lines, or ./mine.py:data",
+        "weather-scenes, flags, images, parquet, grammar, lines, or ./mine.py:data",
     )
     path: str | tuple[str, ...] | None = Field(
         default=None,
@@ -53,6 +72,14 @@ class Data(Settings):
     resolution: int = Field(default=8, ge=1, le=1024, description="height and width in pixels; ignored by 2-D data")
     channels: Literal[1, 3] = Field(
         default=3, description="of image folders and Parquet; the built-in sets know their own"
+    )
+    intensity: Intensity | None = Field(
+        default=None,
+        description="of image folders: keeps 12 and 16 bits, and the units of DICOM and NIfTI; {window: [-160, 240]}, "
+        "or {percentiles: [0.5, 99.5]} of the training pictures",
+    )
+    plane: Literal["axial", "coronal", "sagittal"] = Field(
+        default="axial", description="of NIfTI volumes: which slices are the pictures"
     )
     per_class: int | None = Field(
         default=None, ge=1, description="training examples of each class that are used; left out: all"

@@ -37,6 +37,10 @@ class Training(Protocol):
     def plain(self) -> AbstractContextManager[nn.Module | None]:
         """The network behind the average that ``sampler`` is; None where there is no such average."""
 
+    @property
+    def critic(self) -> nn.Module | None:
+        """What tells examples from generated ones, from them and their labels to logits; None where there is none."""
+
     def step(self) -> None:
         """Shows one global batch; ``images`` grows by ``train.batch_size``."""
 
@@ -82,8 +86,12 @@ class Judge(Protocol):
     provenance: dict[str, str | int | bool]
     """Under which conditions the numbers hold; ``data`` is the data set's fingerprint."""
 
-    def __call__(self, generator: nn.Module, plain: nn.Module | None = None) -> dict[str, float]:
-        """The measures of ``Training.sampler``, and for the verdict those of ``Training.plain``."""
+    def __call__(
+        self, generator: nn.Module, plain: nn.Module | None = None, critic: nn.Module | None = None
+    ) -> dict[str, float]:
+        """The measures of ``Training.sampler``, and for the verdict those of ``Training.plain``; and what
+        ``Training.critic`` gives away of the training data.
+        """
 
 
 @dataclass(frozen=True)

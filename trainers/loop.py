@@ -164,7 +164,7 @@ class Run:
         metrics = {}
         if not broken:
             with self.training.plain() as plain:
-                metrics = self.evaluate(self.training.sampler, plain)
+                metrics = self.evaluate(self.training.sampler, plain, self.training.critic)
         watched, failures = ({}, []) if broken else (self.evaluate.watched, self.evaluate.failures)
         report = self._judge(losses, signals, metrics, watched, failures)
         lost = report.health.verdict in BAD

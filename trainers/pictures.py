@@ -17,15 +17,16 @@ ROWS, FONT, MARGIN = 22, 16, 12
 Centers = tuple[tuple[float, float], ...]
 
 
-def image_grid(images: NDArray[np.uint8], columns: int | None = None) -> Image.Image:
-    """uint8 (n, H, W, C) as one picture, rows first, in ``columns`` or as square as it goes; small images are
-    enlarged by whole factors, and a grey line keeps neighbours apart.
+def image_grid(images: NDArray[Any], columns: int | None = None) -> Image.Image:
+    """uint8 (n, H, W, C), or uint16 (n, H, W, 1), as one picture, rows first, in ``columns`` or as square as it goes;
+    small images are enlarged by whole factors, and a grey line keeps neighbours apart.
     """
     n, height, width, channels = images.shape
     columns = columns or math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)
     factor = max(SIDE // (columns * width), 1)
-    tiles = np.full((rows * columns, height * factor + GAP, width * factor + GAP, channels), GREY, np.uint8)
+    line = GREY * (np.iinfo(images.dtype).max // 255)
+    tiles = np.full((rows * columns, height * factor + GAP, width * factor + GAP, channels), line, images.dtype)
     tiles[:n, GAP:, GAP:] = images.repeat(factor, axis=1).repeat(factor, axis=2)
     grid = tiles.reshape(rows, columns, *tiles.shape[1:]).swapaxes(1, 2)
     flat = grid.reshape(rows * tiles.shape[1], columns * tiles.shape[2], channels)
@@ -59,10 +60,20 @@ def page(texts: NDArray[np.str_]) -> Image.Image:
     return picture
 
 
-def draw(examples: NDArray[Any], centers: Centers = (), columns: int | None = None) -> Image.Image:
-    """A grid for images, in so many ``columns`` where that is given; a scatter plot for points; lines of text."""
+def draw(
+    examples: NDArray[Any],
+    centers: Centers = (),
+    columns: int | None = None,
+    window: tuple[float, float] | None = None,
+) -> Image.Image:
+    """A grid for images, in so many ``columns`` where that is given; a scatter plot for points; lines of text. Images
+    in units of a ``window``, float32 (n, H, W, 1), become 16 bits: 0 is its low end and 65,535 its high end.
+    """
     if examples.dtype.kind == "U":
         return page(examples)
+    if window:
+        shares = (examples - window[0]) / (window[1] - window[0])
+        examples = (shares * 65_535).round().clip(0, 65_535).astype(np.uint16)
     return image_grid(examples, columns) if examples.ndim == 4 else scatter(examples, centers)
 
 

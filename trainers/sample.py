@@ -24,6 +24,7 @@ from trainers.randomness import normal, uniform
 # neighbours.
 BATCH = 32
 NAMED = 20  # classes that a message names
+Window = tuple[float, float]
 Labels = NDArray[np.int64] | NDArray[np.float32]
 
 
@@ -33,14 +34,15 @@ def sample(
     seeds: NDArray[np.int64],
     labels: Labels | None = None,
     truncation: float | None = None,
+    window: Window | None = None,
 ) -> NDArray[Any]:
     """One example per seed: uint8 (n, H, W, C) for images, float32 (n, 2) in true coordinates for points, strings (n,)
-    for text.
+    for text; with a ``window``, that of ``Space``, float32 (n, H, W, C) in the units of the training files.
 
     ``labels`` are for conditional generators, as ``conditions`` gives them; where missing, each seed draws its own.
     ``truncation`` is as for ``latents``.
     """
-    return drawn(generator, latents(config, seeds, truncation), labels)
+    return drawn(generator, latents(config, seeds, truncation), labels, window)
 
 
 def latents(config: Config, seeds: NDArray[np.int64], truncation: float | None = None) -> Tensor:
@@ -72,7 +74,9 @@ def walk(waypoints: Tensor, frames: int) -> Tensor:
 
 
 @torch.no_grad()
-def drawn(generator: nn.Module, latents: Tensor, labels: Labels | None = None) -> NDArray[Any]:
+def drawn(
+    generator: nn.Module, latents: Tensor, labels: Labels | None = None, window: Window | None = None
+) -> NDArray[Any]:
     """What ``generator`` makes of latents (n, latent_dim), as ``sample`` returns it."""
     device = next(generator.parameters()).device
     pieces = []
@@ -81,7 +85,8 @@ def drawn(generator: nn.Module, latents: Tensor, labels: Labels | None = None) -
         rows = np.resize(np.arange(start, start + count), BATCH) if count else np.zeros(0, np.int64)
         classes = None if labels is None else torch.from_numpy(labels[rows]).to(device)
         given = latents[torch.from_numpy(rows)] if count else torch.zeros(1, latents.shape[1])
-        pieces.append(to_arrays(generator(given.to(device), classes if count else None)[:count]))
+        made = generator(given.to(device), classes if count else None)[:count]
+        pieces.append(to_arrays(made, window))
     return np.concatenate(pieces)
 
 
@@ -201,11 +206,16 @@ def _class_number(label: str, names: tuple[str, ...], where: str) -> int:
     raise UnusableSettingError(f"{where}: {label!r} is none of the {len(names)} classes ({known}){hint}")
 
 
-def to_arrays(examples: Tensor) -> NDArray[Any]:
-    """Images (n, C, H, W) in [-1, 1] to uint8 (n, H, W, C); points stay float32 (n, 2); code points to strings (n,)."""
+def to_arrays(examples: Tensor, window: Window | None = None) -> NDArray[Any]:
+    """Images (n, C, H, W) in [-1, 1] to uint8 (n, H, W, C), or to float32 from one end of ``window`` to the other;
+    points stay float32 (n, 2); code points to strings (n,).
+    """
     if examples.dtype == torch.int64:
         return strings_of(examples)
     if examples.ndim == 2:
         return examples.float().cpu().numpy()
-    levels = ((examples.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    if window is None:
+        levels = ((examples.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    else:
+        levels = window[0] + (examples.float().clamp(-1, 1) + 1) * ((window[1] - window[0]) / 2)
     return levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()

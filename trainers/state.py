@@ -113,11 +113,12 @@ def newest(folder: Path) -> Path | None:
 
 
 def _space(manifest: Mapping[str, Any]) -> Space:
-    """Older checkpoints don't know what the classes are called, and have no columns."""
+    """Older checkpoints don't know what the classes are called, and have no columns and no window."""
     told = dict(manifest["space"])
     told |= {"shape": tuple(told["shape"]), "centers": tuple(map(tuple, told["centers"]))}
     columns = tuple(Column(**column | {"names": tuple(column["names"])}) for column in told.get("columns", ()))
-    return Space(**told | {"names": tuple(told.get("names", ())), "columns": columns})
+    window = told.get("window") and tuple(told["window"])
+    return Space(**told | {"names": tuple(told.get("names", ())), "columns": columns, "window": window})
 
 
 def _plain(group: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -25,6 +25,7 @@ def of_model(
         lines += ["```python", "import mlflow", "", f'translator = mlflow.pyfunc.load_model("models:/{model}@{alias}")']
         lines += ["translations = translator.predict(pictures)  # uint8 (n, height, width, channels)", "```", ""]
         return "\n".join([*lines, LICENCE])
+    size += ", in units from {:g} to {:g}".format(*space.window) if space.window else ""
     told = f", by {'; '.join(column.told for column in conditions)[:500]}" if conditions else ""
     what = f"texts of up to {space.shape[0] - 1} characters" if space.alphabet else f"examples of shape {size}"
     lines = [f"**{model}** generates {what}{told}. The same seed gives the same example.", ""]

@@ -13,6 +13,10 @@ FAR: distance to the data over that of one average picture. FEW: effective numbe
 Healthy runs of the labelled set end at .16 and less, .57 and more, .045 and .34 and more; noise and one picture break
 one of the limits at least, whichever of three extractors looks at them (infra/decisions/0012).
 """
+KNOWN, COPIED = 0.6, 0.03
+"""What a generator may give away of its training data, where that was measured: how well its discriminator tells them
+from held-out data (membership_auc, .5: not at all), and the share of samples that repeat one (copies, .01: by chance).
+"""
 MEASURES = ("misfit", "mode_diversity", "coverage")
 """Those of the floor that every evaluation takes; recall counts where it was asked for."""
 
@@ -57,6 +61,7 @@ def refusals(candidate: Candidate) -> list[str]:
                 f"it violates {constraint}" + (f" (last measured {measured:.4g})" if measured is not None else "")
             )
     found += indistinct(candidate.metrics)
+    found += revealing(candidate.metrics)
     if candidate.failed_seeds:
         found.append(f"it did not survive re-training on seed {', '.join(map(str, candidate.failed_seeds))}")
     elif candidate.fresh_seeds and (candidate.confirmed is None or candidate.confirmed["median"] is None):
@@ -78,6 +83,16 @@ def indistinct(metrics: Mapping[str, float]) -> list[str]:
     if coverage <= least and (recall or 0.0) <= HARDLY:
         measured = f"coverage {coverage:.2g}" + ("" if recall is None else f", recall {recall:.2g}")
         found.append(f"like noise it reaches no part of the data ({measured} of 1)")
+    return found
+
+
+def revealing(metrics: Mapping[str, float]) -> list[str]:
+    """How it gives its training data away, by its last measures."""
+    found = []
+    if (auc := metrics.get("membership_auc", 0.0)) > KNOWN:
+        found.append(f"its discriminator knows its training data (membership_auc {auc:.2f}, at most {KNOWN:g})")
+    if (copies := metrics.get("copies", 0.0)) > COPIED:
+        found.append(f"{copies:.1%} of its samples repeat a training example (copies, at most {COPIED:.0%})")
     return found
 
 

@@ -219,7 +219,7 @@ def _signature(space: Space, conditions: tuple[Column, ...]) -> ModelSignature:
         inputs.append(ColSpec(NAME_OR_NUMBER if column.names else "double", column.name, required=False))
     if space.is_image:
         channels, height, width = space.shape
-        output = TensorSpec(np.dtype(np.uint8), (-1, height, width, channels))
+        output = TensorSpec(np.dtype(np.float32 if space.window else np.uint8), (-1, height, width, channels))
     elif space.alphabet:
         output = TensorSpec(np.dtype(np.str_), (-1,))
     else:

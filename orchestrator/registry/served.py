@@ -3,8 +3,8 @@
 Input: a table with a column ``seed`` (int64) and, for conditional generators, ``label``, a class by name or number; or
 a column for each of its conditions, of which any may be missing: then the seed draws it. A translator is given pictures
 instead: uint8 (n, H, W, C).
-Output: uint8 images (n, H, W, C), one per row and a function of that row alone; points come as float32 (n, 2), text as
-strings (n,).
+Output: uint8 images (n, H, W, C), one per row and a function of that row alone; images of measured values come as
+float32 (n, H, W, C) in the units of the training files, points as float32 (n, 2), text as strings (n,).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Generator(PythonModel):
         names = {column.name for column in self.space.conditions} | {"label"}
         given = {name: list(model_input[name]) for name in model_input.columns if name in names}
         labels = conditions(given, self.config, self.space, seeds)
-        return sample(self.generator, self.config, seeds, labels)
+        return sample(self.generator, self.config, seeds, labels, window=self.space.window)
 
 
 mlflow.models.set_model(Generator())

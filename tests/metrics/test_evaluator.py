@@ -53,8 +53,10 @@ def test_every_name_is_delivered():
     config = RING.model_copy(update={"evaluate": RING.evaluate.model_copy(update={"metrics": tuple(METRICS)})})
     measure = Evaluator(config, load(RING.data), World.single())
     theirs = {name for family in FAMILIES.values() for name in family.measures}
-    of_conditions = {METRICS[name] for name in ("w2", "condition_fid", "attribute_accuracy", "cas")}
-    theirs |= {name for name, function in METRICS.items() if function in of_conditions}
+    others = {
+        METRICS[name] for name in ("w2", "condition_fid", "attribute_accuracy", "cas", "rule_kept", "prevalence_tv")
+    }
+    theirs |= {name for name, function in METRICS.items() if function in others}
     assert set(METRICS) - set(measure(circle)) == {"memorised", "copies", *theirs}
     assert measure.failures[0].startswith("no memorised, copies:"), "of 100,000, 10,000"
     assert all(theirs & set(failure[3:].split(":")[0].split(", ")) for failure in measure.failures[1:])

@@ -134,3 +134,15 @@ def test_every_reason_at_once():
 
 def test_what_no_force_can_mend():
     assert "no checkpoint" in (impossible(replace(GOOD, checkpoint=None)) or "")
+
+
+@pytest.mark.parametrize(
+    ("measured", "why"),
+    [
+        ({"membership_auc": 0.61}, "its discriminator knows its training data (membership_auc 0.61, at most 0.6)"),
+        ({"copies": 0.05}, "5.0% of its samples repeat a training example (copies, at most 3%)"),
+    ],
+)
+def test_what_gives_the_training_data_away_is_refused(measured: dict[str, float], why: str):
+    assert refusals(replace(GOOD, metrics={**GOOD.metrics, **measured})) == [why]
+    assert refusals(replace(GOOD, metrics={**GOOD.metrics, "membership_auc": 0.6, "copies": 0.03})) == []

@@ -14,10 +14,12 @@ from trainers.data.circle import circular_gaussians
 from trainers.data.dataset import Dataset, Examples, Order, Rows, Space
 from trainers.data.digits import digits
 from trainers.data.few import few
+from trainers.data.flags import flags
 from trainers.data.folder import images
 from trainers.data.gaussians import grid, ring
 from trainers.data.grammar import grammar
 from trainers.data.lines import lines
+from trainers.data.measured import measured
 from trainers.data.painted import painted_digits
 from trainers.data.scenes import weather_scenes
 from trainers.data.shards import parquet
@@ -37,9 +39,10 @@ DATASETS: dict[str, Callable[[Data], Dataset]] = {
     "grid": grid,
     "circular-gaussians": circular_gaussians,
     "weather-scenes": weather_scenes,
+    "flags": flags,
     "grammar": grammar,
     "lines": lines,
-    "images": images,
+    "images": lambda settings: (measured if settings.intensity else images)(settings),
     "parquet": parquet,
 }
 

@@ -23,7 +23,8 @@ class Space:
     kind. ``columns`` are the conditions of examples that have several, or a number.
 
     ``names`` says what the classes are called, in order; empty where they are called by their numbers. Images are
-    float32 in [-1, 1]; points stand in their true coordinates, and networks divide them by ``scale``. Of text,
+    float32 in [-1, 1]; points stand in their true coordinates, and networks divide them by ``scale``. ``window`` says
+    which values, in the units of the files, -1 and 1 are; None where they are black and white and no more. Of text,
     ``alphabet`` has the characters in the order of their code points, and ``shape`` is (length,).
     """
 
@@ -35,6 +36,7 @@ class Space:
     names: tuple[str, ...] = field(default=(), repr=False)  # a fingerprint is of the data, whatever it is called
     columns: tuple[Column, ...] = field(default=(), repr=False)
     alphabet: str = field(default="", repr=False)
+    window: tuple[float, float] | None = field(default=None, repr=False)
 
     def packed(self, count: int) -> Space:
         """The space of ``count`` examples side by side along their first axis, as a packing discriminator sees them."""
@@ -114,7 +116,7 @@ class Dataset:
     ``unlabelled`` says why there are no labels, where that is odd; ``found`` what reading has brought to light so far,
     of a set that is read as it is needed. ``asked`` are the conditions (n, columns) that generators are judged at,
     where these are not those of the training examples; ``fresh`` draws so many examples that are in neither split, of
-    data that are made by code.
+    data that are made by code; ``known`` are measures of pictures (n, *shape) that follow from how they are drawn.
 
     ``source`` is the other domain, of the same space, from which a translation starts; ``paired`` says that each row of
     its ``test`` is, in this domain, the same row of this ``test``. ``language`` is the probability of every string, of
@@ -137,6 +139,7 @@ class Dataset:
     asked: Tensor | None = None
     fresh: Callable[[int], Examples] | None = None
     language: Mapping[str, float] | None = None
+    known: Callable[[Tensor], dict[str, float]] | None = None
 
     def __len__(self) -> int:
         return len(self.train)
@@ -144,7 +147,8 @@ class Dataset:
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over all values and labels of both splits, or over ``digest``; one fingerprint, one data set."""
-        digest = hashlib.sha256((repr(self.space) + (repr(self.space.columns) if self.space.columns else "")).encode())
+        more = "".join(repr(part) for part in (self.space.columns, self.space.window) if part)
+        digest = hashlib.sha256((repr(self.space) + more).encode())
         if self.source:
             digest.update(self.source.fingerprint.encode())
         if self.digest is not None:

@@ -18,6 +18,7 @@ import torch
 from trainers.config import Data
 from trainers.data.dataset import Dataset, Examples, Space
 from trainers.data.picture import Skipped, readable, shown, variety
+from trainers.data.scan import kind
 from trainers.data.splits import chosen
 from trainers.errors import DataError
 from trainers.randomness import stream
@@ -62,12 +63,10 @@ class Found(NamedTuple):
 def images(settings: Data) -> Dataset:
     """Pictures held in memory as uint8. Raises DataError where there are none, or too many broken ones."""
     found = image_files(Path(settings.places[0]) if settings.places else None)
-    needed, there = found.total * settings.channels * settings.resolution**2, _memory()
-    if needed > there / 2:
-        way_out = "pack them with 'gansweep data import' and read them as parquet, which is streamed"
-        raise DataError(
-            f"data.path: its {found.total:,} images would take {needed / 2**30:.1f} GiB of memory; {way_out}"
-        )
+    if scans := sum(kind(file) is not None for file in found.train.files):
+        way_out = "give data.intensity: {window: [low, high]}, or {percentiles: [0.5, 99.5]}"
+        raise DataError(f"data.path: {scans:,} DICOM or NIfTI files, whose values need a window; {way_out}")
+    require_memory(found, settings.channels * settings.resolution**2)
     skipped = Skipped(settings, found.total)
     train = _read(found.train, settings, skipped)
     if len(train) < FEWEST:
@@ -82,6 +81,16 @@ def images(settings: Data) -> Dataset:
     space = Space(shape, len(found.names), names=found.names)
     notes = [*skipped.told(), *found.notes, *variety(train.values.numpy())]
     return Dataset("images", space, train, test, notes=tuple(notes))
+
+
+def require_memory(found: Found, each: int) -> None:
+    """Raises DataError where pictures of so many bytes would take more than half of the memory."""
+    needed, there = found.total * each, _memory()
+    if needed > there / 2:
+        way_out = "pack them with 'gansweep data import' and read them as parquet, which is streamed"
+        raise DataError(
+            f"data.path: its {found.total:,} images would take {needed / 2**30:.1f} GiB of memory; {way_out}"
+        )
 
 
 def image_files(root: Path | None) -> Found:
@@ -120,7 +129,7 @@ def below(folder: Path, above: frozenset[Path], other: Counter[str]) -> Iterator
             continue
         if entry.is_dir():
             yield from below(path, above | {here}, other)
-        elif path.suffix.lower() in SUFFIXES and (entry.is_file() or entry.is_symlink()):
+        elif (path.suffix.lower() in SUFFIXES or kind(path)) and (entry.is_file() or entry.is_symlink()):
             yield path  # a link that leads nowhere is named among the unreadable ones
         else:
             other[shown(path.suffix.lower()) or "nameless"] += 1

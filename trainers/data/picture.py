@@ -1,7 +1,8 @@
 """From any image file to the square of bytes that a network is trained on, by one documented rule.
 
 1. The first frame counts; the camera's orientation is applied.
-2. Transparency is laid over white; palettes and CMYK become RGB; 16 bits per channel become 8 (divided by 257).
+2. Transparency is laid over white; palettes and CMYK become RGB; 16 bits per channel become 8 (divided by 257),
+   unless ``data.intensity`` keeps them (``scan.py``).
 3. Colour becomes grey by luma (ITU-R 601), grey becomes colour by repetition, as ``data.channels`` asks.
 4. The central square is cut out and resized with Lanczos to ``data.resolution``.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -37,9 +39,17 @@ UPRIGHT = {
 
 def pixels(source: Source, settings: Data) -> Pixels:
     """Encoded image to uint8 (C, resolution, resolution). Raises DataError where it cannot be read."""
+    with decoding(), Image.open(io.BytesIO(source if isinstance(source, bytes) else source())) as opened:
+        picture = _eight_bits(upright(opened)).convert("RGB" if settings.channels == 3 else "L")
+        levels = np.asarray(square(picture, settings.resolution), dtype=np.uint8)
+        return levels.reshape(*levels.shape[:2], settings.channels).transpose(2, 0, 1)
+
+
+@contextmanager
+def decoding() -> Iterator[None]:
+    """Whatever goes wrong with one image becomes a DataError."""
     try:
-        with Image.open(io.BytesIO(source if isinstance(source, bytes) else source())) as opened:
-            return _square(_eight_bits(_upright(opened)), settings)
+        yield
     except (DataError, MemoryError):
         raise
     except UnidentifiedImageError as error:
@@ -55,12 +65,12 @@ def shown(path: str | os.PathLike[str]) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def different(values: Pixels) -> int:
+def different(values: NDArray[Any]) -> int:
     """How many of the pictures (n, C, H, W) there are when each counts once."""
     return len({hash(picture.tobytes()) for picture in values})
 
 
-def variety(values: Pixels) -> list[str]:
+def variety(values: NDArray[Any]) -> list[str]:
     """What there is to say of pictures (n, C, H, W) that repeat each other. Raises DataError where all are the same."""
     count = different(values)
     if count == 1:
@@ -68,13 +78,11 @@ def variety(values: Pixels) -> list[str]:
     return [f"only {count:,} of {len(values):,} pictures are different"] if count < len(values) / 2 else []
 
 
-def _square(picture: Image.Image, settings: Data) -> Pixels:
-    picture = picture.convert("RGB" if settings.channels == 3 else "L")
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    size = (settings.resolution, settings.resolution)
-    square = picture.resize(size, Image.Resampling.LANCZOS, box=(left, top, left + side, top + side))
-    return np.asarray(square, dtype=np.uint8).reshape(*size, settings.channels).transpose(2, 0, 1)
+def square(picture: Image.Image, side: int) -> Image.Image:
+    """The central square, resized."""
+    whole = min(picture.size)
+    left, top = (picture.width - whole) // 2, (picture.height - whole) // 2
+    return picture.resize((side, side), Image.Resampling.LANCZOS, box=(left, top, left + whole, top + whole))
 
 
 class Skipped:
@@ -120,7 +128,8 @@ def readable(
             skipped.add(place, error)
 
 
-def _upright(picture: Image.Image) -> Image.Image:
+def upright(picture: Image.Image) -> Image.Image:
+    """As the camera was held."""
     turn = UPRIGHT.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
     return picture if turn is None else picture.transpose(turn)
 

@@ -34,7 +34,7 @@ class Entry(NamedTuple):
 
 
 FAMILIES = {
-    "gan": Entry("trainers.families.gan"),
+    "gan": Entry("trainers.families.gan", measures=("membership_auc",)),
     "autoencode": Entry(
         "trainers.families.autoencode",
         groups=("autoencode",),

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainers.config import Config
 from trainers.data import Dataset
@@ -59,6 +59,7 @@ class Evaluator:
         self._shape = dataset.space.shape if set(self._wanted) & set(OF_PICTURES) else None
         self._inputs = tuple(share(rows[: self._made], world) for rows in inputs)
         self._few_inputs = tuple(share(rows[: self._to_watch], world) for rows in inputs)
+        self._critic: nn.Module | None = None
         self._coded: Coded | None = None
         self._plain_coded: Coded | None = None
         self.watched: dict[str, float] = {}
@@ -76,13 +77,17 @@ class Evaluator:
         }
 
     @torch.no_grad()
-    def __call__(self, generator: Generator, plain: Generator | None = None) -> dict[str, float]:
+    def __call__(
+        self, generator: Generator, plain: Generator | None = None, critic: nn.Module | None = None
+    ) -> dict[str, float]:
         """The measures of a generator in evaluation mode, a function from latents (n, latent_dim), and conditions if it
         is conditional, to images. Conditions are those of ``Dataset.conditions``. What only the verdict asked for is
         among them.
 
         Of ``plain``, the generator behind an average, only the verdict hears: ``watched["raw_misfit"]`` and so on.
+        ``critic`` is the discriminator as it is.
         """
+        self._critic = critic
         features, failure = self._features(generator, self._inputs)
         more, _ = (None, "") if plain is None else self._features(plain, self._few_inputs)
         if self._world.any(features is None):
@@ -130,7 +135,9 @@ class Evaluator:
         if self._shape is not None:
             fake, pictures = torch.tensor_split(fake, (-math.prod(self._shape),), dim=1)
             pictures = pictures.float().reshape(-1, *self._shape)
-        return Comparison(self._real.half(count), fake, self._coded, asked=asked, pictures=pictures)
+        return Comparison(
+            self._real.half(count), fake, self._coded, asked=asked, pictures=pictures, critic=self._critic
+        )
 
 
 def _measures(names: Iterable[str]) -> list[Measure]:

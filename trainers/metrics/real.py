@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -45,7 +46,7 @@ class Shelf(Protocol):
 class Real:
     """The extractor, and on rank 0 features (n, d) of training and of held-out data (elsewhere empty); ``complete``
     says whether they are of all training data; ``labels`` are those of the training data, and ``examples`` the training
-    and the held-out data themselves, where they are in memory.
+    and the held-out data themselves, where they are in memory; ``known`` is ``Dataset.known``.
     """
 
     extractor: Extractor
@@ -55,13 +56,14 @@ class Real:
     complete: bool
     labels: Tensor | None = None
     examples: tuple[Examples, Examples] | None = None
+    known: Callable[[Tensor], dict[str, float]] | None = None
     _halves: dict[int, Reals] = field(default_factory=dict)
 
     def half(self, fakes: int) -> Reals:
         """The real half of comparisons with so many fakes; what it computes is there for the next training too."""
         if fakes not in self._halves:
             told = self.extractor.classify, fakes, self.complete, self.labels, self.extractor.read, self.examples
-            self._halves[fakes] = Reals(self.train, self.held_out, self.space, *told)
+            self._halves[fakes] = Reals(self.train, self.held_out, self.space, *told, self.known)
         return self._halves[fakes]
 
 
@@ -88,7 +90,7 @@ def real_side(config: Config, dataset: Dataset, world: World, shelf: Shelf | Non
             examples, labels = (dataset.train, dataset.test), dataset.train.labels
         if labels is not None:
             labels = labels[_chosen(len(dataset), settings.real_samples)]
-        _prepared[key] = Real(extractor, *features, dataset.space, complete, labels, examples)
+        _prepared[key] = Real(extractor, *features, dataset.space, complete, labels, examples, dataset.known)
     return _prepared[key]
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainers.data import Examples, Space
 from trainers.metrics.bins import k_means, missing_bins, nearest
@@ -20,10 +20,12 @@ from trainers.metrics.features import FeatureError, one
 from trainers.metrics.frechet import Gaussian, distance_to
 from trainers.metrics.gain import BASE, BEST, MIXES, accuracy
 from trainers.metrics.kernel import kernel_distance
+from trainers.metrics.membership import of_membership
 from trainers.metrics.memory import memorisation
 from trainers.metrics.mind import sliced_distance
 from trainers.metrics.modes import class_report, effective_modes, mode_report, relative_mode_diversity
 from trainers.metrics.prdc import prdc, real_radii
+from trainers.metrics.rules import of_prevalence, of_rules
 from trainers.metrics.text import Written, of_language, of_ngrams, of_strings, relative_perplexity
 from trainers.metrics.translation import Translated, content, sensitivity, spread
 
@@ -36,7 +38,8 @@ class Reals:
     (n,) of features where the extractor is a classifier of such data; ``complete`` says whether ``train`` is of all
     training data. ``labels`` are those of ``train``; ``read`` gives conditions (n, columns) of features, where the
     extractor is a reader of such data; ``examples`` are the training and the held-out data themselves, where they are
-    in memory. What depends on nothing else is computed once.
+    in memory; ``known`` are measures of pictures that follow from how the data are drawn. What depends on nothing else
+    is computed once.
     """
 
     train: Tensor
@@ -48,6 +51,7 @@ class Reals:
     labels: Tensor | None = None
     read: Callable[[Tensor], Tensor] | None = None
     examples: tuple[Examples, Examples] | None = None
+    known: Callable[[Tensor], dict[str, float]] | None = None
 
     @property
     def sample(self) -> Tensor:
@@ -115,7 +119,8 @@ class Coded(NamedTuple):
 class Comparison(NamedTuple):
     """What a measure may look at: the reals, features (m, d) of generated samples, in an autoencoder's family what
     becomes of real examples, in a translator's what samples were made from, what conditions they were asked for, and of
-    text the strings themselves; ``pictures`` (m, c, h, w) are the samples themselves, where a measure needs them.
+    text the strings themselves; ``pictures`` (m, c, h, w) are the samples themselves, where a measure needs them;
+    ``critic`` is a GAN's discriminator.
     """
 
     real: Reals
@@ -125,6 +130,7 @@ class Comparison(NamedTuple):
     asked: Tensor | None = None
     pictures: Tensor | None = None
     written: Written | None = None
+    critic: nn.Module | None = None
 
 
 Measure = Callable[[Comparison], dict[str, float]]
@@ -170,7 +176,8 @@ def _memory(c: Comparison) -> dict[str, float]:
     if not c.real.complete:
         message = "not all training data are at hand, and copies of the others would not be seen"
         raise FeatureError(f"{len(c.real.train):,} real examples are kept: {message}")
-    return memorisation(c.real.train, c.real.held_out, c.fake)
+    found = memorisation(c.real.train, c.real.held_out, c.fake)
+    return found if len(c.real.held_out) >= PERCENT else {"memorised": found["memorised"]}
 
 
 def _modes(c: Comparison) -> dict[str, float]:
@@ -230,6 +237,8 @@ def _coded(c: Comparison) -> Coded:
 
 
 ACTIVE = 0.01
+PERCENT = 100
+"""Held-out examples; the nearest one of fewer is no hundredth."""
 
 
 def _content(c: Comparison) -> dict[str, float]:
@@ -309,7 +318,7 @@ METRICS: dict[str, Measure] = {
     "attribute_accuracy": of_attributes,
     "worst_attribute": of_attributes,
     "attribute_r2": of_attributes,
-    "prevalence_tv": of_attributes,
+    "prevalence_tv": of_prevalence,
     "cas": _lessons,
     "gain": _lessons,
     "tv": _language,
@@ -322,7 +331,11 @@ METRICS: dict[str, Measure] = {
     "ngram_misfit": _ngrams,
     "ngram_precision": _ngrams,
     "ngram_recall": _ngrams,
+    "rule_kept": of_rules,
+    "wrong_squares": of_rules,
+    "forbidden": of_rules,
+    "membership_auc": of_membership,
 }
 
-OF_PICTURES = (_lessons,)
+OF_PICTURES = (_lessons, of_rules, of_prevalence)
 """Measures that look at the samples themselves."""

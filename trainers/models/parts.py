@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
@@ -32,6 +33,15 @@ def normalise(name: str, channels: int, dimensions: int) -> list[nn.Module]:
 def has_batch_norm(network: nn.Module) -> bool:
     """Whether any part of it mixes the examples of a batch."""
     return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
+
+
+@contextmanager
+def at_rest(network: nn.Module) -> Iterator[nn.Module]:
+    """``network`` in eval mode; afterwards each of its parts is in the mode it was in."""
+    modes = [(module, module.training) for module in network.modules()]
+    yield network.eval()
+    for module, mode in modes:
+        module.training = mode
 
 
 def spectral(name: str, layer: nn.Module) -> nn.Module:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from trainers.config import Config, Train
 from trainers.data import Examples, Order, Rows
+from trainers.models.parts import at_rest
 from trainers.players.roster import Roster
 from trainers.players.tally import BROKEN, WATCHED_STEPS, Tally
 from trainers.schedule import share
@@ -26,6 +27,8 @@ class Game:
     interval = 1
     """Only after every so many steps does ``tensors`` hold the whole state on every rank."""
     players: Roster
+    critic: nn.Module | None = None
+    """A family's own, where it has one."""
 
     def __init__(self, config: Config, world: World) -> None:
         self.config, self.settings, self.world = config, config.train, world
@@ -43,11 +46,8 @@ class Game:
         if not self.settings.ema_half_life:
             yield None
             return
-        generator = self.players.networks["generator"]
-        modes = [(module, module.training) for module in generator.modules()]
-        yield generator.eval()
-        for module, mode in modes:
-            module.training = mode
+        with at_rest(self.players.networks["generator"]) as generator:
+            yield generator
 
     def retune(self, settings: Train) -> None:
         """Goes on with other settings of training, the same networks and data."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainers.config import Config
 from trainers.data import Dataset, Examples, Rows
@@ -38,10 +38,12 @@ class CodingEvaluator(Evaluator):
         self._train, self._held_out = (rows[share(torch.arange(len(rows)), world)] for rows in (train, held_out))
 
     @torch.no_grad()
-    def __call__(self, generator: Generator, plain: Generator | None = None) -> dict[str, float]:
+    def __call__(
+        self, generator: Generator, plain: Generator | None = None, critic: nn.Module | None = None
+    ) -> dict[str, float]:
         """The measures of an ``Autoencoder`` in evaluation mode, for the verdict those of a ``plain`` one too."""
         self._coded, self._plain_coded = self._code(generator), None if plain is None else self._code(plain)
-        metrics = super().__call__(generator, plain)
+        metrics = super().__call__(generator, plain, critic)
         for prefix in ("", "raw_"):
             self.watched |= _worse(self.watched, prefix)
         return metrics

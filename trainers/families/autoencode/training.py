@@ -42,7 +42,6 @@ class AutoencodeTraining(Game):
         self.order = data.order(config.train.batch_size, config.train.seed, config.train.balanced)
         self.network = build_autoencoder(config, data.space, config.train.seed).to(world.device)
         players = {"generator": Player(self.network, "generator_lr", averaged=True)}
-        self.critic: nn.Module | None = None
         if config.autoencode.method == "vae-gan":
             self.critic = build_discriminator(config.model, data.space, config.train.seed).to(world.device)
             players["discriminator"] = Player(self.critic, "discriminator_lr")

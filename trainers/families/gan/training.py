@@ -35,6 +35,7 @@ class GanTraining(Game):
         self.examples = data.train.to(world.device)
         self.order = data.order(config.train.batch_size, config.train.seed, config.train.balanced)
         self.players = Players(config, data.space, world)
+        self.critic = self.players.discriminator
         self.from_outside, self.in_two_forwards = from_outside(config), in_two_forwards(config)
         self.compiled = None
         if self.settings.compile:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainers.config import Config
 from trainers.data import Dataset
@@ -34,9 +34,11 @@ class TextJudge(Evaluator):
         )
         self._train: list[str] = train
 
-    def __call__(self, generator: Generator, plain: Generator | None = None) -> dict[str, float]:
+    def __call__(
+        self, generator: Generator, plain: Generator | None = None, critic: nn.Module | None = None
+    ) -> dict[str, float]:
         """The measures of a generator that makes code points (n, length) of latents."""
-        metrics = super().__call__(generator, plain)
+        metrics = super().__call__(generator, plain, critic)
         for found in (metrics, self.watched):
             for prefix in ("", "raw_"):
                 if (ngrams := found.get(f"{prefix}ngram_misfit")) is not None:

@@ -39,7 +39,6 @@ class TextTraining(Game):
         self.order = data.order(config.train.batch_size, config.train.seed)
         self.writer = build_text_generator(config.model, data.space, config.train.seed).to(world.device)
         players = {"generator": Player(self.writer, "generator_lr", averaged=True)}
-        self.critic: nn.Module | None = None
         if config.text.method == "gan":
             self.critic = build_text_discriminator(config.model, data.space, config.train.seed).to(world.device)
             players["discriminator"] = Player(self.critic, "discriminator_lr")

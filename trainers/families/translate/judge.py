@@ -32,9 +32,11 @@ class TranslationJudge(Evaluator):
         self._of_rival: dict[str, float] = {}
         self._of_rival = {f"{RIVAL}{name}": value for name, value in self(nn.Identity()).items()}
 
-    def __call__(self, generator: Generator, plain: Generator | None = None) -> dict[str, float]:
+    def __call__(
+        self, generator: Generator, plain: Generator | None = None, critic: nn.Module | None = None
+    ) -> dict[str, float]:
         """The measures of a translator from source to target, beside those of leaving pictures as they are."""
-        return super().__call__(generator, plain) | self._of_rival
+        return super().__call__(generator, plain, critic) | self._of_rival
 
     def _seen(self, made: Tensor) -> Tensor:
         features = super()._seen(made)
