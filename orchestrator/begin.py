@@ -190,9 +190,10 @@ train:
 evaluate: {{every_images: {every}, samples: {samples}, metrics: [{measure}, coverage]}}
 search:
   trials: {trials}
+  start_with: [{{train.generator_lr: 6.0e-4, train.discriminator_lr: 6.0e-4, train.r1_gamma: 0.5}}]    # safe; then the sampler
   space:
-    train.generator_lr: {{float: [3.0e-4, 2.0e-3], log: true}}
-    train.discriminator_lr: {{float: [3.0e-4, 2.0e-3], log: true}}
+    train.generator_lr: {{float: [3.0e-4, 1.5e-3], log: true}}
+    train.discriminator_lr: {{float: [3.0e-4, 1.5e-3], log: true}}
     train.r1_gamma: {{float: [0.1, 2.0], log: true}}
 objective: {{minimize: {measure}}}
 rungs: {{reduction: 3}}          # the best third of the trials trains on after a third of the budget
