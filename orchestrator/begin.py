@@ -190,7 +190,7 @@ train:
 evaluate: {{every_images: {every}, samples: {samples}, metrics: [{measure}, coverage]}}
 search:
   trials: {trials}
-  start_with: [{{train.generator_lr: 6.0e-4, train.discriminator_lr: 6.0e-4, train.r1_gamma: 0.5}}]    # safe; then the sampler
+  start_with: [{{train.generator_lr: 6.0e-4, train.discriminator_lr: 6.0e-4, train.r1_gamma: 0.5}}]  # safe
   space:
     train.generator_lr: {{float: [3.0e-4, 1.5e-3], log: true}}
     train.discriminator_lr: {{float: [3.0e-4, 1.5e-3], log: true}}
