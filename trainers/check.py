@@ -35,6 +35,7 @@ BUILT_IN = {
     "grid": BuiltIn(100_000, 0, False),
     "circular-gaussians": BuiltIn(1_200, 0, True),
     "weather-scenes": BuiltIn(6_000, 64, True),
+    "faces": BuiltIn(6_000, 64, True),
     "flags": BuiltIn(2_000, 32, True),
 }
 TEXT = ("grammar", "lines")

@@ -53,13 +53,13 @@ class Intensity(Settings):
 
 class Data(Settings):
     """What to learn: ``digits``, ``stacked-digits``, ``ring``, ``grid``, ``circular-gaussians``, ``weather-scenes``,
-    ``flags``, ``images`` (a folder), ``parquet``, ``grammar``, ``lines`` (of a text file) or a dotted path.
+    ``faces``, ``flags``, ``images`` (a folder), ``parquet``, ``grammar``, ``lines`` (of a text file) or a dotted path.
     """
 
     name: str = Field(
         default="digits",
         description="digits, stacked-digits, painted-digits, inked-digits, ring, grid, circular-gaussians, "
-        "weather-scenes, flags, images, parquet, grammar, lines, or ./mine.py:data",
+        "weather-scenes, faces, flags, images, parquet, grammar, lines, or ./mine.py:data",
     )
     path: str | tuple[str, ...] | None = Field(
         default=None,

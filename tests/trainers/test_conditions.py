@@ -15,6 +15,8 @@ from trainers.check import problems
 from trainers.config import Config, Data, Model
 from trainers.data import Dataset, Examples, Space, describe, load
 from trainers.data.conditions import Column, columns, kinds
+from trainers.data.faces import COLUMNS as OF_FACES
+from trainers.data.faces import FREE, draw, drawn
 from trainers.data.scenes import COLUMNS, HOURS, WEATHERS, scenes
 from trainers.errors import DataError, UnusableSettingError
 from trainers.families.gan.training import GanTraining
@@ -66,6 +68,23 @@ def test_scenes_are_a_function_of_their_row_and_show_all_there_is() -> None:
     assert fog[weather == WEATHERS.index("fog")].min() > fog[weather != WEATHERS.index("fog")].max()
     light = [few.values[few.labels[:, 1] == hour].float().mean() for hour in range(len(HOURS))]
     assert light[0] > light[1] > light[2]
+
+
+def test_every_condition_of_a_face_shows_and_nothing_else_tells_it() -> None:
+    few, more = drawn("test", 40), drawn("test", 40)
+    assert torch.equal(few.values, more.values) and few.labels is not None
+    assert few.values.shape == (40, 3, 64, 64) and few.values.dtype == torch.uint8
+    many = drawn("train", 2_000).labels
+    assert many is not None
+    for number, column in enumerate(OF_FACES):
+        found = torch.bincount(many[:, number].long(), minlength=len(column.names)) / len(many)
+        assert (found - 1 / len(column.names)).abs().max() < 0.05
+        free = torch.full((1, FREE), 0.5)
+        shown = [draw(torch.zeros(1, 6).index_fill_(1, torch.tensor([number]), float(k)), free).float()
+                 for k in range(len(column.names))]  # fmt: skip
+        differ = [(one - other).abs().gt(16).any(1).sum() for one in shown for other in shown if one is not other]
+        assert min(differ) >= 20, f"{column.name}: pixels that tell two values apart"
+    assert torch.corrcoef(many.T).fill_diagonal_(0).abs().max() < 0.1
 
 
 def test_circular_gaussians_are_judged_where_nothing_was_trained() -> None:

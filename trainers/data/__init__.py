@@ -13,6 +13,7 @@ from trainers.config import Data
 from trainers.data.circle import circular_gaussians
 from trainers.data.dataset import Dataset, Examples, Order, Rows, Space
 from trainers.data.digits import digits
+from trainers.data.faces import faces
 from trainers.data.few import few
 from trainers.data.flags import flags
 from trainers.data.folder import images
@@ -39,6 +40,7 @@ DATASETS: dict[str, Callable[[Data], Dataset]] = {
     "grid": grid,
     "circular-gaussians": circular_gaussians,
     "weather-scenes": weather_scenes,
+    "faces": faces,
     "flags": flags,
     "grammar": grammar,
     "lines": lines,
