@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from trainers.config import Config
 from trainers.data import Dataset
 from trainers.health import WATCHED
+from trainers.metrics.coding import Coded
 from trainers.metrics.real import Shelf, real_side
-from trainers.metrics.table import METRICS, OF_PICTURES, Coded, Comparison, Measure
+from trainers.metrics.table import METRICS, OF_PICTURES, Comparison, Measure
 from trainers.randomness import normal
 from trainers.reading.registry import lookup
 from trainers.world import World

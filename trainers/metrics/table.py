@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from trainers.data import Examples, Space
 from trainers.metrics.bins import k_means, missing_bins, nearest
+from trainers.metrics.coding import Coded, of_divergence, of_errors, of_reconstructions, of_units
 from trainers.metrics.conditions import by_condition, of_attributes, of_circle
 from trainers.metrics.diversity import Diversity, duplicates
 from trainers.metrics.extrapolated import frechet_distance_infinity
@@ -23,7 +24,7 @@ from trainers.metrics.kernel import kernel_distance
 from trainers.metrics.membership import of_membership
 from trainers.metrics.memory import memorisation
 from trainers.metrics.mind import sliced_distance
-from trainers.metrics.modes import class_report, effective_modes, mode_report, relative_mode_diversity
+from trainers.metrics.modes import class_report, mode_report, relative_mode_diversity
 from trainers.metrics.prdc import prdc, real_radii
 from trainers.metrics.rules import of_prevalence, of_rules
 from trainers.metrics.text import Written, of_language, of_ngrams, of_strings, relative_perplexity
@@ -103,19 +104,6 @@ class Reals:
         return nearest(one(features, "fake"), centers)
 
 
-class Coded(NamedTuple):
-    """What an autoencoder makes of real examples: features (m, d) of training examples' reconstructions; of held-out
-    examples the squared errors (h,) of their reconstructions and of the training data's mean, each per value, and
-    the means (h, units) of their codes and these units' KL divergences from the prior, in nats, where there is one.
-    """
-
-    features: Tensor
-    errors: Tensor
-    spread: Tensor
-    means: Tensor
-    divergences: Tensor | None
-
-
 class Comparison(NamedTuple):
     """What a measure may look at: the reals, features (m, d) of generated samples, in an autoencoder's family what
     becomes of real examples, in a translator's what samples were made from, what conditions they were asked for, and of
@@ -172,6 +160,10 @@ def _bins(c: Comparison) -> dict[str, float]:
     return missing_bins(c.real.train, c.fake)
 
 
+PERCENT = 100
+"""Held-out examples; the nearest one of fewer is no hundredth."""
+
+
 def _memory(c: Comparison) -> dict[str, float]:
     if not c.real.complete:
         message = "not all training data are at hand, and copies of the others would not be seen"
@@ -199,46 +191,6 @@ def _mode_diversity(c: Comparison) -> dict[str, float]:
     if c.written:
         return {"mode_diversity": relative_perplexity(c.written)}
     return {"mode_diversity": relative_mode_diversity(c.real.modes, c.real.modes_of(c.fake))}
-
-
-def _reconstruction(c: Comparison) -> dict[str, float]:
-    """``mse_share`` is 0 for perfect reconstructions, 1 for the mean image, whatever it is given."""
-    mse = float(_coded(c).errors.double().mean())
-    return {"mse": mse, "mse_share": mse / float(_coded(c).spread.double().mean())}
-
-
-def _reconstruction_fid(c: Comparison) -> dict[str, float]:
-    return {"reconstruction_fid": distance_to(c.real.gaussian, _coded(c).features)}
-
-
-def _active(c: Comparison) -> dict[str, float]:
-    """Units whose mean varies by more than .01 over the data (Burda 2016)."""
-    active = (_coded(c).means.double().var(0) > ACTIVE).double()
-    return {"active_units": float(active.sum()), "active_share": float(active.mean())}
-
-
-def _divergence(c: Comparison) -> dict[str, float]:
-    """``code_modes``: a code of so many nats tells e^kl examples apart at most, which is a share of the data's modes.
-    Nothing of a plain autoencoder.
-    """
-    divergences = _coded(c).divergences
-    if divergences is None:
-        return {}
-    of_unit = divergences.double().mean(0)
-    kl = float(of_unit.sum())
-    apart = math.exp(min(kl, 700.0)) / effective_modes(c.real.modes)
-    return {"kl": kl, "kl_per_unit": float(of_unit.mean()), "code_modes": min(1.0, apart)}
-
-
-def _coded(c: Comparison) -> Coded:
-    if c.coded is None:
-        raise FeatureError("only an autoencoder codes and reconstructs")
-    return c.coded
-
-
-ACTIVE = 0.01
-PERCENT = 100
-"""Held-out examples; the nearest one of fewer is no hundredth."""
 
 
 def _content(c: Comparison) -> dict[str, float]:
@@ -298,14 +250,14 @@ METRICS: dict[str, Measure] = {
     "high_quality": _modes,
     "reverse_kl": _modes,
     "mode_diversity": _mode_diversity,
-    "mse": _reconstruction,
-    "mse_share": _reconstruction,
-    "reconstruction_fid": _reconstruction_fid,
-    "active_units": _active,
-    "active_share": _active,
-    "kl": _divergence,
-    "kl_per_unit": _divergence,
-    "code_modes": _divergence,
+    "mse": of_errors,
+    "mse_share": of_errors,
+    "reconstruction_fid": of_reconstructions,
+    "active_units": of_units,
+    "active_share": of_units,
+    "kl": of_divergence,
+    "kl_per_unit": of_divergence,
+    "code_modes": of_divergence,
     "content": _content,
     "spread": _spread,
     "w2": of_circle,

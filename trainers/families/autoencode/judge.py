@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from trainers.config import Config
 from trainers.data import Dataset, Examples, Rows
 from trainers.metrics import Shelf
+from trainers.metrics.coding import Coded
 from trainers.metrics.evaluator import Evaluator, Generator, share
-from trainers.metrics.table import Coded
 from trainers.models.autoencoder import Autoencoder
 from trainers.randomness import stream
 from trainers.world import World
