@@ -99,8 +99,10 @@ def test_copies_are_not_told_of_few_held_out_examples():
     settings = Config.model_validate(told)
     whole = load(settings.data)
     few = replace(whole, test=whole.test[torch.arange(50)])
-    found = Evaluator(settings, few, World.single())(lambda latents: drawn("fresh", len(latents)).values)
+    evaluate = Evaluator(settings, few, World.single())
+    found = evaluate(lambda latents: drawn("fresh", len(latents)).values)
     assert "memorised" in found and "copies" not in found
+    assert evaluate.failures == ["no copies: 50 examples are held out, 100 are needed to tell it from chance"]
 
 
 def test_a_checkpoint_knows_the_window_and_samples_come_in_units(tmp_path):

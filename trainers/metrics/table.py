@@ -160,16 +160,23 @@ def _bins(c: Comparison) -> dict[str, float]:
     return missing_bins(c.real.train, c.fake)
 
 
-PERCENT = 100
-"""Held-out examples; the nearest one of fewer is no hundredth."""
+PERCENT = 100  # held-out examples: of fewer the nearest is no hundredth
+
+
+def _memorised(c: Comparison) -> dict[str, float]:
+    return {"memorised": _memory(c)["memorised"]}
+
+
+def _copies(c: Comparison) -> dict[str, float]:
+    if len(c.real.held_out) < PERCENT:
+        raise FeatureError(f"{len(c.real.held_out)} examples are held out, {PERCENT} are needed to tell it from chance")
+    return {"copies": _memory(c)["copies"]}
 
 
 def _memory(c: Comparison) -> dict[str, float]:
     if not c.real.complete:
-        message = "not all training data are at hand, and copies of the others would not be seen"
-        raise FeatureError(f"{len(c.real.train):,} real examples are kept: {message}")
-    found = memorisation(c.real.train, c.real.held_out, c.fake)
-    return found if len(c.real.held_out) >= PERCENT else {"memorised": found["memorised"]}
+        raise FeatureError(f"{len(c.real.train):,} real examples are kept, and copies of others would not be seen")
+    return memorisation(c.real.train, c.real.held_out, c.fake)
 
 
 def _modes(c: Comparison) -> dict[str, float]:
@@ -243,8 +250,8 @@ METRICS: dict[str, Measure] = {
     "duplicates": _duplicates,
     "ndb": _bins,
     "missing_bins": _bins,
-    "memorised": _memory,
-    "copies": _memory,
+    "memorised": _memorised,
+    "copies": _copies,
     "modes": _modes,
     "strict_modes": _modes,
     "high_quality": _modes,
