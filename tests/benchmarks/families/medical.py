@@ -46,9 +46,9 @@ busy virtual machine, so upper bounds.
 
 A conditional generator is asked for classes as frequent as in training, so its *prevalence_tv* is that of chance; the
 last case is told no class, as in the paper. ADA's probability is at 0 from 16,000 images on (seed 0): under these
-penalties the discriminator is never sure. With 200 flags and twice as many steps it came to know them all the same, at an AUC of .65 to .74 on
-three seeds, which the gate refuses. The sweep of `configs/flags.yaml` (12 trials, 9 minutes) ended with a champion of
-FID .060, rule kept 100 %."""
+penalties the discriminator is never sure. With 200 flags and twice as many steps it came to know them all the same,
+at an AUC of .65 to .74 on three seeds, which the gate refuses. The sweep of `configs/flags.yaml` (12 trials, 9
+minutes) ended with a champion of FID .060, rule kept 100 %."""
 
 
 class Case(NamedTuple):
