@@ -17,8 +17,9 @@ from orchestrator.spec import counted
 from trainers.config import Data
 from trainers.data.files import parquet_files
 from trainers.data.folder import FEWEST, image_files
+from trainers.data.row_groups import Shards
 from trainers.data.scan import kind as scan_kind
-from trainers.data.shards import IN_MEMORY, Shards
+from trainers.data.shards import IN_MEMORY
 from trainers.errors import DataError
 from trainers.files.places import place
 

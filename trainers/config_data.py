@@ -77,7 +77,10 @@ class Data(Settings):
         default=True, description="2-D data: networks and penalties see coordinates divided by their spread"
     )
     image_column: str = Field(default="image", description="of Parquet: encoded images, or paths of image files")
-    label_column: str = Field(default="label", description="of Parquet: classes, by name or number; may be missing")
+    label_column: str | Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+        default="label",
+        description="of Parquet: classes, by name or number; may be missing. A list: conditions, classes and numbers",
+    )
 
     @field_validator("path")
     @classmethod

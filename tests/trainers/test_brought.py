@@ -326,3 +326,65 @@ def test_empty_cells_are_broken_images(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"row group 0, row 0: .*max_broken"):
         parquet(tmp_path / "a.parquet")
     assert np.array_equal(brightness(parquet(tmp_path / "a.parquet", max_broken=0.1).train)[:3], [1, 2, 3])
+
+
+# -- several label columns ---------------------------------------------------------------------------------------------
+
+
+def attributes(folder: Path, **more: list[Any]) -> Path:
+    """40 pictures, as bright as their number, with columns as CelebA's."""
+    values: dict[str, Any] = {
+        "image": [png(number) for number in range(40)],
+        "smiling": [1 if number % 2 else -1 for number in range(40)],
+        "hair": pa.array([("black", "blond")[number % 2] for number in range(40)]).dictionary_encode(),
+        "age": [20 + number for number in range(40)],
+        "tilt": [number / 10 for number in range(40)],
+    }
+    folder.mkdir()
+    pq.write_table(pa.table(values | more), folder / "faces.parquet", row_group_size=15)
+    return folder
+
+
+def test_several_label_columns_are_conditions_of_classes_and_numbers(tmp_path: Path) -> None:
+    data = parquet(attributes(tmp_path / "a"), label_column=("smiling", "hair", "age", "tilt"))
+    assert [column.told for column in data.space.columns] == [
+        "smiling (-1, 1)", "hair (black, blond)", "age (20 to 59)", "tilt (0 to 3.9)"
+    ]  # fmt: skip
+    assert data.space.classes == 0 and not data.notes
+    for split in (data.train, data.test):
+        examples = split[torch.arange(len(split))]
+        assert examples.labels is not None
+        shown = examples.values.flatten(1).amax(1).float()
+        told = torch.stack([shown % 2, shown % 2, 20 + shown, shown / 10], 1)
+        assert torch.allclose(examples.labels, told)
+
+
+def test_splits_agree_on_what_columns_mean(tmp_path: Path) -> None:
+    folder = attributes(tmp_path / "a")
+    (folder / "faces.parquet").rename(folder / "train-0.parquet")
+    other = {"image": [png(90)] * 4, "hair": ["red"] * 4, "age": [70] * 4}
+    pq.write_table(pa.table(other), folder / "test-0.parquet")
+    data = parquet(folder, label_column=("hair", "age"))
+    assert data.space.columns[0].names == ("black", "blond", "red") and data.space.columns[1].high == 70
+    assert data.test[torch.arange(4)].labels.tolist() == [[2, 70]] * 4  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("more", "columns", "says"),
+    [
+        ({}, ("hair", "hat"), "no column 'hat' .* name one of its columns: image, smiling, hair, age, tilt"),
+        ({"hair": [None, *["red"] * 39]}, ("hair", "age"), "'hair' has 1 empty rows"),
+        ({"box": [[1, 2]] * 40}, ("hair", "box"), "'box' holds list.*conditions are text or numbers"),
+    ],
+)
+def test_columns_that_are_no_conditions_are_refused(
+    tmp_path: Path, more: dict[str, Any], columns: tuple[str, ...], says: str
+) -> None:
+    with pytest.raises(DataError, match=says):
+        parquet(attributes(tmp_path / "a", **more), label_column=columns)
+
+
+def test_a_streamed_set_has_one_label_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards_module, "IN_MEMORY", 0)
+    with pytest.raises(DataError, match="several columns need data that fit in"):
+        parquet(attributes(tmp_path / "a"), label_column=("hair", "age"))

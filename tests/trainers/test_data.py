@@ -16,11 +16,11 @@ from PIL import Image
 from torch import Tensor
 
 from trainers.config import Data
-from trainers.data import Dataset, Examples, describe, load, told
+from trainers.data import Dataset, Examples, describe, load, streamed, told
 from trainers.data import shards as shards_module
 from trainers.data.pack import pack
 from trainers.data.picture import pixels
-from trainers.data.shards import Streamed
+from trainers.data.streamed import Streamed
 from trainers.errors import DataError
 from trainers.world import World
 
@@ -330,7 +330,7 @@ def rows(examples: Any) -> set[bytes]:
 def test_streamed_rows_are_told_apart_without_reading_them(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards_module, "IN_MEMORY", 0)
     before = load.__wrapped__(settings(shards)).fingerprint
-    monkeypatch.setattr(shards_module, "pixels", None)
+    monkeypatch.setattr(streamed, "pixels", None)
     assert load.__wrapped__(settings(shards)).fingerprint == before
     images = [encoded(Image.new("L", (4, 4), number)) for number in range(45)]
     pq.write_table(pa.table({"image": images[:44]}), shards / "1.parquet", row_group_size=10)

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from trainers.errors import DataError
 
+FEW = 32
+"""Different whole numbers in a condition's column, up to which they are classes."""
 Stored = bytes | str | None  # an encoded image, the path of one, or nothing
 
 
@@ -67,6 +69,23 @@ def classes_in(column: pa.ChunkedArray, names: tuple[str, ...]) -> Classes | str
     plain = values == list(range(len(values))) and not pa.types.is_boolean(kind)
     counts = torch.from_numpy(np.array([found[value] for value in values], dtype=np.int64))
     return Classes({v: n for n, v in enumerate(values)}, () if plain else tuple(map(str, values)), counts)
+
+
+def condition_in(column: pa.ChunkedArray, name: str, names: tuple[str, ...]) -> list[str] | Tensor:
+    """The values of one of several label columns: texts are classes, and so are whole numbers where they are few;
+    others are numbers. ``names`` are those that the file's schema gives to the numbers from 0. Raises DataError.
+    """
+    kind = column.type
+    if column.null_count:
+        raise DataError(f"data.label_column: {name!r} has {column.null_count:,} empty rows; give every row a value")
+    if pa.types.is_floating(kind):
+        return torch.from_numpy(column.to_numpy())
+    if not (pa.types.is_integer(kind) or pa.types.is_boolean(kind) or _is_text(kind)):
+        raise DataError(f"data.label_column: {name!r} holds {kind}; conditions are text or numbers")
+    if pa.types.is_integer(kind) and not names and len(pc.unique(column)) > FEW:
+        return torch.from_numpy(column.to_numpy())
+    values = column.to_pylist()
+    return [names[value] for value in values] if names and pa.types.is_integer(kind) else list(map(str, values))
 
 
 def class_names(schema: pa.Schema, column: str) -> tuple[str, ...]:
