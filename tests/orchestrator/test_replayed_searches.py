@@ -151,7 +151,7 @@ def test_a_model_of_the_table_knows_what_is_good_and_what_fails(table: Table):
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_plays_on_the_table(method: str, table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """What it knows is what was trained: rows."""
-    monkeypatch.setattr(replay, "TRAININGS", 8)
+    monkeypatch.setattr(replay, "TRAININGS", 4)
     (tmp_path / "whole").mkdir()
     problem, rows = Pool(table, 0), {json.dumps(row.params, sort_keys=True) for row in table.rows}
     assert play(method, problem, 0, 2, tmp_path / "whole")["regret"][-1] >= 0
