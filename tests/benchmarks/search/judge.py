@@ -142,6 +142,7 @@ that have no such verdict. A search lasts as long as {TRAININGS} trainings take 
   the race leaves.
 
 The peers begin with the same random settings, so one lucky draw is shared by all of them; gansweep begins with others.
+A race is as large as a third of what was trained allows, so that with more slots it is longer in proportion.
 Not played: Syne Tune, which needs XGBoost with NVIDIA's NCCL; Ray's `OptunaSearch` itself, in whose place Optuna's
 sampler is told what it would tell it.
 
