@@ -135,15 +135,26 @@ class Objective(Settings):
 _BOUND = re.compile(r"(>=|<=)\s*([-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)")
 
 
+STARTUP = 10
+"""Trials that are trained to the end to measure where the first rung goes."""
+
+
 class Rungs(Settings):
     """Asynchronous successive halving: the best 1/``reduction`` of each rung trains on, to ``reduction`` times the
-    images.
+    images. ``auto`` in place of the group is ``first_images: measured``.
     """
 
-    first_images: PositiveOrAuto = Field(
-        default="auto", description="auto: a third of the budget, never before three evaluations"
+    first_images: Annotated[int, Field(ge=1)] | Literal["auto", "measured"] = Field(
+        default="auto",
+        description="auto: a third of the budget, never before three evaluations; measured: the earliest "
+        f"evaluation, from the third on, that ranks the first {STARTUP} trials, trained to the end, as their end does",
     )
     reduction: int = Field(default=3, ge=2, description="one trial in so many trains on from a rung to the next")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _auto(cls, given: Any) -> Any:
+        return {"first_images": "measured"} if given == "auto" else given
 
 
 class Confirm(Settings):

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from orchestrator.dimension import Dimension, ancestors
 from orchestrator.presets import PRESETS
 from orchestrator.sharing import SHARED, unshared
+from trainers.check import FEWEST_EVALUATIONS
 from trainers.families import FAMILIES
 from trainers.reading.owncode import plain
 from trainers.settings import Document, Problem, did_you_mean
@@ -108,15 +109,28 @@ def _measure_problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
             hint = did_you_mean(metric, measured)
             yield document.problem(where, f"'{metric}' is not measured{hint}; add it to evaluate.metrics")
     every = sweep.evaluate.every_images
-    if sweep.rungs and sweep.rungs.first_images != "auto" and sweep.rungs.first_images < every:
+    if sweep.rungs and isinstance(sweep.rungs.first_images, int) and sweep.rungs.first_images < every:
         message = f"{sweep.rungs.first_images} comes before the first evaluation, at evaluate.every_images = {every}"
         yield document.problem("rungs.first_images", message)
+    fewest = 2 * FEWEST_EVALUATIONS  # a rung comes after so many, and the score at the end is of as many others
+    if sweep.startup and sweep.train.images <= (fewest - 1) * every:
+        message = (
+            f"too few evaluations to measure the first rung: it takes {fewest}, so set evaluate.every_images to "
+            f"{sweep.train.images // fewest:,} or less, or rungs.first_images to auto"
+        )
+        yield document.problem("rungs", message)
 
 
 def _budget_problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
     if sweep.rungs and sweep.budget.trials and sweep.budget.trials < sweep.rungs.reduction:
         message = f"{sweep.budget.trials} trainings are too few for one rung, which compares {sweep.rungs.reduction}"
         yield document.problem("budget.trials", message)
+    if sweep.startup and sweep.rungs and sweep.most_trials < (least := sweep.startup + sweep.rungs.reduction):
+        message = (
+            f"too few trials to measure the first rung: {sweep.startup} are trained to the end for it, so take at "
+            f"least {least}, or set rungs.first_images to auto"
+        )
+        yield document.problem("rungs", message)
 
 
 def _training_problems(sweep: Sweep, document: Document) -> Iterator[Problem]:

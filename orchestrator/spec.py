@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from pydantic import Field
 
-from orchestrator.groups import Artifacts, Budget, Confirm, Name, Objective, Resources, Rungs, Search, Tracking
+from orchestrator.groups import STARTUP, Artifacts, Budget, Confirm, Name, Objective, Resources, Rungs, Search, Tracking
 from orchestrator.problems import problems
 from trainers.check import FEWEST_EVALUATIONS, LAGGING, TEXT
 from trainers.check import warnings as untold
@@ -36,7 +36,9 @@ class Sweep(Config):
     name: Name = Field(description="of the sweep: a to z, digits, - and _")
     search: Search = Search()
     objective: Objective = Objective(minimize="fid")
-    rungs: Rungs | None = Field(default=None, description="left out: every trial trains to the end")
+    rungs: Rungs | None = Field(
+        default=None, description="left out: every trial trains to the end; auto: {first_images: measured}"
+    )
     confirm: Confirm = Confirm()
     budget: Budget = Budget()
     resources: Resources = Resources()
@@ -52,7 +54,9 @@ class Sweep(Config):
         return Config.model_validate(values)
 
     def rung_images(self) -> list[int]:
-        """Images at which a trial is compared; the last is the whole budget."""
+        """Images at which a trial is compared; the last is the whole budget. A first rung that is yet to be measured
+        stands where it goes if no evaluation tells.
+        """
         if self.rungs is None:
             return [self.train.images]
         levels, images = [], self._first_rung(self.rungs)
@@ -64,9 +68,14 @@ class Sweep(Config):
     def _first_rung(self, rungs: Rungs) -> int:
         """In images; a curve of less than three evaluations says little of where it leads."""
         every = self.evaluate.every_images
-        if rungs.first_images == "auto":
-            return every * max(math.ceil(self.train.images / 3 / every), FEWEST_EVALUATIONS)
-        return rungs.first_images
+        if isinstance(rungs.first_images, int):
+            return rungs.first_images
+        return every * max(math.ceil(self.train.images / 3 / every), FEWEST_EVALUATIONS)
+
+    @property
+    def startup(self) -> int:
+        """Trials that are trained to the end to measure where the first rung goes."""
+        return STARTUP if self.rungs and self.rungs.first_images == "measured" else 0
 
     @property
     def most_trials(self) -> int:

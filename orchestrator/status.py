@@ -95,7 +95,8 @@ def _status_or_error(name: str, home: Home) -> dict[str, Any]:
 
 
 def describe(ledger: Known, paths: SweepPaths) -> dict[str, Any]:
-    """``{"name", "state", "trials": […], "best", "front", "confirmed", "spent"}``."""
+    """``{"name", "state", "trials": […], "best", "front", "confirmed", "spent", "first_rung"}``: the last is
+    what ``first_rung.measured`` found, or None."""
     best = ledger.best()
     return {
         "name": ledger.sweep.name,
@@ -105,6 +106,7 @@ def describe(ledger: Known, paths: SweepPaths) -> dict[str, Any]:
         "front": front_rows(ledger),
         "confirmed": ledger.confirmations.summaries(),
         "spent": ledger.spent()._asdict(),
+        "first_rung": ledger.first_rung,
     }
 
 

@@ -7,16 +7,11 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from orchestrator.report.timeline import Course
 from orchestrator.search import objective
+from orchestrator.search.first_rung import spearman
 from orchestrator.search.trial import BAD, FATAL, Trial
 from orchestrator.spec import Sweep
-
-LEAST = 4
-"""Trials below which ranks are no correlation."""
 
 
 def rungs(sweep: Sweep, trials: Sequence[Trial]) -> list[dict[str, Any]]:
@@ -51,25 +46,8 @@ def rank_correlations(sweep: Sweep, trials: Sequence[Trial]) -> list[dict[str, A
     for early, late in combinations(levels, 2):
         both = sorted(at[early].keys() & at[late].keys())
         pairs = [(at[early][i], at[late][i]) for i in both]
-        found.append({"early": early, "late": late, "trials": len(both), "correlation": _spearman(pairs)})
+        found.append({"early": early, "late": late, "trials": len(both), "correlation": spearman(pairs)})
     return found
-
-
-def _spearman(pairs: Sequence[tuple[float, float]]) -> float | None:
-    if len(pairs) < LEAST:
-        return None
-    first, second = (_ranks(np.array(values)) for values in zip(*pairs, strict=True))
-    if not first.std() or not second.std():
-        return None
-    return float(np.corrcoef(first, second)[0, 1])
-
-
-def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Equal values share the mean of their ranks."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    means: NDArray[np.float64] = last - (counts - 1) / 2
-    return means[inverse]
 
 
 def costs(sweep: Sweep, trials: Sequence[Trial], courses: Sequence[Course]) -> list[dict[str, Any]]:

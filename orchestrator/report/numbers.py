@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 def numbers(ledger: Known, state: str) -> dict[str, Any]:
-    """``{"name", "state", "objective", "devices", "trials", "best", "front", "confirmed", "over_hours", "rungs",
-    "rank_correlations", "importance", "landscape", "costs", "space"}``. Hours are device-hours of training; scores and
-    images are as in ``gansweep status --json``.
+    """``{"name", "state", "objective", "devices", "trials", "best", "front", "confirmed", "over_hours", "first_rung",
+    "rungs", "rank_correlations", "importance", "landscape", "costs", "space"}``. Hours are device-hours of training;
+    scores, images and the first rung are as in ``gansweep status --json``.
     """
-    sweep, trials = ledger.sweep, ledger.trials()
+    sweep, trials = ledger.ranked, ledger.trials()
     held, device = sweep.resources.devices
     speeds = {trial.id: trial.images_per_second for trial in trials}
     runs = ledger.confirmations.all()
@@ -45,6 +45,7 @@ def numbers(ledger: Known, state: str) -> dict[str, Any]:
         "confirmed": confirmed,
         "notes": ledger.notes,
         "over_hours": over_hours(sweep.objective, trials, courses, confirmed),
+        "first_rung": ledger.first_rung,
         "rungs": rungs(sweep, trials),
         "rank_correlations": rank_correlations(sweep, trials),
         "importance": {

@@ -66,10 +66,10 @@ class Confirming(NamedTuple):
 def searching(sweep: Sweep, keep: int) -> list[Stage]:
     """Rung by rung, as halving comes out when no trial ends badly, and at least ``keep`` go to the end."""
     reduction = sweep.rungs.reduction if sweep.rungs else 1
-    reaching, before, stages = sweep.most_trials, 0, []
+    reaching, before, stages, whole = sweep.most_trials, 0, list[Stage](), sweep.startup
     for level in sweep.rung_images():
         stages.append(Stage(level, reaching, reaching * (level - before)))
-        before, reaching = level, min(reaching, max(reaching // reduction, keep))
+        before, reaching = level, min(reaching, max(whole + (reaching - whole) // reduction, keep))
     return stages
 
 

@@ -11,7 +11,7 @@ from orchestrator.commands import command
 from orchestrator.dimension import inside
 from orchestrator.errors import UserError
 from orchestrator.paths import RunKey
-from orchestrator.search import objective
+from orchestrator.search import first_rung, objective
 from orchestrator.search.budget import Spent, words
 from orchestrator.search.confirmation import Confirmations, Write
 from orchestrator.search.lease import place_of
@@ -25,6 +25,9 @@ ADDED, TAKEN = "gansweep.added", "gansweep.taken"
 """Attributes: settings that somebody wants tried, and keys of the wishes that were taken."""
 SPACES = "gansweep.spaces"
 """The attribute that holds the spaces before this one, of a sweep whose space was changed."""
+
+FIRST_RUNG = "gansweep.first_rung"
+"""The attribute that holds what ``first_rung.measured`` found; it stays."""
 
 FILE, MADE, HOURS = "gansweep.sweep", "gansweep.made", "gansweep.hours"
 """Attributes of a study: the sweep file; when it began, by whom and on what; hours that drivers ran."""
@@ -46,6 +49,8 @@ class Known:
         if SPACES in attrs:
             space = self.sweep.search.space
             self._trials = [replace(trial, outside=not inside(space, trial.params)) for trial in self._trials]
+        if FIRST_RUNG in attrs:
+            self._trials = self._past_all_rungs()
         self.confirmations = Confirmations(self.sweep, attrs, write)
 
     @property
@@ -58,6 +63,26 @@ class Known:
     def key(self) -> str:
         """The folder of the sweep's files in an artifact store, which homes with sweeps of the same name may share."""
         return f"{self.sweep.name}-{self.id[:8]}"
+
+    @property
+    def first_rung(self) -> dict[str, Any] | None:
+        """What ``first_rung.measured`` found; None before, and where nothing is to be measured."""
+        found: dict[str, Any] | None = self._attrs.get(FIRST_RUNG)
+        return found
+
+    @property
+    def ranked(self) -> Sweep:
+        """The sweep with the rungs that stand: where they are measured, none before the first is found."""
+        if not (self.sweep.startup and self.sweep.rungs):
+            return self.sweep
+        found = self.first_rung
+        rungs = self.sweep.rungs.model_copy(update={"first_images": found["images"]}) if found else None
+        return self.sweep.model_copy(update={"rungs": rungs})
+
+    def _past_all_rungs(self) -> list[Trial]:
+        """The trials, where those that finished before there were rungs count as having reached each."""
+        rungs = len(self.ranked.rung_images())
+        return [replace(trial, rung=rungs) if trial.state == "finished" else trial for trial in self._trials]
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -127,6 +152,10 @@ class Known:
             found.append(f"the space has only {points}, and each was tried: no more trials come")
         if outside := [str(trial.id) for trial in trials if trial.outside]:
             found.append(f"outside the space as it is now, and counted no more: trial {', '.join(outside)}")
+        if self.first_rung:
+            found.append(first_rung.words(self.first_rung))
+        elif self.sweep.startup:
+            found.append(f"no rungs yet: the first {self.sweep.startup} trials to end tell where they go")
         found += [f"budget: {told}"] if (told := words(self.sweep.budget, self.spent())) else []
         return [*found, *self.confirmations.failures()]
 

@@ -22,10 +22,11 @@ from orchestrator.search.asking import View, propose
 from orchestrator.search.attributes import Attributes
 from orchestrator.search.budget import Clock, Purse
 from orchestrator.search.ends import end_of
+from orchestrator.search.first_rung import measured
 from orchestrator.search.identity import studied
 from orchestrator.search.journal import Place, Study, place
 from orchestrator.search.kept import kept
-from orchestrator.search.known import ADDED, HOURS, TAKEN, Known, SweepState
+from orchestrator.search.known import ADDED, FIRST_RUNG, HOURS, TAKEN, Known, SweepState
 from orchestrator.search.lease import Lease, place_of
 from orchestrator.search.points import Points
 from orchestrator.search.record import ended, record_of
@@ -46,7 +47,7 @@ class Ledger(Attributes):
         self._in_flight: set[int] = set()
         self._book.forget()
         self._points = Points(sweep, (trial.params for trial in self._trials))
-        self._ladder = rungs.Ladder(rungs.rules_of(sweep), self._trials)
+        self._ladder = self._climbed()
         self._view = View(sweep, shown(self._attrs[WARM], sweep) if WARM in self._attrs else ())
         for trial in self._trials:
             self._view.put(trial, self._book.trials[trial.id])
@@ -123,7 +124,7 @@ class Ledger(Attributes):
             return decision
         self.confirmations.plan(self._purse.affords)
         if decision == "ask":
-            new, until = 1, self.sweep.rung_images()[0]
+            new, until = 1, self.ranked.rung_images()[0]
             images = until
         elif isinstance(decision, rungs.Continue):
             new, until, images = 0, decision.until, decision.images
@@ -146,7 +147,7 @@ class Ledger(Attributes):
         added = self._attrs.get(ADDED, [])
         params = propose(self.sweep, number, self._view, self._book.trials, self._points, added)
         unmeasured = objective.violations(self.sweep.objective, {})
-        trial = Trial(number, params, "running", self.sweep.rung_images()[0], violations=unmeasured)
+        trial = Trial(number, params, "running", self.ranked.rung_images()[0], violations=unmeasured)
         space = {name: distribution(self.sweep.search.space[name]) for name in params}
         self._book.add(kept(params), space, record_of(trial))
         self._points.add(params)
@@ -277,10 +278,17 @@ class Ledger(Attributes):
         settled = self._settled(trial) if trial.state == "running" else trial
         if settled is not trial or self._is_untold(settled):
             self._write(settled)
-        return settled
+        if self.sweep.startup and not self.first_rung and (found := measured(self.sweep, self._trials)):
+            self._set(FIRST_RUNG, found)
+            self._trials = self._past_all_rungs()
+            self._ladder = self._climbed()
+        return self._trials[trial.id]
+
+    def _climbed(self) -> rungs.Ladder:
+        return rungs.Ladder(rungs.rules_of(self.sweep, self.ranked.rung_images()), self._trials)
 
     def _settled(self, trial: Trial) -> Trial:
-        levels = self.sweep.rung_images()
+        levels = self.ranked.rung_images()
         if self.sweep.health.stops(trial.verdict):
             return ended(trial, "finished")
         if trial.unwanted:

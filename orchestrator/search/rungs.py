@@ -31,10 +31,10 @@ class Rules:
     objective: Objective
 
 
-def rules_of(sweep: Sweep) -> Rules:
+def rules_of(sweep: Sweep, levels: Sequence[int]) -> Rules:
     """As its file says."""
     reduction = sweep.rungs.reduction if sweep.rungs else 2
-    return Rules(sweep.rung_images(), reduction, max(1, confirming(sweep).top), sweep.objective)
+    return Rules(levels, reduction, max(1, confirming(sweep).top), sweep.objective)
 
 
 @dataclass(frozen=True)

@@ -401,7 +401,7 @@ def test_json_is_one_document_and_nothing_else(gansweep: Terminal):
     status = gansweep.type("status", "small", "--json")
     assert (status.status, status.err) == (0, "")
     document = status.document
-    assert document.keys() == {"name", "state", "trials", "best", "front", "confirmed", "spent"}
+    assert document.keys() == {"name", "state", "trials", "best", "front", "confirmed", "spent", "first_rung"}
     assert (document["name"], document["state"]) == ("small", "finished")
     wanted = {"id", "state", "params", "images", "rung", "score", "metrics", "verdict", "reasons"}
     wanted |= {"mlflow_run_id", "checkpoint"}
