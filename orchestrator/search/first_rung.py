@@ -42,7 +42,7 @@ def _at(sweep: Sweep, ended: Iterable[Trial], images: int) -> dict[str, Any]:
     pairs = [
         (cost(scores_at(sweep.objective, t.reports, images)), cost(() if t.state in FATAL else t.scores))
         for t in ended
-        if t.images > images
+        if t.state == "finished" or t.images >= images + sweep.evaluate.every_images
     ]
     return {"images": images, "trials": len(pairs), "correlation": spearman(pairs)}
 
