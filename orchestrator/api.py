@@ -200,7 +200,7 @@ def augment(
     from orchestrator.generator import registry_of
 
     wish = Wish(per_class, None if data is None else str(data), seed, truncation, tuple(trusted))
-    return augment(str(model), wish, str(output), registry_of(_given(home, profile)), gain)
+    return augment(str(model), wish, str(output), registry_of(place(home, profile)), gain)
 
 
 def ui(*, port: int = 5000, home: Place = None, profile: str | None = None, say: Callable[[str], None] = print) -> None:

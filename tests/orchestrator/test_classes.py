@@ -90,7 +90,7 @@ def test_a_film_goes_from_seed_to_seed_and_keeps_its_class(flags: Path, tmp_path
 @pytest.mark.parametrize(
     ("wish", "name", "says"),
     [
-        (Wish((0,)), "a.gif", r"a film: --interpolate.*\.png or \.npy"),
+        (Wish((0,)), "a.gif", r"a film: --interpolate.*\.png, \.npy or \.txt"),
         (Wish((0,), interpolate=True), "a.png", r"\.gif, \.webp or \.mp4"),
         (Wish((0,), classes=True, label="flags"), "a.png", "leave --label"),
         (Wish((0,), truncation=0.0), "a.png", "must be above 0"),
