@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -76,6 +77,8 @@ def augment(source: str, wish: Wish, target: str, uri: str, measure: bool = Fals
         raise UserError(f"{source} is a translator; {other}")
     if measure and data is None:
         raise UserError("--gain: needs --data, the labelled pictures to compare with")
+    if measure and data and not _in_memory(data):
+        raise UserError("--gain: needs classes of one kind, and data that fit in memory; leave it out")
     space = data.space if data and translates else generator.space
     if not (translates or generator.config.model.conditional) or not space.conditions:
         raise UserError(f"{source}: knows no classes, and samples without a label teach a classifier nothing")
@@ -84,20 +87,21 @@ def augment(source: str, wish: Wish, target: str, uri: str, measure: bool = Fals
     held_out = list(_rows(data.test, space)) if data and not translates else []
     parts = {"train": chain(real, made), "test": held_out} if held_out else {"part": chain(real, made)}
     write(parts, _schema(space, _told(source, wish, generator)), target)
-    return Augmented(len(real), len(made), len(held_out), _gain(data, made, space) if measure and data else None)
+    return Augmented(len(real), len(made), len(held_out), _gain(data, made) if measure and data else None)
 
 
 def _labelled(where: str, generator: Generator, translates: bool) -> Dataset:
-    """The pictures of ``where``, as large as the generator's, under the classes that it knows; for a translator, of
-    whichever classes.
+    """The pictures of ``where``, as large as the generator's, in columns of the names and under the classes that it
+    knows; for a translator, of whichever classes.
     """
     from trainers.config import Data
     from trainers.data import load
     from trainers.errors import DataError, UnusableSettingError
 
-    channels, side, _ = generator.space.shape
+    (channels, side, _), known = generator.space.shape, generator.config.data
+    columns = {"image_column": known.image_column, "label_column": known.label_column}
     try:
-        data = load(Data(**_found(where), resolution=side, channels=channels))  # type: ignore[arg-type]
+        data = load(Data(**_found(where), **columns, resolution=side, channels=channels))  # type: ignore[arg-type]
     except (DataError, UnusableSettingError, ValueError) as error:
         raise UserError(f"--data {where}: {error}") from error
     data = data.source if translates and data.source else data
@@ -139,12 +143,15 @@ def _drawn(generator: Generator, wish: Wish) -> Iterator[Row]:
 
 def _translated(generator: Generator, data: Dataset, wish: Wish) -> Iterator[Row]:
     """The first training pictures of each class, in the other look."""
-    taken: dict[tuple[float, ...], int] = {}
+    taken, chosen = Counter[tuple[float, ...]](), []
     for number, (picture, label) in enumerate(_pictures(data.train)):
         kind = tuple(np.atleast_1d(label).tolist())
-        taken[kind] = taken.get(kind, 0) + 1
+        taken[kind] += 1
         if taken[kind] <= wish.per_class:
-            made = generator.translate(picture[None])[0]
+            chosen.append((number, picture, label))
+    for start in range(0, len(chosen), TOGETHER):
+        numbers, pictures, labels = zip(*chosen[start : start + TOGETHER], strict=True)
+        for number, made, label in zip(numbers, generator.translate(np.stack(pictures)), labels, strict=True):
             yield _row(made, f"translated/{number}.png", label, data.space) | {"generated": True, "seed": None}
 
 
@@ -206,15 +213,21 @@ def _told(source: str, wish: Wish, generator: Generator) -> dict[str, Any]:
     return {"model": source, "weights_sha256": digest.hexdigest(), **made, "gansweep": own_version()}
 
 
-def _gain(data: Dataset, made: Sequence[Row], space: Space) -> Gain:
+def _in_memory(data: Dataset) -> bool:
+    """With classes of one kind: what a classifier can be taught with."""
+    from trainers.data import Examples
+
+    return not data.space.columns and isinstance(data.train, Examples) and isinstance(data.test, Examples)
+
+
+def _gain(data: Dataset, made: Sequence[Row]) -> Gain:
     """On what ``data`` holds out."""
     import torch
 
     from trainers.data import Examples
     from trainers.metrics.gain import gain
 
-    if space.columns or not isinstance(data.train, Examples) or not isinstance(data.test, Examples):
-        raise UserError("--gain: needs classes of one kind, and data that fit in memory; leave it out")
+    assert isinstance(data.train, Examples) and isinstance(data.test, Examples)
     pictures = np.stack([np.array(Image.open(io.BytesIO(row["image"]["bytes"]))) for row in made])
     values = torch.from_numpy(pictures.reshape(len(made), *pictures.shape[1:3], -1)).permute(0, 3, 1, 2)
     samples = Examples(values, torch.tensor([row["label"] for row in made]))

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
 from typer.testing import CliRunner
 
+from orchestrator import augmenting
 from orchestrator.augmenting import Wish, augment
 from orchestrator.cli import app
 from orchestrator.errors import UserError
@@ -90,13 +92,34 @@ def test_a_translator_keeps_the_labels_of_what_it_translates(tmp_path: Path) -> 
     assert one.labels is not None and int(one.labels[0]) == made[0]["label"]
 
 
-def test_what_does_not_go_together_is_refused(conditional: Path, tmp_path: Path) -> None:
+def test_columns_are_read_by_the_names_that_the_generator_learned_them_by(tmp_path: Path) -> None:
+    file = tmp_path / "real.parquet"
+    pictures = [io.BytesIO() for _ in range(40)]
+    for number, picture in enumerate(pictures):
+        Image.new("L", (8, 8), 5 * number).save(picture, "PNG")
+    columns = {"kind": ["a", "b"] * 20, "size": [n / 40 for n in range(40)]}
+    pq.write_table(pa.table({"picture": [picture.getvalue() for picture in pictures], **columns}), file)
+    names = {"image_column": "picture", "label_column": ("kind", "size")}
+    data = {"name": "parquet", "path": str(file), "resolution": 8, "channels": 1, **names}
+    generator = trained(of_gan(data=data, model={"conditional": True}, train={"images": 160}), tmp_path / "out")
+    done = augment(str(generator), Wish(3, data=str(file)), str(tmp_path / "set"), uri="")
+    assert (done.real, done.generated, done.held_out) == (36, 6, 4)
+    made = [row for row in rows(tmp_path / "set", "train") if row["generated"]]
+    assert [row["kind"] for row in made] == ["a"] * 3 + ["b"] * 3 and all(0 <= row["size"] < 1 for row in made)
+
+
+def test_what_does_not_go_together_is_refused(
+    conditional: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     deaf = trained(of_gan(train={"images": 160}), tmp_path / "deaf")
     target = str(tmp_path / "set")
     with pytest.raises(UserError, match="knows no classes"):
         augment(str(deaf), Wish(1), target, uri="")
     with pytest.raises(UserError, match="--gain: needs --data"):
         augment(str(conditional), Wish(1), target, uri="", measure=True)
+    monkeypatch.setattr(augmenting, "_in_memory", lambda data: False)
+    with pytest.raises(UserError, match="--gain: needs classes of one kind"):
+        augment(str(conditional), Wish(1, data="digits"), target, uri="", measure=True)
     folder = tmp_path / "pets"
     for name in ("cat", "dog"):
         (folder / name).mkdir(parents=True)

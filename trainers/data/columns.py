@@ -79,11 +79,11 @@ def condition_in(column: pa.ChunkedArray, name: str, names: tuple[str, ...]) -> 
     if column.null_count:
         raise DataError(f"data.label_column: {name!r} has {column.null_count:,} empty rows; give every row a value")
     if pa.types.is_floating(kind):
-        return torch.from_numpy(column.to_numpy())
+        return torch.tensor(column.to_numpy())
     if not (pa.types.is_integer(kind) or pa.types.is_boolean(kind) or _is_text(kind)):
         raise DataError(f"data.label_column: {name!r} holds {kind}; conditions are text or numbers")
     if pa.types.is_integer(kind) and not names and len(pc.unique(column)) > FEW:
-        return torch.from_numpy(column.to_numpy())
+        return torch.tensor(column.to_numpy())
     values = column.to_pylist()
     return [names[value] for value in values] if names and pa.types.is_integer(kind) else list(map(str, values))
 
