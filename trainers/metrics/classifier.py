@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainers.data import Examples
-from trainers.metrics.kept import alone
+from trainers.metrics.kept import alone, fitted
 from trainers.randomness import stream
 
 STEPS, BATCH, PEAK_LR = 600, 64, 4e-3
@@ -27,26 +27,17 @@ def taught(sets: Sequence[Examples], classes: int, seed: int, jitter: bool) -> n
     ``sets`` in every batch. With ``jitter`` they are shifted, turned and zoomed a little, as is customary.
     """
 
+    def loss(net: nn.Module, step: int) -> Tensor:
+        generator, each = stream(seed, step, "classifier"), BATCH // len(sets)
+        parts = [one[torch.randint(len(one), (each,), generator=generator)] for one in sets]
+        pictures = torch.cat([part.floats() for part in parts])
+        if jitter:
+            pictures = jittered(pictures, generator)
+        return F.cross_entropy(net(pictures), torch.cat([_classes(part) for part in parts]), label_smoothing=0.1)
+
     def train() -> nn.Module:
         net = _network(sets[0].values.shape[1:], classes)
-        optimiser = torch.optim.AdamW(net.parameters(), weight_decay=0.05)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, PEAK_LR, total_steps=STEPS)
-        for step in range(STEPS):
-            generator = stream(seed, step, "classifier")
-            each = BATCH // len(sets)
-            parts = [one[torch.randint(len(one), (each,), generator=generator)] for one in sets]
-            pictures, labels = (
-                torch.cat([part.floats() for part in parts]),
-                torch.cat([_classes(part) for part in parts]),
-            )
-            if jitter:
-                pictures = jittered(pictures, generator)
-            loss = F.cross_entropy(net(pictures), labels, label_smoothing=0.1)
-            optimiser.zero_grad()
-            torch.autograd.backward(loss)
-            optimiser.step()
-            schedule.step()
-        return net.eval()
+        return fitted(net, (loss(net, step) for step in range(STEPS)), STEPS, PEAK_LR).eval()
 
     return alone(train, seed)
 

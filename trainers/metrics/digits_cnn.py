@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainers.metrics.kept import alone, kept
+from trainers.metrics.kept import alone, fitted, kept
 
 EPOCHS, BATCH, PEAK_LR = 40, 64, 4e-3
 
@@ -78,17 +78,11 @@ def train_digits_cnn(images: Tensor, labels: Tensor, network: type[DigitsCNN] = 
 
 
 def _fit(net: DigitsCNN, images: Tensor, labels: Tensor) -> DigitsCNN:
-    optimizer = torch.optim.AdamW(net.parameters(), weight_decay=0.05)
-    steps = EPOCHS * -(-len(images) // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_LR, total_steps=steps)
-    for _ in range(EPOCHS):
-        for batch in torch.split(torch.randperm(len(images)), BATCH):
-            logits = net.head(net._hidden(images[batch]))
-            loss = F.cross_entropy(logits, labels[batch], label_smoothing=0.1)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
+    batches = (batch for _ in range(EPOCHS) for batch in torch.split(torch.randperm(len(images)), BATCH))
+    losses = (
+        F.cross_entropy(net.head(net._hidden(images[batch])), labels[batch], label_smoothing=0.1) for batch in batches
+    )
+    fitted(net, losses, EPOCHS * -(-len(images) // BATCH), PEAK_LR)
     with torch.no_grad():
         hidden = net._hidden(images)
         net.center.copy_(hidden.mean(0))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from trainers.files.cache import cache_folder
 
@@ -18,6 +19,8 @@ log = logging.getLogger(__name__)
 
 Net = TypeVar("Net", bound=nn.Module)
 SEED = 0
+OWN = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
+"""How networks are trained here; one that was trained otherwise is another."""
 
 
 def kept(name: str, empty: Callable[[], Net], train: Callable[[], Net], first: bool, wait: Callable[[], None]) -> Net:
@@ -27,7 +30,7 @@ def kept(name: str, empty: Callable[[], Net], train: Callable[[], Net], first: b
     The ``first`` process of a gang trains and all others ``wait``; gangs that start together may both train, and
     write the same file.
     """
-    path = cache_folder() / f"{name}.safetensors"
+    path = cache_folder() / f"{name}-{OWN}.safetensors"
     made = _made(train, path) if first and not path.exists() else None
     wait()
     if made is None and path.exists():
@@ -46,6 +49,20 @@ def alone(train: Callable[[], Net], seed: int = SEED) -> Net:
             return train()
     finally:
         torch.set_num_threads(threads)
+
+
+def fitted(net: Net, losses: Iterable[Tensor], steps: int, peak_lr: float) -> Net:
+    """``net`` after a step on each of the ``losses``, ``steps`` of them, which are computed one after the other: AdamW
+    along one cycle of the rate.
+    """
+    optimiser = torch.optim.AdamW(net.parameters(), weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, peak_lr, total_steps=steps)
+    for loss in losses:
+        optimiser.zero_grad()
+        torch.autograd.backward(loss)
+        optimiser.step()
+        schedule.step()
+    return net
 
 
 def _made(train: Callable[[], Net], path: Path) -> Net:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from trainers.data.conditions import Column
 from trainers.data.dataset import Dataset, Examples
 from trainers.errors import UnusableSettingError
-from trainers.metrics.kept import alone, kept
+from trainers.metrics.kept import alone, fitted, kept
 from trainers.world import World
 
 FRESH, STEPS, BATCH, PEAK_LR, FEATURES = 8_000, 1_500, 64, 3e-3, 64
@@ -108,15 +108,8 @@ def table(examples: Examples) -> Tensor:
 
 def _fit(reader: Reader, examples: Examples) -> Reader:
     labels = table(examples)
-    optimiser = torch.optim.AdamW(reader.parameters(), weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, PEAK_LR, total_steps=STEPS)
-    for _ in range(STEPS):
-        rows = torch.randint(len(examples), (BATCH,))
-        loss = reader.loss(examples[rows].floats(), labels[rows])
-        optimiser.zero_grad()
-        torch.autograd.backward(loss)
-        optimiser.step()
-        schedule.step()
+    drawn = (torch.randint(len(examples), (BATCH,)) for _ in range(STEPS))
+    fitted(reader, (reader.loss(examples[rows].floats(), labels[rows]) for rows in drawn), STEPS, PEAK_LR)
     with torch.no_grad():
         hidden = torch.cat(
             [reader.body(examples[rows].floats()) for rows in torch.split(torch.arange(len(examples)), 512)]
