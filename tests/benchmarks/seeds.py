@@ -56,6 +56,15 @@ class Seeds:
         print(text)
 
 
+def put(head: str, text: str) -> None:
+    """A section of families.md: in place of the one under this ``head``, or behind all others."""
+    file = RESULTS / "families.md"
+    before, _, rest = file.read_text().partition(f"{head}\n")
+    after = rest.partition("\n## ")
+    ours = f"{before.rstrip()}\n\n{head}\n\n{text.strip()}\n"
+    file.write_text(ours + "".join(after[1:]))
+
+
 def spread(rows: Sequence[Row], name: str, shape: str, scale: float = 1.0) -> str:
     """Mean ± standard error over seeds."""
     values = [scale * row[name] for row in rows]

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from tests.benchmarks.seeds import RESULTS, ROOT, Row, table
+from tests.benchmarks.seeds import RESULTS, ROOT, Row, put, table
 from trainers.__main__ import read_training
 from trainers.config import Config, Data
 from trainers.data import Examples, load
@@ -31,7 +31,7 @@ from trainers.settings import build
 from trainers.state import load_generator
 from trainers.world import World
 
-ROWS, TABLE, HEAD = RESULTS / "augment.jsonl", RESULTS / "families.md", "## Augmentation"
+ROWS = RESULTS / "augment.jsonl"
 PER_CLASS = 100
 
 
@@ -108,8 +108,7 @@ def _table(protocol: str, names: list[str]) -> str:
 
 
 def _write() -> None:
-    """In place of the section, or behind the others."""
-    sections = [HEAD]
+    sections = []
     if rows := _rows("few"):
         told = Interval.of([row[BEST] - row[BASE] for row in rows]).told if len(rows) > 1 else "one seed only"
         sections += [
@@ -127,10 +126,7 @@ def _write() -> None:
             "with; *content*: what a reader of fresh paintings sees kept.",
             _table("look", ["grey digits", "translated", "real", "content"]),
         ]
-    text = TABLE.read_text()
-    before, _, rest = text.partition(HEAD + "\n")
-    after = rest.partition("\n## ")
-    TABLE.write_text(f"{before.rstrip()}\n\n" + "\n\n".join(sections) + "\n" + (f"\n## {after[2]}" if after[1] else ""))
+    put("## Augmentation", "\n\n".join(sections))
 
 
 if __name__ == "__main__":

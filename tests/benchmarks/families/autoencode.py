@@ -9,12 +9,11 @@ missing, and writes the section of infra/results/families.md.
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Sequence
 
 import torch
 
-from tests.benchmarks.seeds import RESULTS, Row, Seeds, seconds, table
+from tests.benchmarks.seeds import Row, Seeds, put, seconds, table
 
 ROOM = "families-autoencode"
 OWN = ("mse", "mse_share", "reconstruction_fid", "active_units", "kl")
@@ -45,8 +44,7 @@ ROWS: dict[str, Sequence[str]] = {
     ),
 }
 TITLE = "## V1: autoencoder, VAE, VAE-GAN and GAN"
-TEXT = f"""{TITLE}
-
+TEXT = """\
 Written by `python -m tests.benchmarks.families.autoencode`. How does a GAN compare with an autoencoder? 8x8 digits,
 the same decoder (16-256-256-64) for all; median over seeds, the worst in brackets. *MSE*: of held-out
 digits' reconstructions, in [-1, 1]; *share*: of the mean image's error. *FD rec.*: Fréchet distance of reconstructions
@@ -87,12 +85,7 @@ def main() -> None:
             asked = [f"evaluate.metrics=[{', '.join(measures)}]", *ROWS[row]]
             Seeds(ROOM, measures).add("autoencode", asked, seed, row=row)
     lines = [line(row, found) for row in ROWS if (found := Seeds(ROOM, ()).rows(row=row))]
-    text = f"{TEXT}\n\n{table(HEAD, lines)}\n"
-    file = RESULTS / "families.md"
-    before = file.read_text() if file.exists() else "# Families\n"
-    without = re.sub(rf"\n{re.escape(TITLE)}.*?(?=\n## |\Z)", "", before, flags=re.DOTALL)
-    file.write_text(f"{without.rstrip()}\n\n{text}")
-    print(text)
+    put(TITLE, f"{TEXT}\n\n{table(HEAD, lines)}")
 
 
 def measured(row: str) -> tuple[str, ...]:

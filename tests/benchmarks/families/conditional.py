@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from tests.benchmarks.seeds import RESULTS, Seeds, seconds, table
+from tests.benchmarks.seeds import Seeds, put, seconds, table
 
 HEAD = "## Conditional"
 TOLD = "Written from `conditional.jsonl`. Seconds of training are of a core of a busy virtual machine, so upper bounds."
@@ -72,12 +72,7 @@ def main() -> None:
     torch.set_num_threads(1)
     for seed in range(arguments.seeds):
         _rows(arguments.protocol).add(PROTOCOLS[arguments.protocol].paper, [], seed, protocol=arguments.protocol)
-    file = RESULTS / "families.md"
-    written = file.read_text() if file.exists() else "# Families\n"
-    before, _, rest = written.partition(HEAD + "\n")
-    after = rest.partition("\n## ")
-    ours = "\n\n".join([HEAD, TOLD, *map(section, PROTOCOLS)])
-    file.write_text(f"{before.rstrip()}\n\n{ours}\n" + (f"\n## {after[2]}" if after[1] else ""))
+    put(HEAD, "\n\n".join([TOLD, *map(section, PROTOCOLS)]))
 
 
 def section(name: str) -> str:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from tests.benchmarks.seeds import RESULTS, Seeds, seconds, table
+from tests.benchmarks.seeds import Seeds, put, seconds, table
 from trainers.config import Config
 from trainers.data import load
 from trainers.data.dataset import Examples
@@ -90,10 +90,7 @@ def main() -> None:
     images, overrides = CASES[arguments.case]
     for seed in range(arguments.seeds):
         ROWS.add("flags", (f"data.per_class={images // len(NAMES)}", *overrides), seed, case=arguments.case)
-    file = RESULTS / "families.md"
-    before, _, rest = file.read_text().partition(HEAD + "\n")
-    after = rest.partition("\n## ")[2]
-    file.write_text(f"{before.rstrip()}\n\n{HEAD}\n\n{TOLD}\n\n{section()}\n" + (f"\n## {after}" if after else ""))
+    put(HEAD, f"{TOLD}\n\n{section()}")
 
 
 def section() -> str:

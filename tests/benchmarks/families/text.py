@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
-from tests.benchmarks.seeds import RESULTS, ROOT, Row, Seeds, table
+from tests.benchmarks.seeds import ROOT, Row, Seeds, put, table
 from trainers import launch
 from trainers.__main__ import read_training
 from trainers.config import Config
@@ -34,8 +33,7 @@ METHODS = ("gan", "mle")
 TEMPERATURES = (0.8, 0.6, 0.5)
 SHAPES = {"tv": ".3f", "valid": ".3f", "hit": ".3f", "entropy": ".2f", "distinct": ".3f", "ngram_tv": ".3f"}
 TITLE = "## T1: text of a grammar"
-TEXT = f"""{TITLE}
-
+TEXT = """\
 Written by `python -m tests.benchmarks.families.text`, from `families-text.jsonl`. Arithmetic expressions of at most
 three operators, 357 strings, entropy 1.62; 10,000 to train on (`configs/papers/grammar.yaml`). *tv*: exact total
 variation distance of 2,000 samples to the truth, where all invalid strings are one; *hit*: probability of the strings
@@ -63,11 +61,7 @@ def main() -> None:
                     lines.writelines(json.dumps(row) + "\n" for row in trained(method, seed, arguments.out))
     rows = [*METHODS, *(f"mle at T {temperature}" for temperature in TEMPERATURES)]
     cells = [line(row, found) for row in rows for found in Seeds(ROOM, ()).rows(row=row)]
-    text = f"{TEXT}\n\n{table(('', 'seed', 'seconds', *SHAPES), [*cells, *floors()])}\n"
-    file = RESULTS / "families.md"
-    without = re.sub(rf"\n{re.escape(TITLE)}.*?(?=\n## |\Z)", "", file.read_text(), flags=re.DOTALL)
-    file.write_text(f"{without.rstrip()}\n\n{text}")
-    print(text)
+    put(TITLE, f"{TEXT}\n\n{table(('', 'seed', 'seconds', *SHAPES), [*cells, *floors()])}")
 
 
 def trained(method: str, seed: int, out: Path) -> Iterator[Row]:
