@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from itertools import takewhile
@@ -22,14 +21,6 @@ from mlflow.tracking import MlflowClient
 
 from orchestrator.registry.card import LICENCE
 from tests.orchestrator.sweeps import TINY, User
-
-LOAD = """
-import sys, mlflow, numpy as np, pandas as pd
-assert "trainers" not in sys.modules
-model = mlflow.pyfunc.load_model(sys.argv[1])
-made = model.predict(pd.DataFrame({"seed": np.arange(5, dtype=np.int64)}))
-np.save(sys.argv[2], made)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -111,13 +102,10 @@ def test_the_best_is_promoted_and_loads_in_a_fresh_process(finished: User, tmp_p
     assert f'load_model("{document["uri"]}")' in about and LICENCE in about
     told = str(version.description)
     assert f"Trial {best['id']} of sweep **tiny**" in told and "| fid |" in told
-    out = tmp_path / "made.npy"
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": finished.mlflow, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
-    command = [sys.executable, "-c", LOAD, document["uri"], str(out)]
-    subprocess.run(command, check=True, env=environment, cwd=tmp_path, capture_output=True)
+    made = finished.predict(document["uri"])
     drawn = finished.run("sample", document["uri"], "-n", "5", "-o", str(tmp_path / "drawn.npy"))
     assert drawn.returncode == 0, drawn.stderr
-    assert np.array_equal(np.load(out), np.load(tmp_path / "drawn.npy")), "one face, one result"
+    assert np.array_equal(made, np.load(tmp_path / "drawn.npy")), "one face, one result"
 
 
 def test_what_was_deleted_in_mlflow_comes_back_with_a_promotion(finished: User):

@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 import math
 import multiprocessing
-import os
 import random
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.trainers.small import config
+from tests.trainers.small import config, killed_on_its_way
 from trainers import launch
 from trainers.__main__ import main
 from trainers.data import Space
@@ -64,15 +61,7 @@ def test_a_training_killed_at_random_moments_ends_as_if_it_had_not_been(file: Pa
     list(launch.run(settings, ranks, tmp_path / "whole"))
     dice, out = random.Random(0), tmp_path / "killed"
     for _ in range(2):
-        words = [sys.executable, "-m", "trainers", str(file), "--out", str(out), "--ranks", str(ranks)]
-        words += ["--set", "train.images=32000"]
-        process = subprocess.Popen(words, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE)
-        assert process.stdout is not None
-        process.stdout.readline()  # it has begun
-        time.sleep(dice.uniform(0.0, 0.15))
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
-        process.stdout.close()
+        killed_on_its_way(file, out, ranks, dice.uniform(0.0, 0.15))
     list(launch.run(settings, ranks, out))
     assert unbudgeted(reports(out)) == unbudgeted(reports(tmp_path / "whole"))
     one, other = (load(folder / "checkpoints" / "3200") for folder in (tmp_path / "whole", out))

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +13,7 @@ import yaml
 from PIL import Image
 from torch import Tensor, nn
 
+from tests.trainers.small import killed_on_its_way
 from trainers import launch
 from trainers.check import problems
 from trainers.config import BAD, Config
@@ -31,8 +27,6 @@ from trainers.settings import SettingsError, build, parse
 from trainers.state import load as load_checkpoint
 from trainers.state import load_generator
 from trainers.world import World
-
-ROOT = Path(__file__).parents[2]
 
 
 def config(**groups: Any) -> Config:
@@ -147,15 +141,7 @@ def test_a_killed_training_of_two_ranks_goes_on_to_the_same_bits(tmp_path: Path)
     list(launch.run(config(train={"images": 72}), 2, tmp_path / "whole"))
     file, dice = tmp_path / "small.yaml", random.Random(0)
     file.write_text(yaml.safe_dump(config().model_dump(mode="json")))
-    words = [sys.executable, "-m", "trainers", str(file), "--out", str(tmp_path / "killed"), "--ranks", "2"]
-    words += ["--set", "train.images=48000"]
-    process = subprocess.Popen(words, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    process.stdout.readline()  # it has begun
-    time.sleep(dice.uniform(0.0, 0.2))
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    process.stdout.close()
+    killed_on_its_way(file, tmp_path / "killed", 2, dice.uniform(0.0, 0.2))
     list(launch.run(config(train={"images": 72}), 2, tmp_path / "killed"))
     assert _tensors(tmp_path / "killed", 72) == _tensors(tmp_path / "whole", 72)
 
