@@ -138,7 +138,7 @@ class Scenario:
         if play.finish():
             raise AssertionError(f"not sent: {play.output()}")
         wait_for("a report", play.has_begun)
-        printed = play.ask("logs", play.name)
+        wait_for("a log of rank 0", lambda: "rank 0 on" in play.ask("logs", play.name))  # copied every few seconds
         play.ask("stop", play.name)
         wait_for("the sweep to stop", lambda: play.status()["state"] == "stopped")
         stopped = sum(trial["images"] for trial in play.status()["trials"])
@@ -148,8 +148,6 @@ class Scenario:
         play.ask("sample", f"models:/{play.name}@champion", "-n", "64", "-o", "samples.npy")
         drawn = self.cluster["laptop"].folder / "home/samples.npy"
         outcome.note = f"stopped after {stopped:,} images; {drawn.stat().st_size:,} bytes of samples"
-        if "rank 0 on" not in printed:
-            outcome.faults.append(f"no log of a rank: {printed[-300:]}")
         return outcome
 
     def head_killed(self) -> Outcome:
