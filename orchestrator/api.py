@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +14,7 @@ from orchestrator.commands import PROFILE, used
 from orchestrator.errors import UserError
 from orchestrator.handle import Handle
 from orchestrator.paths import Home
-from orchestrator.profiles import Profile
+from orchestrator.profiles import Profile, is_dashboard
 from orchestrator.profiles import load as load_profile
 from orchestrator.spec import Sweep
 from trainers.config import Config
@@ -57,17 +55,13 @@ def submit(
 
     at = _given(home, profile)
     address = at.profile.cluster(address)
-    asked = read(sweep, overrides(set, name, trials), at.profile, here=address is None)
-    if address and address.startswith(("http://", "https://")):
+    asked = read(sweep, spec.overrides(set, name, trials), at.profile, here=address is None)
+    if is_dashboard(address):
         from orchestrator import remote
 
-        if not at.profile.is_shared:
-            raise UserError(f"address {address}: name a profile whose places this machine and the cluster both reach")
-        under = profile or os.environ.get("GANSWEEP_PROFILE") or PROFILE
-        remote.submit(asked, None, remote.Way(address, env, detach=True), under, print)
+        remote.submit(asked, None, remote.behind(at, address, env), at.profile_name, print)
         return Handle(asked.name, at)
-    words = ["submit", "/dev/stdin", *(["--address", address] if address else [])]
-    driver = Driver(asked, words, asked.to_yaml(), at)
+    driver = Driver(asked, ["submit", "/dev/stdin"], asked.to_yaml(), at, address)
     driver.begun()
     return Handle(asked.name, at, driver)
 
@@ -94,7 +88,7 @@ def plan(
     from orchestrator import earlier, estimate
 
     at = _given(home, profile)
-    asked = read(sweep, overrides(set), at.profile, here=True)
+    asked = read(sweep, spec.overrides(set), at.profile, here=True)
     return estimate.document(asked, earlier.like(asked, at))
 
 
@@ -120,7 +114,7 @@ def train(
         config = config.model_dump(mode="json")
     if isinstance(config, Mapping):
         config = {"name": "training", **config}
-    asked = read(config, overrides(set), load_profile(PROFILE), here=True)
+    asked = read(config, spec.overrides(set), load_profile(PROFILE), here=True)
     folder = Path(out) if out is not None else _given(home, PROFILE).root / "train" / asked.name
     return run(asked.trial_config({}), ranks, folder, heard, watcher)
 
@@ -232,9 +226,3 @@ def read(sweep: Source, changes: Sequence[str], profile: Profile, here: bool) ->
     if isinstance(sweep, Sweep):
         return sweep
     return spec.load(Path(sweep) if isinstance(sweep, str) else sweep, changes, here, profile.default_resources)
-
-
-def overrides(set: Mapping[str, Any] | None = None, name: str | None = None, trials: int | None = None) -> list[str]:
-    """As ``--set`` takes them."""
-    asked = dict(set or {}) | ({"name": name} if name else {}) | ({"search.trials": trials} if trials else {})
-    return [f"{setting}={json.dumps(value)}" for setting, value in asked.items()]

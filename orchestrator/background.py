@@ -21,13 +21,16 @@ LOOK = 0.2
 
 
 class Driver:
-    """``gansweep WORDS`` on ``sweep``, whose standard input is ``text``. Raises UserError where it is driven by now."""
+    """``gansweep WORDS`` on ``sweep``, whose standard input is ``text``, with trials on the Ray cluster at ``address``
+    (None: on this machine). Raises UserError where it is driven by now.
+    """
 
-    def __init__(self, sweep: Sweep, words: Sequence[str], text: str, home: Home) -> None:
+    def __init__(self, sweep: Sweep, words: Sequence[str], text: str, home: Home, address: str | None) -> None:
         self._name, self._home, paths = sweep.name, home, home.sweep(sweep.name)
         require_free(sweep, paths)
         paths.root.mkdir(parents=True, exist_ok=True)
-        self._log, where = paths.log, ["--home", str(home.root), "--profile", home.profile_name]
+        self._log = paths.log
+        where = ["--home", str(home.root), "--profile", home.profile_name, "--address", address or "local"]
         with self._log.open("ab") as log:
             self._from = log.tell()
             self._process = subprocess.Popen(

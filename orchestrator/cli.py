@@ -96,12 +96,12 @@ def submit(
     as_json: options.Json = False,
 ) -> None:
     """Run a sweep; submitted again, it goes on where it stands."""
-    from orchestrator import api
+    from orchestrator import api, spec
     from orchestrator.profiles import load
 
     known = load(profile)
     address = known.cluster(address)
-    given = [*(overrides or ()), *api.overrides(name=name, trials=trials)]
+    given = [*(overrides or ()), *spec.overrides(name=name, trials=trials)]
     sweep = api.read(file, given, known, here=address is None)
     if way := options.way(address, detach, env, driver_cpus, driver_memory):
         from orchestrator import remote
@@ -127,9 +127,9 @@ def resume(
     as_json: options.Json = False,
 ) -> None:
     """Go on after any death, add trials, or change the space or the budget."""
-    from orchestrator import api
+    from orchestrator import spec
 
-    given = [*(changes or ()), *api.overrides(trials=trials)]
+    given = [*(changes or ()), *spec.overrides(trials=trials)]
     handle = options.sweep(name, home, profile)
     address = handle.home.profile.cluster(address)
     if way := options.way(address, detach, env, driver_cpus, driver_memory):

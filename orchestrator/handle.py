@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,9 +11,10 @@ from orchestrator import status as standing
 from orchestrator.commands import command
 from orchestrator.errors import GansweepError, UserError, WorkError
 from orchestrator.paths import Home, SweepPaths
+from orchestrator.profiles import is_dashboard
 from orchestrator.search.known import Known, Reading, SweepState
 from orchestrator.search.trial import Trial
-from orchestrator.spec import Sweep, counted
+from orchestrator.spec import Sweep, counted, overrides
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -187,17 +187,27 @@ class Handle:
         return standing.stop(self.name, self.home)
 
     def resume(
-        self, trials: int | None = None, address: str | None = None, set: Mapping[str, Any] | None = None
+        self,
+        trials: int | None = None,
+        address: str | None = None,
+        set: Mapping[str, Any] | None = None,
+        env: Sequence[str] = (),
     ) -> Handle:
         """Go on in the background after any death, or to so many ``trials`` in all; ``set`` changes the space, or what
-        makes no trial another. Returns once it runs.
+        makes no trial another. Returns once it runs; where ``address`` is a cluster's dashboard, once the job that gets
+        the variables named in ``env`` is queued there.
         """
+        changes, address = overrides(set, trials=trials), self.home.profile.cluster(address)
+        if is_dashboard(address):
+            from orchestrator import remote
+
+            remote.resume(self.name, changes, remote.behind(self.home, address, env), self.home.profile_name, print)
+            self._driver = None
+            return self
         from orchestrator.background import Driver
 
-        words = ["--trials", str(trials)] if trials else []
-        words += [word for name, value in (set or {}).items() for word in ("--set", f"{name}={json.dumps(value)}")]
-        words += ["--address", address] if address else []
-        self._driver = Driver(self.spec, ["resume", self.name, *words], "", self.home)
+        words = [word for change in changes for word in ("--set", change)]
+        self._driver = Driver(self.spec, ["resume", self.name, *words], "", self.home, address)
         self._driver.begun()
         return self
 

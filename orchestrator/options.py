@@ -93,7 +93,9 @@ def way(
     """How a driver goes to the cluster whose dashboard is at ``address``; None where it runs here. Raises UserError
     where an option of Ray jobs stands beside a sweep that is none.
     """
-    if address is not None and address.startswith(("http://", "https://")):
+    from orchestrator.profiles import is_dashboard
+
+    if is_dashboard(address):
         from orchestrator.remote import Way  # brings Ray, which reads its environment when it is imported
 
         return Way(address, env or (), driver_cpus, driver_memory, detach)

@@ -21,7 +21,7 @@ import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeGuard
 
 from pydantic import Field, model_validator
 
@@ -138,6 +138,11 @@ def _document() -> Document:
         raise SettingsError(str(file), [Problem("", f"can't be read: {reason}")]) from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(str(file), [Problem("", f"not valid TOML: {error}")]) from None
+
+
+def is_dashboard(address: str | None) -> TypeGuard[str]:
+    """Whether a sweep for this Ray cluster is a job, whose driver runs there."""
+    return address is not None and address.startswith(("http://", "https://"))
 
 
 _VARIABLE = re.compile(r"\$\{\w+\}")

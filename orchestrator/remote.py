@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from orchestrator import profiles
 from orchestrator.commands import PROFILE
+from orchestrator.errors import UserError
 from orchestrator.execution.jobs import CONFIG, Cluster, Job, Show, forwarded
+from orchestrator.paths import Home
 from orchestrator.spec import Sweep
 
 
@@ -20,6 +22,15 @@ class Way:
     cpus: float | None = None
     memory_gb: float | None = None
     detach: bool = False
+
+
+def behind(home: Home, address: str, environment: Sequence[str]) -> Way:
+    """How Python sends a driver, whose handle reads what it does in the ledger. Raises UserError where that would lie
+    on the cluster's head alone.
+    """
+    if not home.profile.is_shared:
+        raise UserError(f"address {address}: name a profile whose places this machine and the cluster both reach")
+    return Way(address, environment, detach=True)
 
 
 def submit(sweep: Sweep, warm_start: str | None, way: Way, profile: str, show: Show) -> None:

@@ -156,6 +156,12 @@ def _given(values: Mapping[str, Any], overrides: Sequence[str]) -> Document:
     return document
 
 
+def overrides(set: Mapping[str, Any] | None = None, name: str | None = None, trials: int | None = None) -> list[str]:
+    """As ``load`` and ``--set`` take them."""
+    asked = dict(set or {}) | ({"name": name} if name else {}) | ({"search.trials": trials} if trials else {})
+    return [f"{setting}={json.dumps(value)}" for setting, value in asked.items()]
+
+
 def loads(text: str, source: str) -> Sweep:
     """Like ``load``, from text."""
     return _checked(parse(text, source))

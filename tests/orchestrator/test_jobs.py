@@ -17,6 +17,8 @@ from orchestrator import commands, remote
 from orchestrator.api import submit
 from orchestrator.errors import UserError, WorkError
 from orchestrator.execution.jobs import Cluster, Job, forwarded
+from orchestrator.handle import Handle
+from orchestrator.paths import Home
 from tests.orchestrator.small import sweep
 
 TOKEN = "a" * 64
@@ -151,9 +153,15 @@ def test_python_sends_a_job_where_its_handle_can_read_what_it_does(
     assert handle.name == "small" and "--profile lab" in job["entrypoint"]
     assert job["runtime_env"]["env_vars"] == {"AWS_ENDPOINT_URL": "http://s3", "BUCKET_OF_MINE": "faces"}
     assert "job small" in capsys.readouterr().out
+    handle.resume(trials=24, address=dashboard.address, set={"budget.hours": 9}, env=["BUCKET_OF_MINE"])
+    resumed = dashboard.jobs["small.2"]
+    assert "resume small --set budget.hours=9 --set search.trials=24 --address auto" in resumed["entrypoint"]
+    assert resumed["runtime_env"]["env_vars"] == {"AWS_ENDPOINT_URL": "http://s3", "BUCKET_OF_MINE": "faces"}
     commands.used.clear()
     with pytest.raises(UserError, match="name a profile whose places this machine and the cluster both reach"):
         submit(sweep(), address=dashboard.address, profile="local")
+    with pytest.raises(UserError, match="name a profile whose places this machine and the cluster both reach"):
+        Handle("small", Home(tmp_path)).resume(address=dashboard.address)
     commands.used.clear()
 
 
