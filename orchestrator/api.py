@@ -10,9 +10,9 @@ import yaml
 
 from orchestrator import spec, surroundings
 from orchestrator import status as standing
+from orchestrator.client.handle import Handle
 from orchestrator.commands import PROFILE, used
 from orchestrator.errors import UserError
-from orchestrator.handle import Handle
 from orchestrator.paths import Home
 from orchestrator.profiles import Profile, is_dashboard
 from orchestrator.profiles import load as load_profile
@@ -20,8 +20,8 @@ from orchestrator.spec import Sweep
 from trainers.config import Config
 
 if TYPE_CHECKING:
-    from orchestrator.augmenting import Augmented
     from orchestrator.doctor import Finding
+    from orchestrator.generators.augmenting import Augmented
     from orchestrator.training import Trained
     from trainers.report import Report
     from trainers.watching.watcher import Watcher
@@ -51,7 +51,7 @@ def submit(
 
     Raises SettingsError with all that is wrong with the sweep; UserError, WorkError with why it could not start.
     """
-    from orchestrator.background import Driver
+    from orchestrator.client.background import Driver
 
     at = _given(home, profile)
     address = at.profile.cluster(address)
@@ -85,7 +85,7 @@ def plan(
     """What a sweep asks for: every setting, an estimate of images and time, its cost by rung, the networks' sizes; as
     ``gansweep plan --json``. Runs nothing.
     """
-    from orchestrator import earlier, estimate
+    from orchestrator.planning import earlier, estimate
 
     at = _given(home, profile)
     asked = read(sweep, spec.overrides(set), at.profile, here=True)
@@ -131,7 +131,7 @@ def init(
     a sweep that takes about so many ``minutes`` here, or one that came with gansweep (``digits``). ``say`` is told what
     is seen on the way.
     """
-    from orchestrator import begin
+    from orchestrator.planning import begin
 
     file = Path(output) if output is not None else None
     if kind not in begin.KINDS:
@@ -166,8 +166,8 @@ def serve(
 
     Raises UserError where ``host`` is not this machine's own and the environment has no GANSWEEP_SERVE_TOKEN.
     """
-    from orchestrator import serving
-    from orchestrator.generator import Generator
+    from orchestrator.generators import serving
+    from orchestrator.generators.generator import Generator
 
     serving.serve(Generator.load(model, trusted=trusted, home=home, profile=profile), str(model), host, port, say)
 
@@ -190,8 +190,8 @@ def augment(
 
     Raises UserError where model and data don't go together, trainers.errors.DataError where the set can't be written.
     """
-    from orchestrator.augmenting import Wish, augment
-    from orchestrator.generator import registry_of
+    from orchestrator.generators.augmenting import Wish, augment
+    from orchestrator.generators.generator import registry_of
 
     wish = Wish(per_class, None if data is None else str(data), seed, truncation, tuple(trusted))
     return augment(str(model), wish, str(output), registry_of(place(home, profile)), gain)

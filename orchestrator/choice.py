@@ -10,13 +10,13 @@ from typing import NamedTuple
 from orchestrator.artifacts import Store
 from orchestrator.commands import command
 from orchestrator.errors import UserError, WorkError
-from orchestrator.generator import Generator, opened
-from orchestrator.groups import Objective
+from orchestrator.generators.generator import Generator, opened
 from orchestrator.registry.gate import Candidate, refusals
 from orchestrator.search.effort import confirming
 from orchestrator.search.known import Known
 from orchestrator.search.objective import cost
 from orchestrator.search.trial import Training, Trial
+from orchestrator.settings.groups import Objective
 from orchestrator.spec import counted
 from orchestrator.status import front_rows, front_words
 

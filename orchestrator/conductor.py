@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from typing import Any, Literal, Protocol
 
 from orchestrator.artifacts import Store
-from orchestrator.earlier import Stopwatch
 from orchestrator.errors import (
     DataGoneError,
     GansweepError,
@@ -29,6 +28,7 @@ from orchestrator.errors import (
 from orchestrator.execution.order import LegOrder
 from orchestrator.paths import RunKey, trial_key
 from orchestrator.picture import Picture
+from orchestrator.planning.earlier import Stopwatch
 from orchestrator.search.known import SweepState
 from orchestrator.search.lease import Lease
 from orchestrator.search.ledger import Ledger

@@ -27,8 +27,8 @@ from pydantic import Field, model_validator
 
 from orchestrator.commands import PROFILE
 from orchestrator.errors import UserError
-from orchestrator.groups import Name, Resources
 from orchestrator.secrets import without_secrets
+from orchestrator.settings.groups import Name, Resources
 from trainers.config import Settings
 from trainers.files.places import database, place
 from trainers.reading.document import fill

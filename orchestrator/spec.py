@@ -15,8 +15,19 @@ from typing import Any
 import yaml
 from pydantic import Field
 
-from orchestrator.groups import STARTUP, Artifacts, Budget, Confirm, Name, Objective, Resources, Rungs, Search, Tracking
-from orchestrator.problems import problems
+from orchestrator.settings.groups import (
+    STARTUP,
+    Artifacts,
+    Budget,
+    Confirm,
+    Name,
+    Objective,
+    Resources,
+    Rungs,
+    Search,
+    Tracking,
+)
+from orchestrator.settings.problems import problems
 from trainers.check import FEWEST_EVALUATIONS, LAGGING, TEXT
 from trainers.check import warnings as untold
 from trainers.config import TORCHSCRIPT, Config

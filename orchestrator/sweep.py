@@ -27,15 +27,13 @@ from orchestrator import surroundings
 from orchestrator.artifacts import Store, store_of
 from orchestrator.commands import command
 from orchestrator.conductor import Conductor, Progress, dataset
-from orchestrator.earlier import like, remember, require_room
 from orchestrator.errors import GansweepError, LedgerError, UserError
 from orchestrator.execution.environment import prepare
 from orchestrator.execution.order import GangSpec
-from orchestrator.exporter import exported
-from orchestrator.notify import notified
+from orchestrator.generators.sampling import Wish
 from orchestrator.paths import Home, RunKey, SweepPaths, samples_key, trial_key
 from orchestrator.picture import Picture
-from orchestrator.sampling import Wish
+from orchestrator.planning.earlier import like, remember, require_room
 from orchestrator.search.known import Known, SweepState
 from orchestrator.search.lease import Lease, lease_of, promoting
 from orchestrator.search.ledger import Ledger
@@ -48,6 +46,8 @@ from orchestrator.tracking.server import embedded
 from orchestrator.tracking.spool import Spool
 from orchestrator.tracking.target import Target, check, runs_page
 from orchestrator.tracking.views import views_of
+from orchestrator.watching.exporter import exported
+from orchestrator.watching.notify import notified
 from trainers.reading import ownimports
 from trainers.settings import SettingsError
 
@@ -153,8 +153,8 @@ def sample(source: str, wish: Wish, output: Path, home: Home) -> tuple[int, ...]
     """Draw from a registered model or a checkpoint folder into a picture, a film or an array; returns the shape of an
     example.
     """
-    from orchestrator.generator import registry_of
-    from orchestrator.sampling import sample as run
+    from orchestrator.generators.generator import registry_of
+    from orchestrator.generators.sampling import sample as run
 
     return run(source, wish, output, registry_of(home))
 

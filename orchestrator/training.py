@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import UserError
-from orchestrator.generator import Generator, opened
+from orchestrator.generators.generator import Generator, opened
 from trainers.config import Config
 
 if TYPE_CHECKING:

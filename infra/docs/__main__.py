@@ -9,9 +9,9 @@ from typing import Any
 
 import typer.main
 
-from orchestrator import explained
 from orchestrator.cli import app
-from orchestrator.explained import Setting
+from orchestrator.planning import explained
+from orchestrator.planning.explained import Setting
 
 PAGES = Path(__file__).parent
 GENERATED = "<!-- Written by python -m infra.docs: change the code, and run it again. -->\n\n"

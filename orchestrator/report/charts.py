@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from orchestrator.dimension import Dimension
 from orchestrator.report.landscape import place
 from orchestrator.report.svg import Scale, axes, box, dot, drawing, line, number, path, text
 from orchestrator.search.trial import FATAL
+from orchestrator.settings.dimension import Dimension
 
 WIDTH = 760
 AXES = 10

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.dimension import Dimension
 from orchestrator.search.importance import Measured
+from orchestrator.settings.dimension import Dimension
 from orchestrator.spec import Sweep
 
 CELLS = 24

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.groups import Objective
 from orchestrator.search import objective
 from orchestrator.search.confirmation import Confirmation
 from orchestrator.search.trial import BAD, Trial
+from orchestrator.settings.groups import Objective
 
 
 @dataclass(frozen=True)

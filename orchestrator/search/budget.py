@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from orchestrator.groups import Budget
 from orchestrator.paths import RunKey
+from orchestrator.settings.groups import Budget
 from orchestrator.spec import Sweep
 
 Clock = Callable[[], float]

@@ -11,13 +11,13 @@ from optuna.study import StudyDirection
 from pydantic import ValidationError
 
 from orchestrator.commands import command
-from orchestrator.dimension import inside
 from orchestrator.errors import UserError
 from orchestrator.search.book import Book
 from orchestrator.search.journal import Place, Study
 from orchestrator.search.kept import unkept
 from orchestrator.search.known import SPACES, Known
 from orchestrator.search.warm import WARM, warmth
+from orchestrator.settings.dimension import inside
 from orchestrator.spec import Sweep, counted
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.dimension import Dimension
+from orchestrator.settings.dimension import Dimension
 from orchestrator.spec import Sweep
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from orchestrator.commands import command
-from orchestrator.dimension import inside
 from orchestrator.errors import UserError
 from orchestrator.paths import RunKey
 from orchestrator.search import first_rung, objective
@@ -19,6 +18,7 @@ from orchestrator.search.points import Points
 from orchestrator.search.record import Stored, run_key, trial_of
 from orchestrator.search.replay import Replay
 from orchestrator.search.trial import Training, Trial
+from orchestrator.settings.dimension import inside
 from orchestrator.spec import Sweep, counted
 
 ADDED, TAKEN = "gansweep.added", "gansweep.taken"

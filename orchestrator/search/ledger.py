@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from orchestrator.groups import Budget
 from orchestrator.paths import RunKey, key_word
 from orchestrator.search import objective, rungs
 from orchestrator.search.asking import View, propose
@@ -33,6 +32,7 @@ from orchestrator.search.record import ended, record_of
 from orchestrator.search.space import distribution
 from orchestrator.search.trial import RETRIES, Leg, Trial, with_newest
 from orchestrator.search.warm import WARM, shown
+from orchestrator.settings.groups import Budget
 from orchestrator.spec import Sweep
 
 MINUTE = 1 / 60

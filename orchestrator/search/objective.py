@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Mapping
 from statistics import median
 
-from orchestrator.groups import Objective
+from orchestrator.settings.groups import Objective
 
 WINDOW = 3
 """A score is the median of this many last evaluations: one lucky minimum of a noisy FID must not win a sweep."""

@@ -6,7 +6,7 @@ from bisect import bisect_left, insort
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.groups import Objective
+from orchestrator.settings.groups import Objective
 
 Key = tuple[Any, ...]
 

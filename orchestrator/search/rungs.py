@@ -11,11 +11,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from orchestrator.groups import Objective
 from orchestrator.search.effort import confirming
 from orchestrator.search.objective import costs, scores_at
 from orchestrator.search.ranking import ranking
 from orchestrator.search.trial import FATAL, Trial
+from orchestrator.settings.groups import Objective
 from orchestrator.spec import Sweep
 
 

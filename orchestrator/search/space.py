@@ -8,8 +8,8 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from orchestrator.dimension import Dimension
 from orchestrator.search.kept import kept_value, unkept_value
+from orchestrator.settings.dimension import Dimension
 from orchestrator.spec import Sweep
 
 

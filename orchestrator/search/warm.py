@@ -7,7 +7,6 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from orchestrator.dimension import inside
 from orchestrator.errors import UserError
 from orchestrator.search import objective
 from orchestrator.search.ends import end_of
@@ -15,6 +14,7 @@ from orchestrator.search.kept import kept, unkept
 from orchestrator.search.known import Known
 from orchestrator.search.space import searched
 from orchestrator.search.trial import FATAL, Trial
+from orchestrator.settings.dimension import inside
 from orchestrator.spec import Sweep
 
 WARM = "gansweep.warm"

@@ -19,12 +19,12 @@ from typing import Any
 from orchestrator import sweep as story
 from orchestrator.artifacts import store_of
 from orchestrator.conductor import Conductor
-from orchestrator.live import Quiet
 from orchestrator.paths import Home
 from orchestrator.search.lease import lease_of
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.trial import Leg
 from orchestrator.spec import load
+from orchestrator.terminal.live import Quiet
 from orchestrator.tracking.spool import Spool
 from tests.benchmarks.results import tell
 

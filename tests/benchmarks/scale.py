@@ -36,15 +36,15 @@ from infra.s3.server import Server
 from orchestrator.artifacts import Store, open_store
 from orchestrator.conductor import Conductor
 from orchestrator.execution.order import LegOrder
-from orchestrator.exporter import _lag
-from orchestrator.live import Quiet
 from orchestrator.paths import SweepPaths, samples_key
 from orchestrator.search.lease import lease_of
 from orchestrator.search.ledger import Ledger
 from orchestrator.spec import Sweep
+from orchestrator.terminal.live import Quiet
 from orchestrator.tracking.recorder import Recorder
 from orchestrator.tracking.spool import Spool
 from orchestrator.tracking.target import Target
+from orchestrator.watching.exporter import _lag
 from tests.benchmarks.deciding import SPACE, postgresql
 from tests.benchmarks.results import tell
 from tests.orchestrator.small import report

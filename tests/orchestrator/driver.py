@@ -17,9 +17,9 @@ from orchestrator import sweep as story
 from orchestrator.artifacts import store_of
 from orchestrator.conductor import Conductor
 from orchestrator.errors import GansweepError
-from orchestrator.live import Quiet
 from orchestrator.paths import Home
 from orchestrator.search import database
+from orchestrator.terminal.live import Quiet
 from orchestrator.tracking.spool import Spool
 from tests.orchestrator.small import report, sweep
 

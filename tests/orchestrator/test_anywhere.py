@@ -20,11 +20,11 @@ from mlflow.tracking import MlflowClient
 
 from orchestrator import status as standing
 from orchestrator import sweep as story
+from orchestrator.client.handle import Handle
 from orchestrator.errors import UserError
-from orchestrator.handle import Handle
-from orchestrator.live import Quiet
 from orchestrator.paths import Home
 from orchestrator.search.database import Database, RowLease
+from orchestrator.terminal.live import Quiet
 from orchestrator.tracking import recorder
 from orchestrator.tracking.target import PATIENCE
 from tests.orchestrator.test_cli import Terminal, gansweep

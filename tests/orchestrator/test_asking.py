@@ -13,13 +13,13 @@ from optuna.samplers import BaseSampler, TPESampler
 from optuna.samplers._tpe.sampler import _split_trials, default_gamma
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from orchestrator.groups import Search
 from orchestrator.search.asking import GOOD, SHOWN, View, _Shown, propose
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.points import Points
 from orchestrator.search.samplers import Tpe
 from orchestrator.search.space import searched, suggest
 from orchestrator.search.trial import Leg, State, Trial
+from orchestrator.settings.groups import Search
 from orchestrator.spec import Sweep, warnings
 from tests.orchestrator.small import BASE, next_leg, run, sweep, train
 

@@ -15,11 +15,11 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from orchestrator import augmenting
-from orchestrator.augmenting import Wish, augment
 from orchestrator.cli import app
 from orchestrator.errors import UserError
-from orchestrator.generator import Generator
+from orchestrator.generators import augmenting
+from orchestrator.generators.augmenting import Wish, augment
+from orchestrator.generators.generator import Generator
 from tests.conftest import S3
 from tests.trainers.small import config as of_gan
 from tests.trainers.test_translate import config as of_translator

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from orchestrator import begin, explained, look, spec
+from orchestrator import spec
 from orchestrator.errors import UserError
-from orchestrator.estimate import estimate
+from orchestrator.planning import begin, explained, look
+from orchestrator.planning.estimate import estimate
 from tests.benchmarks.reach import draw
 from tests.orchestrator.test_cli import Terminal, stand
 from trainers.data import DATASETS

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from orchestrator import spec
-from orchestrator.earlier import Earlier, require_room
 from orchestrator.errors import UserError
+from orchestrator.planning.earlier import Earlier, require_room
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.trial import RETRIES, Leg
 from orchestrator.spec import Sweep

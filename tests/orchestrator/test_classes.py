@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 from orchestrator.errors import UserError
+from orchestrator.generators.sampling import FRAMES, Wish
+from orchestrator.generators.sampling import sample as sample_to_file
 from orchestrator.registry.models import SAFE, Evidence, promote, sample
-from orchestrator.sampling import FRAMES, Wish
-from orchestrator.sampling import sample as sample_to_file
 from trainers.config import Config
 from trainers.errors import UnusableSettingError
 from trainers.loop import train

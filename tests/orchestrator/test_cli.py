@@ -22,11 +22,12 @@ import yaml
 from PIL import Image
 from rich.console import Console
 
-from orchestrator import cli, show
+from orchestrator import cli
 from orchestrator import status as standing
 from orchestrator.errors import UserError
 from orchestrator.paths import Home
 from orchestrator.search.ledger import Ledger
+from orchestrator.terminal import show
 from tests.orchestrator.small import Script, run, sweep
 
 COMMANDS = ("plan", "submit", "resume", "stop", "list", "status", "train", "promote", "sample", "data", "ui", "doctor")

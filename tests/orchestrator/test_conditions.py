@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from orchestrator.generator import Generator
+from orchestrator.generators.generator import Generator
+from orchestrator.generators.sampling import Wish
+from orchestrator.generators.sampling import sample as to_file
 from orchestrator.registry.models import SAFE, Evidence, promote, sample
-from orchestrator.sampling import Wish
-from orchestrator.sampling import sample as to_file
 from trainers.config import Config
 from trainers.errors import UnusableSettingError
 from trainers.loop import train

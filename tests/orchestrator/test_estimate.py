@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.earlier import Earlier, Stopwatch, like, remember
-from orchestrator.estimate import Estimate, estimate, parameter_ranges, parameters, stages
 from orchestrator.paths import Home
+from orchestrator.planning.earlier import Earlier, Stopwatch, like, remember
+from orchestrator.planning.estimate import Estimate, estimate, parameter_ranges, parameters, stages
 from orchestrator.search.effort import confirming
 from orchestrator.search.rungs import Continue, Ladder, Rules
 from orchestrator.search.trial import Trial

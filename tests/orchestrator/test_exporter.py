@@ -14,11 +14,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from orchestrator.artifacts import open_store
 from orchestrator.conductor import Conductor
 from orchestrator.errors import UserError
-from orchestrator.exporter import exported
 from orchestrator.paths import SweepPaths
 from orchestrator.search.lease import lease_of
 from orchestrator.search.ledger import Ledger
 from orchestrator.tracking.spool import Spool
+from orchestrator.watching.exporter import exported
 from tests.orchestrator.small import report, sweep
 
 DASHBOARD = json.loads(Path("infra/grafana/gansweep.json").read_text())

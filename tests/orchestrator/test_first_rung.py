@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from orchestrator.estimate import stages
-from orchestrator.planned import plan
+from orchestrator.planning.estimate import stages
 from orchestrator.report.numbers import numbers
 from orchestrator.search import ledger as ledger_module
 from orchestrator.search.first_rung import measured
@@ -18,6 +17,7 @@ from orchestrator.search.known import FIRST_RUNG, Reading
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.trial import Leg, Trial
 from orchestrator.spec import Sweep, loads
+from orchestrator.terminal.planned import plan
 from tests.orchestrator.small import Script, next_leg, run, sweep, train
 from trainers.settings import SettingsError
 

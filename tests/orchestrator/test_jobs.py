@@ -15,9 +15,9 @@ import ray
 
 from orchestrator import commands, remote
 from orchestrator.api import submit
+from orchestrator.client.handle import Handle
 from orchestrator.errors import UserError, WorkError
 from orchestrator.execution.jobs import Cluster, Job, forwarded
-from orchestrator.handle import Handle
 from orchestrator.paths import Home
 from tests.orchestrator.small import sweep
 

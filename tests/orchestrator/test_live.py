@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 from rich.live import Live
 
-from orchestrator import live
 from orchestrator.search.ledger import Ledger
+from orchestrator.terminal import live
 from tests.orchestrator.small import next_leg, report, run, sweep, train
 
 

@@ -11,17 +11,17 @@ from optuna.trial import TrialState
 from orchestrator import living, spec
 from orchestrator.artifacts.directory import DirectoryStore
 from orchestrator.conductor import Conductor
-from orchestrator.dimension import Dimension, inside
 from orchestrator.errors import UserError
-from orchestrator.live import Quiet
 from orchestrator.paths import Home
-from orchestrator.presets import PRESETS
 from orchestrator.search.known import SPACES, Reading
 from orchestrator.search.lease import lease_of
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.trial import Leg
 from orchestrator.search.wishes import Wishes
+from orchestrator.settings.dimension import Dimension, inside
+from orchestrator.settings.presets import PRESETS
 from orchestrator.spec import Sweep
+from orchestrator.terminal.live import Quiet
 from orchestrator.tracking.spool import Spool
 from tests.orchestrator.small import BASE, next_leg, report, run, sweep, train
 from trainers.reading.document import Document, override

@@ -14,12 +14,12 @@ import pytest
 from orchestrator.artifacts import open_store
 from orchestrator.conductor import Conductor
 from orchestrator.errors import UserError
-from orchestrator.notify import notified
 from orchestrator.paths import SweepPaths
 from orchestrator.search.lease import lease_of
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.trial import Leg
 from orchestrator.tracking.spool import Spool
+from orchestrator.watching.notify import notified
 from tests.orchestrator.small import next_leg, sweep, train
 from tests.orchestrator.test_exporter import Notes
 

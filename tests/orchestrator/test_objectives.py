@@ -15,16 +15,16 @@ from orchestrator import spec
 from orchestrator.artifacts.directory import DirectoryStore
 from orchestrator.choice import choose
 from orchestrator.errors import UserError
-from orchestrator.groups import Objective
 from orchestrator.paths import SweepPaths
 from orchestrator.report import report
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.pareto import Fronts, fronts
 from orchestrator.search.rungs import Continue, Ladder, Rules
 from orchestrator.search.trial import Leg, Trial
-from orchestrator.show import _remarks
+from orchestrator.settings.groups import Objective
 from orchestrator.spec import Sweep
 from orchestrator.status import describe, front_words
+from orchestrator.terminal.show import _remarks
 from tests.orchestrator.small import run, sweep
 from trainers.settings import SettingsError
 

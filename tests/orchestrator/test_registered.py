@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator.generator import Generator
+from orchestrator.generators.generator import Generator
 from tests.orchestrator.registered import registered, run_card
 from tests.orchestrator.test_serving import trained
 from tests.trainers.small import config

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from orchestrator.groups import Objective
 from orchestrator.search.rungs import Continue, Decision, Ladder, Rules
 from orchestrator.search.trial import Trial
+from orchestrator.settings.groups import Objective
 
 RULES = Rules([10, 30, 90], 3, keep=1, objective=Objective(minimize="fid"))
 

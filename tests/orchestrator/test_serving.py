@@ -22,9 +22,9 @@ import pytest
 import uvicorn
 from PIL import Image
 
-from orchestrator import serving
 from orchestrator.errors import UserError
-from orchestrator.generator import Generator
+from orchestrator.generators import serving
+from orchestrator.generators.generator import Generator
 from tests.trainers.small import config
 from tests.trainers.test_translate import config as of_translator
 from trainers.config import Config

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from orchestrator.errors import UserError
-from orchestrator.sampling import Wish, sample
+from orchestrator.generators.sampling import Wish, sample
 from tests.orchestrator.sweeps import User
 from tests.trainers.small import config
 from trainers.loop import train

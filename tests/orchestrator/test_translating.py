@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from orchestrator import show
 from orchestrator.errors import UserError
-from orchestrator.generator import Generator, opened
+from orchestrator.generators.generator import Generator, opened
+from orchestrator.generators.translating import translate
 from orchestrator.registry import models
-from orchestrator.translating import translate
+from orchestrator.terminal import show
 from tests.orchestrator.registered import registered, run_card
 from tests.trainers.small import config as of_gan
 from tests.trainers.test_translate import config

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from orchestrator import augmenting
 from orchestrator.errors import UserError
-from orchestrator.generator import Generator
-from orchestrator.look import look
-from orchestrator.sampling import Wish
-from orchestrator.sampling import sample as to_file
-from orchestrator.serving import _answer
+from orchestrator.generators import augmenting
+from orchestrator.generators.generator import Generator
+from orchestrator.generators.sampling import Wish
+from orchestrator.generators.sampling import sample as to_file
+from orchestrator.generators.serving import _answer
+from orchestrator.planning.look import look
 from tests.orchestrator.registered import registered
 from tests.trainers.small import config
 from trainers.loop import train

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from orchestrator.api import sweeps as sweeps
     from orchestrator.api import train as train
     from orchestrator.api import ui as ui
-    from orchestrator.augmenting import Augmented as Augmented
+    from orchestrator.client.handle import Handle as Handle
+    from orchestrator.client.handle import TrialReport as TrialReport
     from orchestrator.errors import GansweepError as GansweepError
     from orchestrator.errors import UserError as UserError
     from orchestrator.errors import WorkError as WorkError
-    from orchestrator.explained import settings as settings
-    from orchestrator.generator import Generator as Generator
-    from orchestrator.handle import Handle as Handle
-    from orchestrator.handle import TrialReport as TrialReport
+    from orchestrator.generators.augmenting import Augmented as Augmented
+    from orchestrator.generators.generator import Generator as Generator
+    from orchestrator.planning.explained import settings as settings
     from orchestrator.spec import Sweep as Sweep
     from orchestrator.training import Trained as Trained
     from trainers.data.pack import pack as pack
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
 
 _ROOMS = {
     "orchestrator.api": "augment doctor init load plan serve submit sweeps train ui",
-    "orchestrator.augmenting": "Augmented",
+    "orchestrator.generators.augmenting": "Augmented",
     "orchestrator.errors": "GansweepError UserError WorkError",
-    "orchestrator.explained": "settings",
-    "orchestrator.generator": "Generator",
-    "orchestrator.handle": "Handle TrialReport",
+    "orchestrator.planning.explained": "settings",
+    "orchestrator.generators.generator": "Generator",
+    "orchestrator.client.handle": "Handle TrialReport",
     "orchestrator.spec": "Sweep",
     "orchestrator.training": "Trained",
     "trainers.data.pack": "pack",

@@ -1,4 +1,4 @@
-"""The arguments and options that commands share."""
+"""What commands share: arguments and options, the sweep that they name, and how it is asked on a cluster."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from orchestrator.commands import HOME, PROFILE
 from orchestrator.errors import UserError
 
 if TYPE_CHECKING:
-    from orchestrator.handle import Handle
+    from orchestrator.client.handle import Handle
     from orchestrator.remote import Way
 
 
@@ -35,7 +35,7 @@ def sweep_names(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def setting_names(incomplete: str) -> list[str]:
     """For the shell."""
-    from orchestrator.explained import settings
+    from orchestrator.planning.explained import settings
 
     return [setting.name for setting in settings() if setting.name.startswith(incomplete)]
 
@@ -112,9 +112,21 @@ def way(
 def sweep(name: str, home: Path, profile: str) -> Handle:
     """The one that the options of a command name."""
     from orchestrator.api import place
-    from orchestrator.handle import Handle
+    from orchestrator.client.handle import Handle
 
     return Handle(name, place(home, profile))
+
+
+def ask(name: str, words: list[str], address: str, profile: str) -> None:
+    """Have a command run where the job of a sweep runs, and print what it says."""
+    from orchestrator import remote
+
+    say(remote.ask(name, words, address, profile))
+
+
+def say(text: str) -> None:
+    """Print a line at once, also in a pipe."""
+    print(text, flush=True)
 
 
 CodeSha256 = Annotated[

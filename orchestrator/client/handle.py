@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from orchestrator.artifacts import Store
-    from orchestrator.background import Driver
+    from orchestrator.client.background import Driver
     from orchestrator.conductor import Progress
-    from orchestrator.generator import Generator
+    from orchestrator.generators.generator import Generator
     from orchestrator.sweep import Outcome
 
 LOOK = 1.0
@@ -73,7 +73,7 @@ class Handle:
     @property
     def trials(self) -> pd.DataFrame:
         """A row per trial, by its number: state, rung, images, score, verdict, ``params.*``, ``metrics.*`` and more."""
-        from orchestrator.frame import frame
+        from orchestrator.client.frame import frame
 
         return frame(standing.rows(self.ledger()[0]))
 
@@ -173,12 +173,12 @@ class Handle:
 
     def watch(self) -> None:
         """Show it until it ends: in a notebook as a table and a grid, elsewhere as ``gansweep status --watch``."""
-        from orchestrator import notebook
+        from orchestrator.client import notebook
 
         if notebook.here():
             notebook.watch(self)
         else:
-            from orchestrator import live
+            from orchestrator.terminal import live
 
             live.watch(*self.ledger())
 
@@ -204,7 +204,7 @@ class Handle:
             remote.resume(self.name, changes, remote.behind(self.home, address, env), self.home.profile_name, print)
             self._driver = None
             return self
-        from orchestrator.background import Driver
+        from orchestrator.client.background import Driver
 
         words = [word for change in changes for word in ("--set", change)]
         self._driver = Driver(self.spec, ["resume", self.name, *words], "", self.home, address)
@@ -214,7 +214,7 @@ class Handle:
     def sync(self, progress: Progress | None = None) -> str | None:
         """Send MLflow what the ledger knows and it does not; returns why some of it could not be sent, or None."""
         from orchestrator import sweep
-        from orchestrator.live import Quiet
+        from orchestrator.terminal.live import Quiet
 
         return sweep.sync(self.name, self.home, progress or Quiet())
 
@@ -281,7 +281,7 @@ class Handle:
 
     def _repr_html_(self) -> str:
         """For a notebook: the trials, best first, and the sample grid of the best."""
-        from orchestrator import notebook
+        from orchestrator.client import notebook
 
         return notebook.html(self)
 

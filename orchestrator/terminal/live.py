@@ -15,13 +15,13 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator import status
-from orchestrator.estimate import estimate
 from orchestrator.going import Going
+from orchestrator.planning.estimate import estimate
 from orchestrator.search.budget import words
 from orchestrator.search.objective import cost
 from orchestrator.search.trial import FATAL
-from orchestrator.show import confirmed_words, console, table
 from orchestrator.spec import counted
+from orchestrator.terminal.show import confirmed_words, console, table
 from trainers.watching.shown import QUIET, duration
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from orchestrator.errors import UserError
-from orchestrator.generator import Generator
+from orchestrator.generators.generator import Generator
 from trainers.config import Data
 from trainers.data.picture import pixels
 from trainers.errors import TrainerError

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.dimension import ancestors, extended
 from orchestrator.search.effort import Stage, confirming, searching
 from orchestrator.secrets import without_secrets
+from orchestrator.settings.dimension import ancestors, extended
 from orchestrator.spec import Sweep
 
 if TYPE_CHECKING:
-    from orchestrator.earlier import Earlier
+    from orchestrator.planning.earlier import Earlier
     from trainers.data import Space
 
 CORNERS = 256

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestrator.dimension import Dimension
+from orchestrator.settings.dimension import Dimension
 
 BATCH, PACKING = SHARED = ("train.batch_size", "train.packing")
 

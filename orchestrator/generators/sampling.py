@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.errors import UserError, WorkError
-from orchestrator.generator import REGISTERED, Generator, opened
+from orchestrator.generators.generator import REGISTERED, Generator, opened
 
 if TYPE_CHECKING:
     from PIL.Image import Image

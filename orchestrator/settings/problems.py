@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from orchestrator.dimension import Dimension, ancestors
-from orchestrator.presets import PRESETS
-from orchestrator.sharing import SHARED, unshared
+from orchestrator.settings.dimension import Dimension, ancestors
+from orchestrator.settings.presets import PRESETS
+from orchestrator.settings.sharing import SHARED, unshared
 from trainers.check import FEWEST_EVALUATIONS
 from trainers.families import FAMILIES
 from trainers.reading.owncode import plain

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, model_validator
 
-from orchestrator.dimension import Dimension, Value, ancestors, extended
-from orchestrator.presets import PRESETS, started
+from orchestrator.settings.dimension import Dimension, Value, ancestors, extended
+from orchestrator.settings.presets import PRESETS, started
 from trainers.config import Settings
 from trainers.files.places import database, place
 

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from orchestrator.errors import UserError
-from orchestrator.estimate import estimate
-from orchestrator.look import Looked, look, too_large
+from orchestrator.planning.estimate import estimate
+from orchestrator.planning.look import Looked, look, too_large
 from orchestrator.spec import loads
 from trainers.config import Config
 

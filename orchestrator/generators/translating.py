@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from orchestrator.errors import UserError
-from orchestrator.generator import opened
+from orchestrator.generators.generator import opened
 
 if TYPE_CHECKING:
     from trainers.data.picture import Pixels

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from orchestrator.errors import UserError
-from orchestrator.generator import Generator, opened
+from orchestrator.generators.generator import Generator, opened
 
 if TYPE_CHECKING:
     import pyarrow as pa

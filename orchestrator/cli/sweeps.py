@@ -1,60 +1,23 @@
-"""Every command on sweeps: each parses, calls one function and prints. Heavy imports stand inside the commands, so that
-help answers at once.
-"""
+"""The commands that run sweeps: each parses, calls one function and prints."""
 
 from __future__ import annotations
 
-import logging
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from orchestrator import options, results, surroundings, tools
+from orchestrator.cli import options
 from orchestrator.commands import HOME, PROFILE, command
-from orchestrator.ending import Group, ended
 from orchestrator.errors import UserError, WorkError
-from trainers.files.sealed import own_version
 
 if TYPE_CHECKING:
-    from orchestrator.handle import Handle
+    from orchestrator.client.handle import Handle
     from orchestrator.sweep import Outcome
 
-app = typer.Typer(
-    cls=Group,
-    help="Hyper-parameter sweeps for GANs that end in a generator you can trust.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.add_typer(tools.data, name="data")
-app.add_typer(tools.help_, name="help")
 
-
-def _version(asked: bool) -> None:
-    if asked:
-        print(f"gansweep {own_version()}")
-        raise typer.Exit()
-
-
-@app.callback()
-def common(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
-    ] = False,
-    debug: Annotated[
-        bool, typer.Option("--debug", envvar="GANSWEEP_DEBUG", help="Show tracebacks and libraries' logs.")
-    ] = False,
-) -> None:
-    os.environ["GANSWEEP_DEBUG"] = "1" if debug else ""
-    surroundings.mend()
-    logging.basicConfig(level=logging.INFO if debug else logging.CRITICAL, format="%(name)s: %(message)s")
-
-
-@app.command()
 def plan(
     file: options.File,
     overrides: options.Set = None,
@@ -66,9 +29,11 @@ def plan(
     as_json: options.Json = False,
 ) -> None:
     """Check a sweep file; say what it asks for. Runs nothing."""
-    from orchestrator import api, earlier, estimate, planned, show, spec
+    from orchestrator import api, spec
     from orchestrator.paths import Home
+    from orchestrator.planning import earlier, estimate
     from orchestrator.profiles import load
+    from orchestrator.terminal import planned, show
 
     sweep = api.read(file, overrides or (), load(profile), here=True)
     before = earlier.like(sweep, Home(home))
@@ -79,7 +44,6 @@ def plan(
         planned.resolved(sweep)
 
 
-@app.command()
 def submit(
     file: options.File,
     overrides: options.Set = None,
@@ -106,13 +70,12 @@ def submit(
     if way := options.way(address, detach, env, driver_cpus, driver_memory):
         from orchestrator import remote
 
-        remote.submit(sweep, warm_start, way, profile, _say)
+        remote.submit(sweep, warm_start, way, profile, options.say)
         return
     handle = options.sweep(sweep.name, home, profile)
     _run(lambda progress: handle.run(progress, sweep, address=address, warm_start=warm_start), handle, as_json)
 
 
-@app.command()
 def resume(
     name: options.Name,
     trials: options.Trials = None,
@@ -135,12 +98,11 @@ def resume(
     if way := options.way(address, detach, env, driver_cpus, driver_memory):
         from orchestrator import remote
 
-        remote.resume(name, given, way, profile, _say)
+        remote.resume(name, given, way, profile, options.say)
         return
     _run(lambda progress: handle.run(progress, changes=given, address=address), handle, as_json)
 
 
-@app.command()
 def fork(
     name: options.Name,
     new: Annotated[str, typer.Argument(help="The name of the new sweep.", show_default=False)],
@@ -158,7 +120,6 @@ def fork(
     _run(lambda progress: living.fork(name, new, at, progress, overrides or (), address), handle, as_json)
 
 
-@app.command()
 def trial(
     name: options.Name,
     do: Annotated[Literal["add", "stop"], typer.Argument(help="What to do.", show_default=False)],
@@ -178,7 +139,6 @@ def trial(
     print(living.stop_trial(name, int(given[0]), at))
 
 
-@app.command()
 def stop(
     name: options.Name,
     address: options.Dashboard = None,
@@ -187,7 +147,7 @@ def stop(
 ) -> None:
     """Ask a running sweep to finish its current reports and end; everything is kept."""
     if address:
-        _ask(name, ["stop", name], address, profile)
+        options.ask(name, ["stop", name], address, profile)
         return
     print(
         f"sweep '{name}' ends after its current reports; go on with: {command('resume', name)}"
@@ -196,10 +156,9 @@ def stop(
     )
 
 
-@app.command()
 def sync(name: options.Name, home: options.HomeDir = Path(HOME), profile: options.Profile = PROFILE) -> None:
     """Send MLflow what the ledger knows and it does not: after a lost machine, or into a new MLflow."""
-    from orchestrator import live
+    from orchestrator.terminal import live
 
     with live.progress(quiet=False) as progress:
         unsent = options.sweep(name, home, profile).sync(progress)
@@ -208,81 +167,10 @@ def sync(name: options.Name, home: options.HomeDir = Path(HOME), profile: option
     print(f"MLflow has all that the ledger of sweep '{name}' knows")
 
 
-@app.command("list")
-def list_sweeps(
-    home: options.HomeDir = Path(HOME), profile: options.Profile = PROFILE, as_json: options.Json = False
-) -> None:
-    """The sweeps that live here."""
-    from orchestrator import api, show
-    from orchestrator import status as standing
-
-    documents = standing.overview(api.place(home, profile))
-    show.as_json(documents) if as_json else show.sweeps(documents)
-
-
-@app.command()
-def status(
-    name: options.Name,
-    watch: Annotated[bool, typer.Option("--watch", help="Keep showing until the sweep ends.")] = False,
-    address: options.Dashboard = None,
-    home: options.HomeDir = Path(HOME),
-    profile: options.Profile = PROFILE,
-    as_json: options.Json = False,
-) -> None:
-    """Trials with state, rung, verdict, score and images/s."""
-    from orchestrator import live, show
-    from orchestrator import status as standing
-
-    if address:
-        _ask(name, ["status", name, *(["--json"] if as_json else [])], address, profile)
-        return
-    ledger, paths = options.sweep(name, home, profile).ledger()
-    if watch and not as_json:
-        live.watch(ledger, paths)
-    else:
-        document = standing.describe(ledger, paths)
-        show.as_json(document) if as_json else show.status(document, ledger.notes, ledger.sweep.objective.direction)
-
-
-@app.command()
-def logs(
-    name: options.Name,
-    trial: Annotated[int | None, typer.Option(min=0, help="Of this trial only.", show_default=False)] = None,
-    rank: Annotated[int | None, typer.Option(min=0, help="Of this rank only.", show_default=False)] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep showing until the sweep ends.")] = False,
-    address: Annotated[
-        str | None,
-        typer.Option("--address", help="What the driver of a Ray job prints: http(s)://HOST:8265.", show_default=False),
-    ] = None,
-    home: options.HomeDir = Path(HOME),
-    profile: options.Profile = PROFILE,
-) -> None:
-    """What the workers of a sweep printed, of dead ones too; or, with --address, its driver."""
-    from orchestrator import logs as kept
-    from orchestrator import remote
-
-    if address:
-        remote.logs(name, address, follow, _say)
-        return
-    handle = options.sweep(name, home, profile)
-    kept.follow(lambda: handle.logs(trial, rank), lambda: follow and handle.state == "running", _say)
-
-
-_OF_SWEEPS = (results.promote, results.report, results.samples)
-_OF_MODELS = (tools.sample, tools.translate, tools.augment, tools.serve)
-for tool in (*_OF_SWEEPS, tools.init, tools.train, *_OF_MODELS, tools.ui, tools.doctor):
-    app.command()(tool)
-
-
-def main() -> NoReturn:
-    """The console script."""
-    ended(lambda: app(standalone_mode=False))
-
-
 def _run(work: Callable[[Any], Outcome], handle: Handle, as_json: bool) -> None:
     """Run or go on with a sweep under a display that fits where the output goes; end with its table."""
-    from orchestrator import live, show
     from orchestrator import status as standing
+    from orchestrator.terminal import live, show
 
     with live.progress(quiet=as_json) as progress:
         outcome = work(progress)
@@ -296,13 +184,3 @@ def _run(work: Callable[[Any], Outcome], handle: Handle, as_json: bool) -> None:
         raise typer.Exit(130)
     if outcome.state == "finished" and (why := standing.fruitless(document)):
         raise WorkError(f"sweep '{handle.name}' is over and no trial finished:{why}")
-
-
-def _ask(name: str, words: list[str], address: str, profile: str) -> None:
-    from orchestrator import remote
-
-    _say(remote.ask(name, words, address, profile))
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import yaml
 from rich.table import Table
 
-from orchestrator.earlier import Earlier, require_room
-from orchestrator.estimate import Estimate, estimate, parameter_ranges, parameters, stages
+from orchestrator.planning.earlier import Earlier, require_room
+from orchestrator.planning.estimate import Estimate, estimate, parameter_ranges, parameters, stages
 from orchestrator.search.budget import words
 from orchestrator.search.effort import Confirming, confirming
 from orchestrator.secrets import without_secrets
-from orchestrator.show import console
 from orchestrator.spec import Sweep, counted
+from orchestrator.terminal.show import console
 from trainers.families import FAMILIES
 from trainers.watching.shown import duration
 

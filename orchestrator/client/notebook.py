@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator import status as standing
+from orchestrator.client.handle import LOOK, headline
 from orchestrator.errors import GansweepError
-from orchestrator.handle import LOOK, headline
 from orchestrator.paths import samples_key, trial_key
 from orchestrator.search.known import Known
 
 if TYPE_CHECKING:
     from orchestrator.artifacts import Store
-    from orchestrator.handle import Handle
+    from orchestrator.client.handle import Handle
 
 ROWS = 20
 """Trials that are shown."""
@@ -53,7 +53,7 @@ def html(sweep: Handle) -> str:
 
 
 def _table(ledger: Known) -> str:
-    from orchestrator.frame import frame
+    from orchestrator.client.frame import frame
 
     trials = frame(standing.rows(ledger))
     upwards = ledger.sweep.objective.direction == "minimize"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.dimension import Dimension
+from orchestrator.settings.dimension import Dimension
 
 PRESETS: dict[str, dict[str, Any]] = {}
 """As dotted names; a search takes those that its space has."""

@@ -24,9 +24,9 @@ from orchestrator.status import front_words
 from trainers.families import FAMILIES
 
 if TYPE_CHECKING:
-    from orchestrator.augmenting import Augmented
     from orchestrator.doctor import Finding
-    from orchestrator.explained import Setting
+    from orchestrator.generators.augmenting import Augmented
+    from orchestrator.planning.explained import Setting
     from orchestrator.sweep import Outcome
     from trainers.data.pack import Packed
     from trainers.report import Report

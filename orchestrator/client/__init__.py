@@ -1,0 +1,1 @@
+"""A sweep in a person's hands, from Python and in notebooks."""

@@ -1,0 +1,1 @@
+"""The settings of a sweep file, and what can be wrong between them. ``orchestrator/spec.py`` reads the file."""

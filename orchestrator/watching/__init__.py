@@ -1,0 +1,1 @@
+"""Who else hears of a sweep: a webhook or a command, and Prometheus."""
