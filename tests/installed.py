@@ -11,7 +11,7 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("orchestrator", "trainers", "configs", "pyproject.toml", "README.md")
+PARTS = ("orchestrator", "trainers", "configs", "pyproject.toml", "README.md", "LICENSE")
 
 
 def build(folder: Path) -> tuple[Path, Path]:

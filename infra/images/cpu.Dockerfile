@@ -10,7 +10,7 @@ WORKDIR /source
 RUN python -m venv /opt/gansweep
 COPY constraints.txt ./
 RUN /opt/gansweep/bin/pip install ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -c constraints.txt torch
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY orchestrator orchestrator
 COPY trainers trainers
 COPY configs configs

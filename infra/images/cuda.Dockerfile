@@ -12,7 +12,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends python3-venv=3.
 RUN python3 -m venv /opt/gansweep
 COPY constraints.txt ./
 RUN /opt/gansweep/bin/pip install -c constraints.txt torch
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY orchestrator orchestrator
 COPY trainers trainers
 COPY configs configs

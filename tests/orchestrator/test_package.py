@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import tarfile
 import zipfile
+from email import message_from_bytes
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,21 @@ def test_the_wheel_has_all_that_is_read_at_run_time_and_nothing_twice(built: tup
     assert {"gansweep/py.typed", "gansweep/configs/digits.yaml"} <= set(names)
     with tarfile.open(built[1]) as sdist:
         assert "gansweep/configs/digits.yaml" in "\n".join(sdist.getnames())
+
+
+def test_the_wheel_holds_its_licence_and_the_extras_that_people_are_told_of(built: tuple[Path, Path]):
+    with zipfile.ZipFile(built[0]) as wheel:
+        (info,) = (name.split("/")[0] for name in wheel.namelist() if name.endswith("/METADATA"))
+        metadata = message_from_bytes(wheel.read(f"{info}/METADATA"))
+        assert wheel.read(f"{info}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
+    assert metadata["License-Expression"] == "Apache-2.0"
+    texts = [f.read_text() for part in ("README.md", "infra", "orchestrator", "trainers") for f in files(ROOT / part)]
+    told = {name for text in texts for names in re.findall(r"gansweep\[([\w,]+)\]", text) for name in names.split(",")}
+    assert {"docs", "medical"} <= told <= set(metadata.get_all("Provides-Extra", []))
+
+
+def files(place: Path) -> list[Path]:
+    return [place] if place.is_file() else [f for kind in ("*.md", "*.py", "*Dockerfile") for f in place.rglob(kind)]
 
 
 def test_it_works_in_a_fresh_environment(built: tuple[Path, Path], tmp_path: Path):
