@@ -43,4 +43,4 @@ constraints:  ## take the newest versions of everything but torch, and pin them
 	$(PYTHON) -m venv "$$tmp/venv"; \
 	"$$tmp"/venv/bin/$(PIP) install 'torch==2.13.0' -e '.[dev]'; \
 	{ echo '# Every package of the environment that the checks ran in. Written by: make constraints'; \
-	  "$$tmp"/venv/bin/$(PIP) freeze --all --exclude-editable | sed -E '/^(pip==|nvidia-|cuda-|triton==)/d; s/^(torch==[^+]*).*/\1/'; } > constraints.txt
+	  "$$tmp"/venv/bin/$(PIP) freeze --all --exclude-editable | sed -E -e '/^nvidia-ml-py==/b' -e '/^(pip==|nvidia-|cuda-|triton==)/d; s/^(torch==[^+]*).*/\1/'; } > constraints.txt

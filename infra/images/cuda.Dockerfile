@@ -16,7 +16,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY orchestrator orchestrator
 COPY trainers trainers
 COPY configs configs
-RUN /opt/gansweep/bin/pip install -c constraints.txt '.[cluster,server]'
+RUN /opt/gansweep/bin/pip install -c constraints.txt '.[cluster,server,gpu]'
 
 FROM python
 # Ubuntu's own user has the id that the other image and the Kubernetes files use.

@@ -16,6 +16,7 @@ from orchestrator.execution.failure import RankError, in_words
 from orchestrator.execution.gang import Gang, Stopped
 from orchestrator.execution.order import GangSpec, LegOrder
 from orchestrator.execution.upload import Uploader
+from orchestrator.execution.usage import Usage
 from orchestrator.paths import checkpoint_key, samples_key
 from trainers.config import Config
 from trainers.report import Report
@@ -34,6 +35,7 @@ class TrainLeg(tune.Trainable):
         assert group is not None, "Tune places every trainable in a group, a bundle per rank"
         self._gang = Gang(spec, group, f"{config['hearts']}/{uuid.uuid4().hex}")
         self._uploader = Uploader(spec.store)
+        self._usage = Usage(spec.gpus)
         self._begin(config["order"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -48,6 +50,7 @@ class TrainLeg(tune.Trainable):
             return {"store_error": str(error), "done": True}
 
     def cleanup(self) -> None:
+        self._usage.stop()
         self._uploader.close()
         self._gang.close()
 
@@ -100,6 +103,7 @@ class TrainLeg(tune.Trainable):
         return {
             **report.as_dict(),
             "images_per_second": speed,
+            "system": self._usage.means(),
             "timestamp": time.time(),
             "checkpoint": checkpoint_key(self._order.prefix, report.images) if report.checkpoint else None,
             "samples": samples_key(self._order.prefix, report.images) if report.samples else None,

@@ -2,10 +2,10 @@
 
     GET  /health                            is it there?
     GET  /                                  what it makes, under which conditions
-    GET  /samples.png, /samples.npy         n, seed, seeds, label, truncation: the words of ``gansweep sample``
+    GET  /samples.png, .npy, of text .txt   n, seed, seeds, label, truncation: the words of ``gansweep sample``
     POST /translation.png, /translation.npy of a translator: the body is a picture
 
-``.npy`` is NumPy's format, without pickle.
+``.npy`` is NumPy's format, without pickle; ``.txt`` a line for each example.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ MOST = 1_024
 LARGEST = 32 * 2**20
 """Bytes of a picture that is sent."""
 Kind = Literal["png", "npy"]
+Written = Literal["png", "npy", "txt"]
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**63 - MOST)]
 Seeds = Annotated[list[Seed], BeforeValidator(lambda given: ",".join(given).split(",")), Field(max_length=MOST)]
 
@@ -90,7 +91,7 @@ def app(generator: Generator, name: str, token: str) -> FastAPI:
     if not token:  # else a page in a local browser could read the answers under a name that leads here (DNS rebinding)
         made.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])
     guarded, busy = [Depends(allowed)], threading.Lock()  # one computation at a time: each takes all cores
-    translates = FAMILIES[generator.config.family].translates
+    family = FAMILIES[generator.config.family]
 
     @made.get("/health")
     def health() -> dict[str, str]:
@@ -100,9 +101,12 @@ def app(generator: Generator, name: str, token: str) -> FastAPI:
     def facts() -> dict[str, Any]:
         conditions = generator.space.conditions if generator.config.model.conditional else ()
         told = {"model": name, "shape": generator.space.shape, "conditions": {c.name: c.told for c in conditions}}
-        return {**told, "try": "POST /translation.png" if translates else "/samples.png?n=16"}
+        samples = f"/samples.{'txt' if family.writes else 'png'}?n=16"
+        return {**told, "try": "POST /translation.png" if family.translates else samples}
 
-    def samples(kind: Kind, asked: Annotated[Asked, Query()]) -> Response:
+    def samples(kind: Written, asked: Annotated[Asked, Query()]) -> Response:
+        if kind == "txt" and not family.writes:
+            raise HTTPException(404, "this generator makes no text; ask for .png or .npy")
         seeds = asked.seeds or range(asked.seed, asked.seed + asked.n)
         with busy:
             examples = _told(lambda: generator.sample(seeds=seeds, label=_labels(asked), truncation=asked.truncation))
@@ -123,7 +127,7 @@ def app(generator: Generator, name: str, token: str) -> FastAPI:
         with busy:
             return _answer(generator.translate(given[None]), kind, generator)
 
-    if translates:
+    if family.translates:
         made.post("/translation.{kind}", dependencies=guarded)(translation)
     else:
         made.get("/samples.{kind}", dependencies=guarded)(samples)
@@ -142,7 +146,9 @@ def _told(work: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         raise HTTPException(400, str(error)) from None
 
 
-def _answer(examples: NDArray[Any], kind: Kind, generator: Generator) -> Response:
+def _answer(examples: NDArray[Any], kind: Written, generator: Generator) -> Response:
+    if kind == "txt":
+        return Response("".join(f"{text}\n" for text in examples), media_type="text/plain")
     buffer = io.BytesIO()
     if kind == "npy":
         np.save(buffer, examples, allow_pickle=False)

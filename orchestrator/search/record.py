@@ -71,7 +71,7 @@ def record_of(trial: Trial) -> dict[str, Any]:
     return {key: getattr(trial, key) for key in _RECORD}
 
 
-_TOLD = ("seconds", "losses", "health", "rewind", "images_per_second", "timestamp", "samples")
+_TOLD = ("seconds", "losses", "health", "rewind", "images_per_second", "system", "timestamp", "samples")
 
 
 def told_of(report: Mapping[str, Any]) -> dict[str, Any]:

@@ -60,6 +60,7 @@ def reported(key: RunKey, report: Mapping[str, Any]) -> Event:
     metrics["health/verdict"] = VERDICTS[report["health"]["verdict"]]
     metrics["images"] = report["images"]
     metrics["images_per_second"] = report["images_per_second"]
+    metrics |= {f"system/{name}": value for name, value in report.get("system", {}).items()}  # older ledgers lack it
     return {
         "kind": "report",
         "id": report_id(key, report["images"]),

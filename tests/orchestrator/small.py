@@ -56,6 +56,7 @@ def report(
         },
         "stored": list(stored),
         "images_per_second": 100.0,
+        "system": {"cpu_utilization_percentage": 50.0},
         "timestamp": 1_700_000_000.0 + images,
         "checkpoint": stored[-1] if stored else None,
         "samples": None,

@@ -26,6 +26,7 @@ from orchestrator.errors import UserError
 from orchestrator.generators import serving
 from orchestrator.generators.generator import Generator
 from tests.trainers.small import config
+from tests.trainers.test_text import config as of_writer
 from tests.trainers.test_translate import config as of_translator
 from trainers.config import Config
 from trainers.loop import train
@@ -127,7 +128,8 @@ def test_it_says_what_it_makes(at: str) -> None:
         (f"samples.npy?seeds={','.join(['1'] * 1_025)}", 422, "at most 1024"),
         ("samples.npy?sed=3", 422, "Extra inputs are not permitted"),
         ("samples.npy?truncation=0", 422, "greater than 0"),
-        ("samples.gif", 422, "'png' or 'npy'"),
+        ("samples.gif", 422, "'png', 'npy' or 'txt'"),
+        ("samples.txt", 404, "this generator makes no text; ask for .png or .npy"),
         ("translation.png", 404, "Not Found"),
     ],
 )
@@ -139,6 +141,20 @@ def test_a_mistake_is_told(at: str, asked: str, status: int, says: str) -> None:
 
 def test_a_page_under_another_name_that_leads_here_reads_nothing(at: str) -> None:
     assert ask(f"{at}/samples.png", Host="evil.example").status == 400
+
+
+# -- text --------------------------------------------------------------------------------------------------------------
+
+
+def test_text_is_answered_as_lines(tmp_path: Path) -> None:
+    writer = Generator.load(trained(of_writer(), tmp_path))
+    lines = writer.sample(seeds=[3, 7, 9]).tolist()
+    with served(writer) as at:
+        answer = ask(f"{at}/samples.txt?seeds=3,7,9")
+        assert answer.kind == "text/plain; charset=utf-8" and answer.body.decode().splitlines() == lines
+        assert ask(f"{at}/samples.npy?seeds=3,7,9").array.tolist() == lines
+        assert ask(f"{at}/samples.png").kind == "image/png"
+        assert ask(f"{at}{ask(at).document['try']}").body.count(b"\n") == 16
 
 
 # -- translations ------------------------------------------------------------------------------------------------------

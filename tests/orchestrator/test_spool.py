@@ -90,6 +90,7 @@ def test_metrics_have_the_names_of_the_contract():
     assert event["metrics"].keys() == {
         *("loss/generator", "loss/discriminator", "fid", "kid", "coverage", "diversity", "images_per_second"),
         *("health/verdict", "images"),  # the column of a table (decision 0020)
+        "system/cpu_utilization_percentage",
     }
     assert (event["images"], event["time"]) == (50, 1_700_000_050_000)
 
