@@ -1,5 +1,5 @@
-"""The pages on S3, PostgreSQL and MLflow servers, followed to the letter with real servers: their sweep files are
-written, their commands typed, and what comes of it is where the page says.
+"""The pages on S3, PostgreSQL, MLflow servers and Ray jobs, followed to the letter with real servers: their sweep files
+are written, their commands typed, and what comes of it is where the page says.
 
     pytest -m slow tests/infra/test_pages.py
 """
@@ -7,6 +7,7 @@ written, their commands typed, and what comes of it is where the page says.
 from __future__ import annotations
 
 import base64
+import json
 import os
 import re
 import shlex
@@ -35,6 +36,7 @@ from tests import postgres as postgresql
 from tests.benchmarks.reach import draw
 from tests.conftest import S3
 from tests.infra.test_docs import FENCE
+from tests.orchestrator import heads
 from tests.orchestrator.test_python import SHORT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # each starts a server and runs a sweep
@@ -44,7 +46,7 @@ class Reader:
     """Follows pages in a folder with pictures; ``here`` is what this machine has in place of a page's names."""
 
     def __init__(self, folder: Path, here: Mapping[str, str]) -> None:
-        self.folder, self.here = folder, here
+        self.folder, self.here = folder, dict(here)
         self.values: dict[str, Any] = {**SHORT, "name": "faces", "search": {**SHORT["search"], "trials": 2}}
         programs = [str(Path(sys.executable).parent), *map(str, postgresql.BINARIES), os.environ["PATH"]]
         self.environment = {**os.environ, "PATH": os.pathsep.join(programs), "PYTHONPATH": str(Path.cwd())}
@@ -58,25 +60,36 @@ class Reader:
             for fence in FENCE.finditer((PAGES / f"how-to/{page}.md").read_text()):
                 text = self._ours(fence[3])
                 if fence[2] == "yaml":
-                    self._write(yaml.safe_load(text))
+                    self.write(yaml.safe_load(text))
                 for line in re.sub(r"\s+#.*", "", text).splitlines() if fence[2] == "console" else ():
                     typed.append(line)
                     if line.startswith("mlflow server"):
-                        servers.enter_context(self._running(line))
+                        servers.enter_context(self.running(line))
                     elif not line.startswith("pip install"):
                         self.type(line)
             yield typed
+
+    def section(self, page: str, title: str, language: str) -> list[str]:
+        """Its lines of that language, as they are on this machine."""
+        (text,) = re.findall(rf"^## {title}\n(.*?)(?=^## |\Z)", (PAGES / f"how-to/{page}.md").read_text(), re.M | re.S)
+        return [
+            line for fence in FENCE.finditer(text) if fence[2] == language for line in self._ours(fence[3]).splitlines()
+        ]
 
     def type(self, line: str) -> None:
         if line.startswith("export "):
             self.environment |= dict(word.split("=", 1) for word in shlex.split(line)[1:])
             return
+        done = self.answer(line)
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+
+    def answer(self, line: str) -> subprocess.CompletedProcess[str]:
         line = re.sub("^gansweep", f"{shlex.quote(sys.executable)} -m orchestrator", line)
         words = {"shell": True, "cwd": self.folder, "env": self.environment, "capture_output": True, "text": True}
         done: subprocess.CompletedProcess[str] = subprocess.run(line, check=False, **words)  # type: ignore[call-overload]
-        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+        return done
 
-    def _write(self, part: dict[str, Any]) -> None:
+    def write(self, part: dict[str, Any]) -> None:
         """``part`` in the sweep file, small; pictures are measured by what needs no training first."""
         if "data" in part:
             part = {"data": {**part["data"], "resolution": 8}, "evaluate": {"extractor": "random-conv"}}
@@ -85,7 +98,7 @@ class Reader:
         (self.folder / "faces.yaml").write_text(yaml.safe_dump(self.values))
 
     @contextmanager
-    def _running(self, line: str) -> Iterator[None]:
+    def running(self, line: str) -> Iterator[None]:
         """A server, once it answers."""
         words, port = shlex.split(line), line.split("--port ")[1].split()[0]
         with subprocess.Popen(words, cwd=self.folder, env=self.environment, start_new_session=True) as server:
@@ -102,6 +115,12 @@ class Reader:
         for theirs, ours in self.here.items():
             text = text.replace(theirs, ours)
         return text
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
 
 
 def test_s3(s3: S3, tmp_path: Path) -> None:
@@ -131,9 +150,7 @@ def test_postgresql(postgres_server: postgresql.Server, tmp_path: Path) -> None:
 
 
 def test_mlflow_server(s3: S3, postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = free_port()
     here = {
         "SECRET_KEY=…": "SECRET_KEY=0123456789abcdef0123456789abcdef",
         "--host 0.0.0.0 --port 5000": f"--host 127.0.0.1 --port {port}",
@@ -158,6 +175,45 @@ def test_mlflow_server(s3: S3, postgres: str, tmp_path: Path, monkeypatch: pytes
         assert [run.data.metrics["fid"] for run in trials]
         assert searched(port, "mlflow.example.com") == 200, "as the pages ask, behind a proxy"
         assert searched(port, "evil.example.com") == 403
+
+
+def test_ray_jobs(s3: S3, postgres: str, tmp_path: Path) -> None:
+    """The page's profile, then its jobs, each sent when the one before has ended, as its name is that of the sweep."""
+    with ExitStack() as servers:
+        port = free_port()
+        reader = Reader(tmp_path, {"postgresql://gansweep:${LAB_PASSWORD}@db.lab/gansweep": postgres})
+        reader.here |= {
+            "https://mlflow.lab": f"http://127.0.0.1:{port}",
+            "s3://lab": s3.url,
+            "worker = 1": "worker = 0",
+        }
+        line = f"mlflow server --host 127.0.0.1 --port {port} --backend-store-uri sqlite:///{tmp_path}/mlflow.db"
+        servers.enter_context(reader.running(f"{line} --artifacts-destination {s3.url}/mlflow"))
+        (tmp_path / "head").mkdir()
+        head = servers.enter_context(heads.head(tmp_path / "head"))
+        reader.here |= {"http://ray-head:8265": head.address}
+        (tmp_path / "config.toml").write_text("\n".join(reader.section("cluster", "Profiles", "toml")))
+        reader.write({"data": {"name": "images", "path": str(tmp_path / "faces")}})
+        named = {"GANSWEEP_CONFIG": str(tmp_path / "config.toml"), "RAY_AUTH_TOKEN_PATH": str(head.token)}
+        reader.environment |= named
+
+        lines = reader.section("cluster", "As a Ray job", "console")
+        assert sum("--detach" in line for line in lines) == 3
+        for number, line in enumerate(re.sub(r"\s+#.*", "", line) for line in lines):
+            if "--detach" in line and number:
+                reader.type(f"gansweep logs faces --address {head.address} --follow")
+            reader.type(line)
+            if "--detach" in line:
+                under = "--profile lab" if "--profile" in line else f"--address {head.address}"
+                while reader.answer(f"gansweep status faces {under}").returncode:
+                    time.sleep(1)  # until the job's driver has begun
+        reader.type(f"gansweep logs faces --address {head.address} --follow")
+
+        code = f"import gansweep; print(gansweep.load('faces', profile='lab').resume(3, address='{head.address}').name)"
+        reader.type(f"{sys.executable} -c {shlex.quote(code)}")
+        reader.type(f"gansweep logs faces --address {head.address} --follow")
+        document = json.loads(reader.answer("gansweep status faces --profile lab --json").stdout)
+        assert len(document["trials"]) == 3 and document["state"] == "finished"
 
 
 def searched(port: str, name: str) -> int:

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
-import signal
-import socket
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
-from orchestrator.execution.jobs import Cluster
+from tests.orchestrator import heads
 from tests.orchestrator.sweeps import TINY
 
 NET = """
@@ -67,42 +61,11 @@ class Laptop:
 @pytest.fixture(scope="module")
 def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
     folder = tmp_path_factory.mktemp("cluster")
-    token = folder / "token"
-    token.touch(mode=0o600)
-    token.write_text(secrets.token_hex(32))
-    port, dashboard, *others = _free_ports(6)
-    environment = {
-        **os.environ,
-        "HOME": str(folder),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(Path.cwd()),
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(token),
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # loopback only: as in execution/environment.py
-        "RAY_raylet_start_wait_time_s": "180",
-    }
-    named = (
-        "dashboard-agent-listen-port",
-        "dashboard-agent-grpc-port",
-        "metrics-export-port",
-        "ray-client-server-port",
-    )
-    options = [f"--{name}={number}" for name, number in zip(named, others, strict=True)]
-    with tempfile.TemporaryDirectory(prefix="gs-", dir="/tmp", ignore_cleanup_errors=True) as temporary:
-        line = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=2"]
-        line += ["--node-ip-address=127.0.0.1", f"--port={port}", "--dashboard-host=127.0.0.1"]
-        line += [f"--dashboard-port={dashboard}", f"--temp-dir={temporary}", "--include-dashboard=true", *options]
-        head = subprocess.Popen(line, env=environment, start_new_session=True, stdout=subprocess.DEVNULL)
-        try:
-            yield Laptop(folder / "laptop", f"http://127.0.0.1:{dashboard}", token)
-        finally:
-            _end(head)
+    with heads.head(folder) as head:
+        yield Laptop(folder / "laptop", head.address, head.token)
 
 
 def test_a_sweep_with_own_code_is_sent_followed_asked_about_and_resumed(laptop: Laptop) -> None:
-    _wait_for(laptop)
     sent = laptop.run("submit", "sweep.yaml", "--env", "GREETING")
     assert sent.returncode == 0, sent.stdout + sent.stderr
     assert "job tiny on http" in sent.stdout and "from the environment GREETING" in sent.stdout
@@ -121,7 +84,6 @@ def test_a_sweep_with_own_code_is_sent_followed_asked_about_and_resumed(laptop: 
 
 
 def test_a_wrong_token_and_a_missing_module_are_one_message_each(laptop: Laptop, tmp_path: Path) -> None:
-    _wait_for(laptop)
     wrong = tmp_path / "token"
     wrong.write_text("0" * 64)
     refused = Laptop(tmp_path / "other", laptop.address, wrong).run("status", "tiny")
@@ -131,36 +93,3 @@ def test_a_wrong_token_and_a_missing_module_are_one_message_each(laptop: Laptop,
     assert broken.returncode == 1, broken.stderr
     (line,) = [line for line in broken.stdout.splitlines() if "can't be imported" in line]
     assert "No module named 'not_installed_there'" in line and "sizes.py, line 1" in line
-
-
-def _wait_for(laptop: Laptop) -> None:
-    os.environ["RAY_AUTH_TOKEN_PATH"] = str(laptop.token)
-    try:
-        for _ in range(240):
-            try:
-                Cluster(laptop.address)
-                return
-            except Exception:
-                time.sleep(1)
-        pytest.fail("the head's dashboard never answered")
-    finally:
-        del os.environ["RAY_AUTH_TOKEN_PATH"]
-
-
-def _free_ports(count: int) -> list[int]:
-    opened = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in opened]
-    for one in opened:
-        one.close()
-    return ports
-
-
-def _end(head: subprocess.Popen[bytes]) -> None:
-    """The head and all that it started, by their ids."""
-    with_children = [psutil.Process(head.pid), *psutil.Process(head.pid).children(recursive=True)]
-    head.send_signal(signal.SIGTERM)
-    psutil.wait_procs(with_children, timeout=15)
-    for process in with_children:
-        if process.is_running():
-            process.kill()
-    head.wait()
