@@ -199,9 +199,9 @@ def augment(
 
 def ui(*, port: int = 5000, home: Place = None, profile: str | None = None, say: Callable[[str], None] = print) -> None:
     """The MLflow UI on runs and models; a home's own until Ctrl-C. ``say`` is told the addresses."""
-    from orchestrator import sweep as story
+    from orchestrator.client import ui
 
-    story.serve_ui(_given(home, profile), port, say)
+    ui.serve(_given(home, profile), port, say)
 
 
 # -- what the command line shares --------------------------------------------------------------------------------------

@@ -15,11 +15,10 @@ from __future__ import annotations
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -27,10 +26,9 @@ from orchestrator import surroundings
 from orchestrator.artifacts import Store, store_of
 from orchestrator.commands import command
 from orchestrator.conductor import Conductor, Progress, dataset
-from orchestrator.errors import GansweepError, LedgerError, UserError
+from orchestrator.errors import LedgerError, UserError
 from orchestrator.execution.environment import prepare
 from orchestrator.execution.order import GangSpec
-from orchestrator.generators.sampling import Wish
 from orchestrator.paths import Home, RunKey, SweepPaths, samples_key, trial_key
 from orchestrator.picture import Picture
 from orchestrator.planning.earlier import like, remember, require_room
@@ -39,17 +37,16 @@ from orchestrator.search.lease import Lease, lease_of, promoting
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.wishes import Wishes
 from orchestrator.spec import Sweep, warnings
-from orchestrator.status import find, ledger_of, sweeps
+from orchestrator.status import find, ledger_of
 from orchestrator.tracking import events
 from orchestrator.tracking.recorder import Recorder
 from orchestrator.tracking.server import embedded
 from orchestrator.tracking.spool import Spool
-from orchestrator.tracking.target import Target, check, runs_page
+from orchestrator.tracking.target import Target, check
 from orchestrator.tracking.views import views_of
 from orchestrator.watching.exporter import exported
 from orchestrator.watching.notify import notified
 from trainers.reading import ownimports
-from trainers.settings import SettingsError
 
 
 @dataclass(frozen=True)
@@ -147,51 +144,6 @@ def _promoting(model: str, home: Home) -> Iterator[Lease]:
     lease = promoting(model, home)
     with lease.held():
         yield lease
-
-
-def sample(source: str, wish: Wish, output: Path, home: Home) -> tuple[int, ...]:
-    """Draw from a registered model or a checkpoint folder into a picture, a film or an array; returns the shape of an
-    example.
-    """
-    from orchestrator.generators.generator import registry_of
-    from orchestrator.generators.sampling import sample as run
-
-    return run(source, wish, output, registry_of(home))
-
-
-def serve_ui(home: Home, port: int, announce: Callable[[str], None]) -> None:
-    """The MLflow UI, until Ctrl-C where it is the home's; ``announce`` is told the page of each sweep's runs."""
-    shared = home.profile.tracking
-    if shared.startswith("http"):
-        check(shared)
-        _announce_pages(home, shared, announce)
-        return
-    if shared != "auto":
-        raise UserError(
-            "this profile tracks in a database, which has no pages: start a server on it (mlflow server "
-            "--backend-store-uri …), and name that as the profile's tracking"
-        )
-    announce("starting the MLflow UI; Ctrl-C ends it")
-    with embedded(home, port or None) as server:
-        server.wait()
-        _announce_pages(home, server.url, announce)
-        ended = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: ended.set())
-        ended.wait()
-
-
-def _announce_pages(home: Home, server: str, announce: Callable[[str], None]) -> None:
-    announce(server)
-    for name in sweeps(home):
-        try:
-            ledger, _ = ledger_of(name, home)
-        except (GansweepError, SettingsError) as error:
-            announce(str(error))
-            continue
-        shown = ledger.sweep.tracking.uri == "auto"
-        if shown and (page := runs_page(server, name, ledger.id)):
-            announce(f"{name}: {page}")
 
 
 def grid_of(ledger: Known, home: Home) -> str | None:

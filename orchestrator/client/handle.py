@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator import status as standing
+from orchestrator.client import reports
+from orchestrator.client.reports import LOOK, TrialReport
 from orchestrator.commands import command
 from orchestrator.errors import GansweepError, UserError, WorkError
 from orchestrator.paths import Home, SweepPaths
@@ -26,20 +28,7 @@ if TYPE_CHECKING:
     from orchestrator.generators.generator import Generator
     from orchestrator.sweep import Outcome
 
-LOOK = 1.0
-"""Seconds between two looks at a sweep that runs."""
 By = Literal["score", "verdict"]
-
-
-class TrialReport(NamedTuple):
-    """What a trial was worth after so many ``images``; ``seed`` is None but for a re-training on a fresh one."""
-
-    trial: int
-    seed: int | None
-    images: int
-    metrics: dict[str, float]
-    verdict: str
-    """The trial's, as it stands now."""
 
 
 class Handle:
@@ -86,18 +75,7 @@ class Handle:
 
     def __iter__(self) -> Iterator[TrialReport]:
         """Every report, from the first on; while the sweep runs, as they come."""
-        seen: set[tuple[int, int | None, int]] = set()
-        ledger, paths = self.ledger()
-        while True:
-            state = standing.state(ledger, paths)  # before the reports, so that none comes between
-            ledger.refresh()
-            for report in _reports(ledger):
-                if report[:3] not in seen:
-                    seen.add(report[:3])
-                    yield report
-            if state != "running":
-                return
-            time.sleep(LOOK)
+        return reports.follow(*self.ledger())
 
     def logs(self, trial: int | None = None, rank: int | None = None) -> Iterator[tuple[str, str]]:
         """What its workers printed so far: of whom, and the text."""
@@ -292,15 +270,6 @@ def headline(ledger: Known, state: SweepState) -> str:
     found = f", best {metric} {best.score:.4g} (trial {best.id})" if best else ""
     found = f", {counted(len(front), 'trial')} on the Pareto front" if (front := standing.front_rows(ledger)) else found
     return f"{state}, {counted(len(ledger.trials()), 'trial')}{found}"
-
-
-def _reports(ledger: Known) -> Iterator[TrialReport]:
-    for trial in ledger.trials():
-        for images, metrics in sorted(trial.reports.items()):
-            yield TrialReport(trial.id, None, images, metrics, trial.verdict)
-    for run in ledger.confirmations.all():
-        for images, metrics in sorted(run.reports.items()):
-            yield TrialReport(run.trial, run.seed, images, metrics, run.verdict)
 
 
 def _write(output: Path, text: str) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator import status as standing
-from orchestrator.client.handle import LOOK, headline
+from orchestrator.client.handle import headline
+from orchestrator.client.reports import LOOK
 from orchestrator.errors import GansweepError
 from orchestrator.paths import samples_key, trial_key
 from orchestrator.search.known import Known

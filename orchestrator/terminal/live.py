@@ -21,7 +21,7 @@ from orchestrator.search.budget import words
 from orchestrator.search.objective import cost
 from orchestrator.search.trial import FATAL
 from orchestrator.spec import counted
-from orchestrator.terminal.show import confirmed_words, console, table
+from orchestrator.terminal.trials import confirmed_words, console, table
 from trainers.watching.shown import QUIET, duration
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from orchestrator.search.budget import words
 from orchestrator.search.effort import Confirming, confirming
 from orchestrator.secrets import without_secrets
 from orchestrator.spec import Sweep, counted
-from orchestrator.terminal.show import console
+from orchestrator.terminal.trials import console
 from trainers.families import FAMILIES
 from trainers.watching.shown import duration
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from orchestrator.api import train as train
     from orchestrator.api import ui as ui
     from orchestrator.client.handle import Handle as Handle
-    from orchestrator.client.handle import TrialReport as TrialReport
+    from orchestrator.client.reports import TrialReport as TrialReport
     from orchestrator.errors import GansweepError as GansweepError
     from orchestrator.errors import UserError as UserError
     from orchestrator.errors import WorkError as WorkError
@@ -43,7 +43,8 @@ _ROOMS = {
     "orchestrator.errors": "GansweepError UserError WorkError",
     "orchestrator.planning.explained": "settings",
     "orchestrator.generators.generator": "Generator",
-    "orchestrator.client.handle": "Handle TrialReport",
+    "orchestrator.client.handle": "Handle",
+    "orchestrator.client.reports": "TrialReport",
     "orchestrator.spec": "Sweep",
     "orchestrator.training": "Trained",
     "trainers.data.pack": "pack",

@@ -1,0 +1,49 @@
+"""What the trials of a sweep report, in one order, as it comes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from orchestrator import status as standing
+from orchestrator.paths import SweepPaths
+from orchestrator.search.known import Known, Reading
+
+LOOK = 1.0
+"""Seconds between two looks at a sweep that runs."""
+
+
+class TrialReport(NamedTuple):
+    """What a trial was worth after so many ``images``; ``seed`` is None but for a re-training on a fresh one."""
+
+    trial: int
+    seed: int | None
+    images: int
+    metrics: dict[str, float]
+    verdict: str
+    """The trial's, as it stands now."""
+
+
+def follow(ledger: Reading, paths: SweepPaths) -> Iterator[TrialReport]:
+    """Every report, from the first on, until the sweep no longer runs."""
+    seen: set[tuple[int, int | None, int]] = set()
+    while True:
+        state = standing.state(ledger, paths)  # before the reports, so that none comes between
+        ledger.refresh()
+        for report in _reports(ledger):
+            if report[:3] not in seen:
+                seen.add(report[:3])
+                yield report
+        if state != "running":
+            return
+        time.sleep(LOOK)
+
+
+def _reports(ledger: Known) -> Iterator[TrialReport]:
+    for trial in ledger.trials():
+        for images, metrics in sorted(trial.reports.items()):
+            yield TrialReport(trial.id, None, images, metrics, trial.verdict)
+    for run in ledger.confirmations.all():
+        for images, metrics in sorted(run.reports.items()):
+            yield TrialReport(run.trial, run.seed, images, metrics, run.verdict)
