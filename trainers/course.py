@@ -29,7 +29,16 @@ SCALES = {
     "mode_diversity": MODES,
     "raw_mode_diversity": MODES,
     "diversity": MODES,
+    "condition_diversity": MODES,
+    "raw_condition_diversity": MODES,
     "coverage": COVERAGE,
+}
+WORDS = {
+    "mode_diversity": "the number of modes",
+    "diversity": "diversity",
+    "condition_diversity": "the spread within one condition",
+    "coverage": "coverage",
+    "misfit": "the distance to the data",
 }
 LONG = 12.0
 """Effort of the generator after which a training is no longer young: healthy ones of the development half have left
@@ -55,6 +64,9 @@ class Gain(NamedTuple):
     name: str
     before: float
     now: float
+
+    def __str__(self) -> str:
+        return f"{WORDS[self.name.removeprefix('raw_')]} {self.before:.2g} -> {self.now:.2g}"
 
 
 @dataclass

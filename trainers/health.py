@@ -25,17 +25,17 @@ from typing import Any
 from trainers import config
 from trainers.check import LAGGING
 from trainers.config import BAD
-from trainers.course import ASTRAY, FAR, Course
+from trainers.course import ASTRAY, FAR, WORDS, Course, Gain
 from trainers.report import Health, Verdict
 from trainers.schedule import first_weights
 from trainers.symptoms import Symptoms
 
-MODES = "mode_diversity"
+MODES, WITHIN = "mode_diversity", "condition_diversity"
 WATCHED = ("coverage", MODES, "misfit")
 """The measures that every evaluation takes, whatever else it was asked for. Modes, not the Vendi score of diversity:
 blur makes pictures alike without losing a mode (infra/decisions/0008). That score counts where nothing else is known.
 """
-SEEN = (*WATCHED, "diversity", "raw_misfit", f"raw_{MODES}")
+SEEN = (*WATCHED, "diversity", WITHIN, "raw_misfit", f"raw_{MODES}", f"raw_{WITHIN}")
 
 THRESHOLDS = {
     # A generator is good where it keeps half of the modes, which is what "collapsed" means in
@@ -46,6 +46,8 @@ THRESHOLDS = {
     # and covers so much of the data has lost nothing.
     "close": 0.1,
     "covers": 0.2,
+    # One condition that gives nearly the same picture each time is lost, whatever is said of all together.
+    "within": 0.25,
     # Never learned: far off, and nothing gains over the last half of the way, once so much of the budget is spent and
     # share of the budget times effort comes to so much: the whole budget for the slow, who move once by their own norm
     # in it, an eighth of it for the quick, who have moved ten times by then. Of the known healthy runs that ever stood
@@ -147,7 +149,7 @@ class HealthMonitor:
     # -- the verdict -----------------------------------------------------------------------------------------------
 
     def _judge(self, seen: Mapping[str, float], symptoms: list[str]) -> None:
-        memory, course = self._memory, self._course
+        memory = self._memory
         wrong, lost = _wrong(seen), self._lost(seen)
         if not wrong and not lost:
             self._is_good()
@@ -155,8 +157,8 @@ class HealthMonitor:
             self._is_bad(lost, symptoms, lost=True)
         elif lags := self._lags(seen):
             self._is_open("slow", lags)
-        elif gains := course.gains():
-            self._is_open("slow", [f"{', '.join(wrong)}; still learning: {', '.join(map(_gain, gains))}"])
+        elif gains := self._gains(seen):
+            self._is_open("slow", [f"{', '.join(wrong)}; still learning: {', '.join(map(str, gains))}"])
         elif early := self._early():
             self._is_open("unjudged", [*wrong, early])
         else:
@@ -203,13 +205,22 @@ class HealthMonitor:
         if not self._memory.was_good or not _wrong(seen):
             return reasons
         name = MODES if MODES in seen else "diversity"
-        now, peak, misfit = seen.get(name, math.inf), best.get(name, 0.0), seen.get("misfit", math.inf)
-        if now < min(THRESHOLDS["modes"], THRESHOLDS["modes fall"] * peak) and misfit > THRESHOLDS["bins"]:
-            reasons.append(f"{_WORDS[name]} fell from {peak:.2g} to {now:.2g} of the real data's")
+        for measure, least in ((name, "modes"), (WITHIN, "within")):
+            now, peak, far = seen.get(measure, math.inf), best.get(measure, 0.0), seen.get("misfit", math.inf)
+            counts = measure == WITHIN or far > THRESHOLDS["bins"]
+            if counts and now < min(THRESHOLDS[least], THRESHOLDS["modes fall"] * peak):
+                reasons.append(f"{WORDS[measure]} fell from {peak:.2g} to {now:.2g} of the real data's")
         now, low = seen.get("misfit", 0.0), best.get("misfit", math.inf)
         if now > max(THRESHOLDS["near"], THRESHOLDS["misfit rise"] * low) and not _doubt(seen):
             reasons.append(f"the distance to the data rose from {low:.2g} to {now:.2g} of what one average picture has")
         return reasons
+
+    def _gains(self, seen: Mapping[str, float]) -> list[Gain]:
+        """What still gains; where all is well but one condition, of that one."""
+        found = self._course.gains()
+        if _wrong({name: value for name, value in seen.items() if name != WITHIN}):
+            return found
+        return [gain for gain in found if gain.name.removeprefix("raw_") == WITHIN]
 
     @property
     def _first_weights(self) -> float:
@@ -244,14 +255,6 @@ class HealthMonitor:
         return ""
 
 
-_WORDS = {
-    MODES: "the number of modes",
-    "diversity": "diversity",
-    "coverage": "coverage",
-    "misfit": "the distance to the data",
-}
-
-
 def _broken(losses: Mapping[str, float], signals: Mapping[str, float]) -> list[str]:
     reasons = [f"the {name} loss is {value}" for name, value in losses.items() if not math.isfinite(value)]
     if signals.get("nonfinite", 0) > 0:
@@ -266,7 +269,9 @@ def _wrong(seen: Mapping[str, float]) -> list[str]:
     found = []
     covers = seen.get("misfit", 1.0) < THRESHOLDS["close"] and seen.get("coverage", 0.0) >= THRESHOLDS["covers"]
     if (modes := seen.get(name, math.inf)) < THRESHOLDS["modes"] and not covers:
-        found.append(f"{_WORDS[name]} is {modes:.2g} of the real data's")
+        found.append(f"{WORDS[name]} is {modes:.2g} of the real data's")
+    if (within := seen.get(WITHIN, math.inf)) < THRESHOLDS["within"]:
+        found.append(f"{WORDS[WITHIN]} is {within:.2g} of the real data's")
     if (misfit := seen.get("misfit", 0.0)) > THRESHOLDS["near"]:
         found.append(f"the distance to the data is {misfit:.2g} of what one average picture has")
     return found
@@ -275,13 +280,10 @@ def _wrong(seen: Mapping[str, float]) -> list[str]:
 def _doubt(seen: Mapping[str, float]) -> str:
     """Why few modes and no gain are no proof; or nothing."""
     misfit, diversity = seen.get("misfit", math.inf), seen.get("diversity", 0.0)
+    if seen.get(WITHIN, math.inf) < THRESHOLDS["within"]:
+        return ""  # what all conditions together show says nothing of one
     if misfit < THRESHOLDS["astray"]:
         return "it lies too near to the data for a certain verdict"
     if diversity >= THRESHOLDS["varied"] and misfit < THRESHOLDS["wrecked"]:
         return f"it varies too much for a certain verdict: {diversity:.2g} of the real data's diversity"
     return ""
-
-
-def _gain(gain: tuple[str, float, float]) -> str:
-    name, before, now = gain
-    return f"{_WORDS[name.removeprefix('raw_')]} {before:.2g} -> {now:.2g}"

@@ -13,7 +13,8 @@ from trainers.data.conditions import Column
 from trainers.data.scenes import COLUMNS, scenes
 from trainers.errors import UnusableSettingError
 from trainers.metrics import reader as reading
-from trainers.metrics.conditions import angle_report, attribute_report, condition_report
+from trainers.metrics.conditions import angle_report, attribute_report, condition_diversity, condition_report
+from trainers.metrics.conditions import groups as grouped
 from trainers.metrics.features import FeatureError
 from trainers.metrics.reader import accuracy, load_reader
 from trainers.metrics.table import METRICS, Comparison, Reals
@@ -54,38 +55,51 @@ def test_one_point_at_an_angle_says_nothing() -> None:
         angle_report(circle(UNSEEN)[::100], UNSEEN[::100], 0.02)
 
 
-def groups(spread: float = 1.0, offset: float = 4.0) -> tuple[Tensor, Tensor]:
+def three(spread: float = 1.0) -> tuple[Tensor, Tensor]:
     """Three conditions of 200 at 0, 4 and 8; of the last the spread may be another."""
     kinds = torch.arange(600) % 3
-    noise = normal((600, 4), "groups", str(spread), str(offset))
+    noise = normal((600, 4), "groups", str(spread))
     noise[kinds == 2] *= spread
-    return noise + offset * kinds[:, None], kinds
+    return noise + 4 * kinds[:, None], kinds
+
+
+CLASSES = (Column("label", ("a", "b", "c")),)
 
 
 def test_conditions_that_are_all_well() -> None:
-    real, kinds = groups()
-    found = condition_report(real, kinds, real + 1e-6, kinds)
+    real, kinds = three()
+    groups = grouped(kinds, kinds, CLASSES)
+    found = condition_report(real, real + 1e-6, groups)
     assert found["worst_condition_fid"] < 1e-6 and found["worst_condition_coverage"] == 1
-    assert found["condition_diversity"] == pytest.approx(1)
+    assert condition_diversity(real, real + 1e-6, groups) == pytest.approx(1)
 
 
 def test_the_worst_condition_shows_what_the_mean_hides() -> None:
-    (real, kinds), (fake, asked) = groups(), groups(spread=0.01)
-    found = condition_report(real, kinds, fake, asked)
-    assert found["condition_diversity"] < 0.02 and found["worst_condition_coverage"] < 0.1
+    (real, kinds), (fake, asked) = three(), three(spread=0.01)
+    groups = grouped(kinds, asked, CLASSES)
+    found = condition_report(real, fake, groups)
+    assert condition_diversity(real, fake, groups) < 0.02 and found["worst_condition_coverage"] < 0.1
     assert found["condition_coverage"] > 0.6
 
 
 def test_who_ignores_what_is_asked_is_far_from_every_condition() -> None:
-    real, kinds = groups()
-    found = condition_report(real, kinds, real.roll(1, 0), kinds)
+    real, kinds = three()
+    found = condition_report(real, real.roll(1, 0), grouped(kinds, kinds, CLASSES))
     assert found["condition_fid"] > 30 and found["worst_condition_coverage"] == 0
 
 
 def test_too_few_of_a_condition_are_said() -> None:
-    real, kinds = groups()
+    kinds = torch.arange(600) % 3
     with pytest.raises(FeatureError, match="a condition has 200 real and 10 generated"):
-        condition_report(real, kinds, real[:30], kinds[:30])
+        grouped(kinds, kinds[:30], CLASSES)
+
+
+def test_where_combinations_are_rare_each_class_is_a_group() -> None:
+    columns = (Column("a", ("x", "y")), Column("size", high=1.0), Column("b", ("x", "y", "z")))
+    labels = torch.stack((torch.arange(600) % 2, torch.rand(600), torch.arange(600) % 3), 1)
+    assert [int(mine.sum()) for mine, _ in grouped(labels, labels, columns)] == [100] * 6, "combinations"
+    few = grouped(labels, labels[:90], columns)
+    assert [(int(mine.sum()), int(theirs.sum())) for mine, theirs in few] == [(300, 45)] * 2 + [(200, 30)] * 3
 
 
 def test_attributes_are_counted_and_numbers_explained() -> None:

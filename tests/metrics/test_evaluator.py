@@ -53,9 +53,8 @@ def test_every_name_is_delivered():
     config = RING.model_copy(update={"evaluate": RING.evaluate.model_copy(update={"metrics": tuple(METRICS)})})
     measure = Evaluator(config, load(RING.data), World.single())
     theirs = {name for family in FAMILIES.values() for name in family.measures}
-    others = {
-        METRICS[name] for name in ("w2", "condition_fid", "attribute_accuracy", "cas", "rule_kept", "prevalence_tv")
-    }
+    names = ("w2", "condition_fid", "condition_diversity", "attribute_accuracy", "cas", "rule_kept", "prevalence_tv")
+    others = {METRICS[name] for name in names}
     theirs |= {name for name, function in METRICS.items() if function in others}
     assert set(METRICS) - set(measure(circle)) == {"memorised", "copies", *theirs}
     assert [failure.split(":")[0] for failure in measure.failures[:2]] == ["no memorised", "no copies"], "10 % are kept"

@@ -163,6 +163,23 @@ def test_contrast_that_is_too_strong_looks_far_off_and_is_never_ended():
     assert words(judge([of(0.25, 9.0, diversity=1.0)] * 10))[-1] == "stuck", "so far off, noise is diverse too"
 
 
+def test_a_condition_that_gives_one_picture_is_called_however_well_all_others_do():
+    """As AC-GAN's do: every measure of all conditions together stays as it was."""
+    kept, lost = ({**GOOD, "condition_diversity": spread} for spread in (0.8, 0.05))
+    answers = judge([kept, kept, lost, lost])
+    assert words(answers) == ["healthy", "healthy", "suspect", "collapsed"]
+    assert answers[-1].reasons == ("the spread within one condition fell from 0.8 to 0.05 of the real data's",)
+    gaining = [{**lost, "misfit": 0.2 * 0.9**i} for i in range(10)]
+    assert words(judge(gaining))[-1] == "collapsed", "never had, and what the others gain is no gain of this one"
+    assert set(words(judge([{**lost, "raw_condition_diversity": 0.8, "raw_misfit": 0.1}] * 10))) == {"slow"}
+
+
+def test_a_condition_that_learns_to_vary_slowly_is_waited_for():
+    course = [{**GOOD, "condition_diversity": 0.02 * 1.2**i} for i in range(20)]
+    said = words(judge(course, every=5_000))
+    assert not {"stuck", "collapsed", "suspect"} & set(said) and said[-1] == "healthy"
+
+
 def test_a_mode_more_by_chance_is_no_gain_far_from_the_data():
     course = [of(0.044 * 1.15**i, 1.3 + 0.02 * i, diversity=0.1 + 0.01 * i) for i in range(10)]
     assert "collapsed" in words(judge(course))

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from tests.trainers.small import config
 from trainers.check import problems
-from trainers.config import Config, Data, Model
+from trainers.config import BAD, Config, Data, Model
 from trainers.data import Dataset, Examples, Space, describe, load
 from trainers.data.conditions import Column, columns, kinds
 from trainers.data.faces import COLUMNS as OF_FACES
@@ -23,6 +24,8 @@ from trainers.families.gan.training import GanTraining
 from trainers.loop import train
 from trainers.models import DISCRIMINATORS, GENERATORS, build_discriminator, build_generator
 from trainers.models.conditions import numbers
+from trainers.models.mlp import MlpGenerator
+from trainers.randomness import normal
 from trainers.sample import asked, conditions, every_class, sample
 from trainers.state import load_generator, load_space
 from trainers.world import World
@@ -206,6 +209,21 @@ def test_resuming_with_conditions_and_balance_is_exact(tmp_path: Any) -> None:
         assert a == b
 
 
+@pytest.mark.parametrize("side", [64, 128])
+def test_r3gan_takes_a_step_on_faces_of_any_size(side: int) -> None:
+    few = drawn("train", 40)
+    examples = Examples(interpolate(few.values.float(), size=side).to(torch.uint8), few.labels)
+    data = Dataset("faces", Space((3, side, side), columns=OF_FACES), examples, examples)
+    model = {"conditional": True, "generator": "r3gan", "discriminator": "r3gan", "width": 4, "depth": 1}
+    train = {"batch_size": 4, "loss": "relativistic", "r1_gamma": 1.0, "r2_gamma": 1.0}
+    training = GanTraining(config(model=model, train=train), data, World.single())
+    before = [parameter.clone() for parameter in training.parameters()]
+    training.step()
+    training.step()  # the first moves only what stands behind a branch's last layer, which starts at zero
+    moved = [not torch.equal(*pair) for pair in zip(before, training.parameters(), strict=True)]
+    assert sum(moved) > 0.9 * len(moved) and all(parameter.isfinite().all() for parameter in training.parameters())
+
+
 def test_a_class_that_no_training_image_has_is_refused() -> None:
     labels = torch.tensor([0, 0, 2] * 10)
     examples = Examples(torch.zeros(30, 1, 8, 8), labels)
@@ -216,9 +234,74 @@ def test_a_class_that_no_training_image_has_is_refused() -> None:
     GanTraining(config(), data, World.single())  # which asks for no class
 
 
+def test_a_value_of_a_column_that_no_training_image_has_is_refused() -> None:
+    space = Space((1, 8, 8), columns=(Column("hue", ("red", "green")), Column("age", high=9.0)))
+    examples = Examples(torch.zeros(30, 1, 8, 8), torch.stack((torch.zeros(30), torch.rand(30)), 1))
+    with pytest.raises(UnusableSettingError, match="no training example has hue 'green'"):
+        GanTraining(told(), Dataset("d", space, examples, examples), World.single())
+
+
+@pytest.mark.parametrize(
+    ("space", "labels", "says"),
+    [
+        (Space((2,), 3), torch.zeros(9, dtype=torch.int64), r"train split has labels of shape \(9,\) for 10 examples"),
+        (Space((2,), 3), torch.arange(10), "label from 0 to 9; its 3 classes are 0 to 2"),
+        (Space((2,), columns=COLUMNS), torch.zeros(10, 2), "with conditions weather, hour, fog; give each example one"),
+        (Space((2,), columns=COLUMNS), torch.full((10, 3), 4.0), "hour from 4 to 4; its 3 classes are 0 to 2"),
+    ],
+)
+def test_labels_that_fit_no_example_are_refused(space: Space, labels: Tensor, says: str) -> None:
+    examples = Examples(torch.zeros(10, 2), labels)
+    with pytest.raises(DataError, match=says):
+        Dataset("mine", space, examples, examples)
+
+
+def test_combinations_of_classes_are_balanced_whatever_numbers_stand_beside_them() -> None:
+    labels = torch.tensor([[0.0, 0.0, 0.1]] * 80 + [[1.0, 2.0, 0.9]] * 20)
+    rows = Dataset("uneven", SPACE, Examples(torch.zeros(100, 1), labels), Examples(torch.zeros(0, 1))).order(
+        50, 1, True
+    )
+    shown = torch.cat([labels[rows.rows(step, World.single()), 0] for step in range(2)])
+    assert torch.bincount(shown.long()).tolist() == [50, 50]
+
+
 def test_settings_of_conditions_need_a_conditional_model() -> None:
     (found,) = problems(config(model={"label_drop": 0.1}))
     assert found == ("model.label_drop", "is for conditional models; set model.conditional, or leave it out")
+
+
+# -- the verdict -------------------------------------------------------------------------------------------------------
+
+
+def thirds(settings: Data) -> Dataset:
+    """Three round clouds, a class each."""
+    labels = torch.arange(3_000) % 3
+    points = torch.tensor([[2.0, 0.0], [-1.0, 1.7], [-1.0, -1.7]])[labels] + 0.3 * normal((3_000, 2), "thirds")
+    return Dataset(
+        "thirds", Space((2,), 3, scale=1.5), Examples(points[:2_400], labels[:2_400]), Examples(points[2_400:])
+    )
+
+
+class Deaf(MlpGenerator):
+    """Gives one point for the last class, as AC-GAN comes to: it can be read, and nothing more is asked of it."""
+
+    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        return super().forward(latents if labels is None else latents * (labels != 2)[:, None], labels)
+
+
+@pytest.mark.parametrize(("generator", "rate", "called"), [("Deaf", 2e-3, True), ("MlpGenerator", 1e-4, False)])
+def test_one_point_of_one_class_is_called_and_a_slow_learner_is_not(generator: str, rate: float, called: bool) -> None:
+    settings = config(
+        data={"name": f"{__name__}:thirds"},
+        model={"conditional": True, "generator": f"{__name__}:{generator}", "width": 64},
+        train={"images": 32_000, "batch_size": 64, "loss": "relativistic", "r1_gamma": 0.1, "r2_gamma": 0.1,
+               "generator_lr": rate, "discriminator_lr": rate, "beta1": 0.0, "beta2": 0.99},
+        evaluate={"every_images": 3_200},
+    )  # fmt: skip
+    reports = list(train(settings, World.single()))
+    said = [report.health.verdict for report in reports]
+    assert bool(set(said) & set(BAD)) == called, said
+    assert called or (said[0], said[-1]) == ("unjudged", "healthy"), said
 
 
 # -- asking ------------------------------------------------------------------------------------------------------------

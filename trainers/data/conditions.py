@@ -58,6 +58,20 @@ def _column(name: str, values: Sequence[str] | Tensor, period: float) -> tuple[T
     return values.float(), Column(name, low=float(values.min()), high=float(values.max()), period=period)
 
 
+def require_fit(labels: Tensor, examples: int, conditions: Sequence[Column], whose: str) -> None:
+    """Raises DataError where labels are not a number of each condition for each of so many examples."""
+    table = labels.view(len(labels), -1)
+    if len(table) != examples or table.shape[1] != len(conditions):
+        names = ", ".join(column.name for column in conditions)
+        message = f"labels of shape {tuple(labels.shape)} for {examples:,} examples with conditions {names}"
+        raise DataError(f"{whose} has {message}; give each example one of each")
+    for column, values in zip(conditions, table.unbind(1), strict=True):
+        last = len(column.names) - 1
+        if column.names and examples and not 0 <= values.min() <= values.max() <= last:
+            found = f"{values.min():g} to {values.max():g}"
+            raise DataError(f"{whose} has {column.name} from {found}; its {last + 1} classes are 0 to {last}")
+
+
 def kinds(labels: Tensor, conditions: Sequence[Column]) -> Tensor | None:
     """The class (n,), or the combination of classes, of each label; None where there are only numbers."""
     if labels.ndim == 1:

@@ -11,7 +11,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from trainers.data.conditions import Column, balanced
+from trainers.data.conditions import Column, balanced, require_fit
 from trainers.errors import UnusableSettingError
 from trainers.randomness import stream
 from trainers.world import World, sent
@@ -140,6 +140,11 @@ class Dataset:
     fresh: Callable[[int], Examples] | None = None
     language: Mapping[str, float] | None = None
     known: Callable[[Tensor], dict[str, float]] | None = None
+
+    def __post_init__(self) -> None:
+        for split, rows in (("train", self.train), ("test", self.test)):
+            if isinstance(rows, Examples) and rows.labels is not None and self.space.conditions:
+                require_fit(rows.labels, len(rows), self.space.conditions, f"{self.name!r}: its {split} split")
 
     def __len__(self) -> int:
         return len(self.train)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 FEWEST = 20
 """Examples of a condition, real and generated, that say something about it."""
+Group = tuple[Tensor, Tensor]
+"""Which real examples (n,) are of one condition, and which generated ones (m,)."""
 
 
 def of_circle(c: Comparison) -> dict[str, float]:
@@ -34,12 +36,12 @@ def of_circle(c: Comparison) -> dict[str, float]:
 
 def by_condition(c: Comparison) -> dict[str, float]:
     """``condition_report`` of a comparison."""
-    asked, found = kinds(_asked(c), c.real.space.conditions), None
-    if c.real.labels is not None:
-        found = kinds(c.real.labels, c.real.space.conditions)
-    if asked is None or found is None:
-        raise FeatureError("conditions are no classes, or the data are streamed: there are no groups to compare")
-    return condition_report(c.real.train, found, c.fake, asked)
+    return condition_report(c.real.train, c.fake, _groups(c))
+
+
+def within_conditions(c: Comparison) -> dict[str, float]:
+    """``condition_diversity`` of a comparison, by the name that it goes by."""
+    return {"condition_diversity": condition_diversity(c.real.train, c.fake, _groups(c))}
 
 
 def of_attributes(c: Comparison) -> dict[str, float]:
@@ -50,6 +52,12 @@ def of_attributes(c: Comparison) -> dict[str, float]:
         raise FeatureError("nothing here reads conditions off an example; set evaluate.extractor to 'reader'")
     asked, seen = _asked(c).float(), read(c.fake).float()
     return attribute_report(asked.view(len(asked), -1), seen.view(len(seen), -1), conditions)
+
+
+def _groups(c: Comparison) -> list[Group]:
+    if c.real.labels is None:
+        raise FeatureError("labels of streamed data are not at hand: there are no groups to compare")
+    return groups(c.real.labels, _asked(c), c.real.space.conditions)
 
 
 def _asked(c: Comparison) -> Tensor:
@@ -78,29 +86,58 @@ def angle_report(points: Tensor, angles: Tensor, std: float) -> dict[str, float]
     return {"w2": float(distances.mean()), "worst_w2": float(distances.max())}
 
 
-def condition_report(real: Tensor, of_real: Tensor, fake: Tensor, asked: Tensor) -> dict[str, float]:
-    """Fréchet distance and coverage of each condition, in features (n, d) and (m, d) of kinds (n,) and (m,): mean and
-    worst; and ``condition_diversity``, the least share of a condition's real spread (standard deviation, all
-    directions) that its generated examples have.
+def groups(real: Tensor, asked: Tensor, conditions: Sequence[Column]) -> list[Group]:
+    """Which real examples and which generated ones are of one condition, by their labels (n,) and (m,), or (n, columns)
+    and (m, columns): for each combination of classes, or where one of these has too few examples to be judged by, for
+    each class of each column. Raises FeatureError where there are no classes, or where these have too few too.
     """
+    both = torch.cat((real, asked))
+    combined = kinds(both, conditions)
+    if combined is None:
+        raise FeatureError("conditions are no classes: there are no groups to compare")
+    columns = both.view(len(both), -1)[:, [i for i, column in enumerate(conditions) if column.names]]
+    fewest = [0, 0]
+    for each in (combined[:, None], columns):
+        mine, theirs = each[: len(real)], each[len(real) :]
+        found = [(mine[:, i] == k, theirs[:, i] == k) for i in range(each.shape[1]) for k in torch.unique(mine[:, i])]
+        fewest = [min(int(part.sum()) for part in parts) for parts in zip(*found, strict=True)]
+        if min(fewest) >= FEWEST:
+            return found
+    message = f"a condition has {fewest[0]} real and {fewest[1]} generated examples, {FEWEST} are needed"
+    raise FeatureError(f"{message}; raise evaluate.samples and real_samples")
+
+
+def comparable(real: Tensor | None, asked: Tensor, conditions: Sequence[Column]) -> bool:
+    """Whether there are ``groups``."""
+    try:
+        return real is not None and bool(groups(real, asked, conditions))
+    except FeatureError:
+        return False
+
+
+def condition_report(real: Tensor, fake: Tensor, conditions: Sequence[Group]) -> dict[str, float]:
+    """Fréchet distance and coverage of each condition, in features (n, d) and (m, d): mean and worst."""
     real, fake = pair(real, fake)
-    distances, coverages, spreads = [], [], []
-    for kind in torch.unique(of_real):
-        mine, theirs = real[of_real == kind], fake[asked == kind]
-        if len(mine) < FEWEST or len(theirs) < FEWEST:
-            message = f"a condition has {len(mine)} real and {len(theirs)} generated examples, {FEWEST} are needed"
-            raise FeatureError(f"{message}; raise evaluate.samples and real_samples")
+    distances, coverages = [], []
+    for mine, theirs in ((real[rows], fake[others]) for rows, others in conditions):
         least = min(len(mine), len(theirs))
         distances.append(distance_to(Gaussian.fit(mine), theirs))
         coverages.append(prdc(mine[:least], theirs[:least])["coverage"])
-        spreads.append(float((theirs.var(0).sum() / mine.var(0).sum().clamp(min=1e-12)).sqrt()))
     return {
         "condition_fid": sum(distances) / len(distances),
         "worst_condition_fid": max(distances),
         "condition_coverage": sum(coverages) / len(coverages),
         "worst_condition_coverage": min(coverages),
-        "condition_diversity": min(spreads),
     }
+
+
+def condition_diversity(real: Tensor, fake: Tensor, conditions: Sequence[Group]) -> float:
+    """The least share of a condition's real spread (standard deviation, all directions) that its generated examples
+    have, in features (n, d) and (m, d).
+    """
+    real, fake = pair(real, fake)
+    spreads = (fake[others].var(0).sum() / real[rows].var(0).sum().clamp(min=1e-12) for rows, others in conditions)
+    return float(torch.stack(list(spreads)).min().sqrt())
 
 
 def attribute_report(asked: Tensor, seen: Tensor, conditions: Sequence[Column]) -> dict[str, float]:

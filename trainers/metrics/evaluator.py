@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from trainers.config import Config
 from trainers.data import Dataset
-from trainers.health import WATCHED
+from trainers.health import WATCHED, WITHIN
 from trainers.metrics.coding import Coded
+from trainers.metrics.conditions import comparable
 from trainers.metrics.real import Shelf, real_side
 from trainers.metrics.table import METRICS, OF_PICTURES, Comparison, Measure
 from trainers.randomness import normal
@@ -51,12 +52,16 @@ class Evaluator:
         self._world, self._samples = world, min(evaluate.samples, len(inputs[0])) if inputs else evaluate.samples
         self._to_watch = self._samples if inputs else min(max(evaluate.samples, FEWEST), MOST)
         self._made = max(self._samples, self._to_watch)
-        self._wanted, self._watched, self._of_plain = map(_measures, (evaluate.metrics, self.watches, self.of_plain))
         if inputs is None:
             inputs = (normal((self._made, config.model.latent_dim), config.train.seed, "evaluate"),)
         if config.model.conditional:
             inputs = (*inputs, dataset.conditions(self._made, config.train.seed))
         self._asked = inputs[1] if config.model.conditional else None
+        if self._asked is not None and comparable(
+            self._real.labels, self._asked[: self._to_watch], dataset.space.conditions
+        ):
+            self.watches, self.of_plain = (*self.watches, WITHIN), (*self.of_plain, WITHIN)
+        self._wanted, self._watched, self._of_plain = map(_measures, (evaluate.metrics, self.watches, self.of_plain))
         self._shape = dataset.space.shape if set(self._wanted) & set(OF_PICTURES) else None
         self._inputs = tuple(share(rows[: self._made], world) for rows in inputs)
         self._few_inputs = tuple(share(rows[: self._to_watch], world) for rows in inputs)

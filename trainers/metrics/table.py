@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from trainers.data import Examples, Space
 from trainers.metrics.bins import k_means, missing_bins, nearest
 from trainers.metrics.coding import Coded, of_divergence, of_errors, of_reconstructions, of_units
-from trainers.metrics.conditions import by_condition, of_attributes, of_circle
+from trainers.metrics.conditions import by_condition, of_attributes, of_circle, within_conditions
 from trainers.metrics.diversity import Diversity, duplicates
 from trainers.metrics.extrapolated import frechet_distance_infinity
 from trainers.metrics.features import FeatureError, one
@@ -273,7 +273,7 @@ METRICS: dict[str, Measure] = {
     "worst_condition_fid": by_condition,
     "condition_coverage": by_condition,
     "worst_condition_coverage": by_condition,
-    "condition_diversity": by_condition,
+    "condition_diversity": within_conditions,
     "attribute_accuracy": of_attributes,
     "worst_attribute": of_attributes,
     "attribute_r2": of_attributes,
