@@ -125,7 +125,7 @@ class Conductor:
     def heard(self, order: LegOrder, report: dict[str, Any]) -> None:
         self.listen()
         leg = self._legs[order.prefix]
-        self._dead_in_a_row.clear()
+        self._alive(leg, report["stored"])
         with self._written():
             try:
                 self._ledger.require_comparable(leg, report["provenance"])
@@ -230,6 +230,11 @@ class Conductor:
         trial = self._ledger.end_leg(leg)
         self._tell(leg)
         self.progress.ended(leg, trial)
+
+    def _alive(self, leg: Leg, stored: list[str]) -> None:
+        """No failure is in a row any more; those of a store are, until something new is stored."""
+        of_store = 0 if set(stored) - set(leg.checkpoints) else self._dead_in_a_row[StoreError]
+        self._dead_in_a_row = Counter({StoreError: of_store})
 
     def _images(self, leg: Leg) -> int:
         """Shown so far, as the ledger has it."""

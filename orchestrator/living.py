@@ -79,6 +79,11 @@ def _taken(given: Sequence[str], params: dict[str, Any], sweep: Sweep) -> Iterat
         params[key] = tuple(found) if isinstance(found, list) else found
         if not space[key].holds(params[key]):
             yield f"{key}: {found!r} lies outside search.space.{key}"
+    for key in params:
+        for parent, values in space[key].when.items() if key in space else ():
+            if parent not in params or params[parent] not in values:
+                known = " or ".join(map(str, values))
+                yield f"{key} exists only where {parent} is {known}: give {parent} as well, with such a value"
     try:
         sweep.trial_config(params)
     except ValidationError as error:

@@ -139,10 +139,7 @@ class Picture:
             return
         ended = [t for t in trials if t.state in COURSE and t.reported_at and t.reported_at <= at]
         again = [c for c in self._ledger.confirmations.all() if c.done and c.reported_at and c.reported_at <= at]
-        shown = [(t.images, t.images_per_second) for t in ended]
-        shown += [(c.images, trials[c.trial].images_per_second) for c in again]
-        held, _ = sweep.resources.devices
-        hours = sum(held * images / speed / 3600 for images, speed in shown if speed)
+        hours = (sum(t.device_seconds for t in ended) + sum(c.device_seconds for c in again)) / 3600
         metrics = {f"trials/{state}": float(count) for state, count in Counter(t.state for t in ended).items()}
         columns = zip(*(t.scores for t in ended if t.promotable), strict=True)
         for goal, column in zip(sweep.objective.goals, columns, strict=False):  # none is there yet

@@ -27,7 +27,7 @@ from pydantic import Field, model_validator
 
 from orchestrator.commands import PROFILE
 from orchestrator.errors import UserError
-from orchestrator.secrets import without_secrets
+from orchestrator.secrets import has_secret
 from orchestrator.settings.groups import Name, Resources
 from trainers.config import Settings
 from trainers.files.places import database, place
@@ -101,7 +101,7 @@ def as_written(name: str) -> str:
     load(name)
     table: dict[str, Any] = dict(_document().values["profiles"][name])
     places = {key: _VARIABLE.sub("", str(table[key])) for key in _PLACES if key in table}
-    if secret := [key for key, text in places.items() if without_secrets(text) != text]:
+    if secret := [key for key, text in places.items() if has_secret(text)]:
         raise UserError(
             f"profile '{name}' has a password in {' and '.join(secret)}, which everybody who sees the cluster's jobs "
             "could read: write ${NAME} there, and set that variable where the nodes start"

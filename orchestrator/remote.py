@@ -10,6 +10,7 @@ from orchestrator.commands import PROFILE
 from orchestrator.errors import UserError
 from orchestrator.execution.jobs import CONFIG, Cluster, Job, Show, forwarded
 from orchestrator.paths import Home
+from orchestrator.secrets import has_secret
 from orchestrator.spec import Sweep
 
 
@@ -35,8 +36,13 @@ def behind(home: Home, address: str, environment: Sequence[str]) -> Way:
 
 def submit(sweep: Sweep, warm_start: str | None, way: Way, profile: str, show: Show) -> None:
     """Run a sweep there, or join the job that does. Unless ``detach``, show what it prints until it ends."""
-    warm = ["--warm-start", warm_start] if warm_start else []
-    _drive(sweep.name, ["submit", "sweep.yaml", *warm], {"sweep.yaml": sweep.to_yaml()}, way, profile, show)
+    warm, text = ["--warm-start", warm_start] if warm_start else [], sweep.to_yaml()
+    if has_secret(sweep.model_copy(update={"code": {}}).to_yaml()):
+        raise UserError(
+            "the sweep file has a password in a URL, which everybody who sees the cluster's jobs could read: put the "
+            "place into a profile, as ${NAME}, and set that variable where the nodes start"
+        )
+    _drive(sweep.name, ["submit", "sweep.yaml", *warm], {"sweep.yaml": text}, way, profile, show)
 
 
 def resume(name: str, changes: Sequence[str], way: Way, profile: str, show: Show) -> None:

@@ -8,10 +8,10 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+import typer
 from typer.core import TyperGroup
 
-from orchestrator.commands import command
-from orchestrator.errors import GansweepError, StoppedAtOnceError
+from orchestrator.errors import GansweepError
 
 
 class Group(TyperGroup):
@@ -21,9 +21,7 @@ class Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            raise StoppedAtOnceError(
-                f"stopped at once; what was recorded is kept; go on with: {command('resume', 'NAME')}"
-            ) from None
+            raise typer.Exit(130) from None
 
 
 def ended(run: Callable[[], Any]) -> NoReturn:

@@ -47,6 +47,8 @@ def sample(
     from orchestrator.generators.sampling import Wish
     from orchestrator.generators.sampling import sample as run
 
+    if seeds and (number is not None or seed):
+        raise UserError("--seeds names the samples one by one; leave out -n and --seed")
     if number is None:
         number = 8 if classes or interpolate else 64
     chosen = _seeds(seeds) if seeds else range(seed, seed + number)

@@ -9,6 +9,7 @@ import typer
 
 from orchestrator.cli import options
 from orchestrator.commands import HOME, PROFILE
+from orchestrator.errors import UserError
 
 
 def list_(
@@ -89,6 +90,8 @@ def promote(
     from orchestrator.terminal import show
 
     handle = options.sweep(name, home, profile)
+    if rollback and (trial is not None or force or reason):
+        raise UserError("--rollback gives the alias back; leave out --trial, --force and --reason")
     if rollback:
         promoted = handle.rollback(alias=alias, model=model)
     else:

@@ -11,7 +11,7 @@ import typer
 
 from orchestrator.cli import options
 from orchestrator.commands import HOME, PROFILE, command
-from orchestrator.errors import UserError, WorkError
+from orchestrator.errors import StoppedAtOnceError, UserError, WorkError
 
 if TYPE_CHECKING:
     from orchestrator.client.handle import Handle
@@ -172,8 +172,12 @@ def _run(work: Callable[[Any], Outcome], handle: Handle, as_json: bool) -> None:
     from orchestrator import status as standing
     from orchestrator.terminal import live, show
 
-    with live.progress(quiet=as_json) as progress:
-        outcome = work(progress)
+    try:
+        with live.progress(quiet=as_json) as progress:
+            outcome = work(progress)
+    except KeyboardInterrupt:
+        again = command("resume", handle.name)
+        raise StoppedAtOnceError(f"stopped at once; what was recorded is kept; go on with: {again}") from None
     ledger, paths = handle.ledger()
     document = standing.describe(ledger, paths)
     if as_json:

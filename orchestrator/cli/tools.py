@@ -26,6 +26,7 @@ def init(
         Path | None, typer.Option("-o", "--output", help="The sweep file; default: named after the data.")
     ] = None,
     minutes: Annotated[float, typer.Option(min=1, help="How long the sweep may take here, about.")] = 30,
+    home: options.HomeDir = Path(HOME),
 ) -> None:
     """Look at the data and write a first sweep file, that fits it and this machine."""
     from orchestrator import api, spec
@@ -36,7 +37,7 @@ def init(
 
     file = api.init(kind, where, output=output, minutes=minutes, say=print)
     sweep = spec.load(file)
-    planned.plan(sweep, earlier.like(sweep, Home(Path(HOME))))
+    planned.plan(sweep, earlier.like(sweep, Home(home)))
     print(f"\nwritten: {file}; next: {command('submit', file)}")
 
 

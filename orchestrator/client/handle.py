@@ -145,8 +145,12 @@ class Handle:
             time.sleep(LOOK)
         if self._driver:
             self._driver.check()
-        elif self.state == "failed":
+            return self
+        document = standing.describe(*self.ledger())
+        if document["state"] == "failed":
             raise WorkError(f"sweep '{self.name}' failed; see why with: {command('resume', self.name)}")
+        if document["state"] == "finished" and (why := standing.fruitless(document)):
+            raise WorkError(f"sweep '{self.name}' is over and no trial finished:{why}")
         return self
 
     def watch(self) -> None:
@@ -212,6 +216,8 @@ class Handle:
         """
         if force and not (reason and reason.strip()):
             raise UserError("--force needs --reason TEXT: it is recorded beside the model")
+        if reason and not force:
+            raise UserError("--reason is recorded only with --force, beside a model that the gate refused")
         from orchestrator import sweep
 
         return sweep.promote(self.name, model or self.name, alias, trial, reason if force else None, self.home)

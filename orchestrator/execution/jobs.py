@@ -27,6 +27,7 @@ from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from orchestrator.commands import command
 from orchestrator.errors import UserError, WorkError, first_line
+from orchestrator.secrets import NAMES, has_secret
 
 POLL = 1.0
 """Seconds between two looks at a job."""
@@ -43,9 +44,8 @@ CONFIG = "config.toml"
 
 Show = Callable[[str], None]
 
-_SECRET = re.compile("KEY|TOKEN|SECRET|PASSW|CREDENTIAL|PRIVATE", re.IGNORECASE)
+_SECRET = re.compile(NAMES, re.IGNORECASE)
 _RAYS_OWN = re.compile(r"^(?:.*job_manager\.py:\d+ -- .*|Running entrypoint for job .*)\n", re.MULTILINE)
-_PASSWORD_IN_URL = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Job:
 
 def forwarded(names: Sequence[str]) -> dict[str, str]:
     """The values of these variables. Raises UserError, of all at once, where one is not set or looks like a secret."""
-    secret = [n for n in names if _SECRET.search(n) or _PASSWORD_IN_URL.search(os.environ.get(n, ""))]
+    secret = [n for n in names if _SECRET.search(n) or has_secret(os.environ.get(n, ""))]
     missing = [n for n in names if n not in os.environ]
     found = []
     if secret:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -26,7 +27,6 @@ from orchestrator.errors import (
     OutOfMemoryError,
     StoreError,
     UntrainableError,
-    UserError,
     WorkError,
 )
 from orchestrator.execution.failure import LONGEST, Fault, RankError, of_actor
@@ -50,8 +50,8 @@ MORE_MEMORY = "lower train.batch_size or the model's width, or give a trial more
 
 
 class Conductor(Protocol):
-    """Who hands out legs and hears of them. Called in the driver's main thread; an exception ends the sweep, so it is
-    one.
+    """Who hands out legs and hears of them. Called in the driver's main thread; an exception ends the sweep, and comes
+    out of ``run_legs`` as it was raised.
     """
 
     def next_leg(self) -> tuple[str, LegOrder] | Literal["wait", "done"]:
@@ -106,7 +106,7 @@ def run_legs(conductor: Conductor, gang: GangSpec, slots: Slots, storage: str, n
         run_config=tune.RunConfig(
             name=name,
             storage_path=storage,
-            callbacks=[_Feedback(conductor, watch)],
+            callbacks=[_Feedback(conductor, watch, legs)],
             stop=_Stop(conductor, legs),
             failure_config=tune.FailureConfig(max_failures=0),
             checkpoint_config=tune.CheckpointConfig(
@@ -120,8 +120,8 @@ def run_legs(conductor: Conductor, gang: GangSpec, slots: Slots, storage: str, n
             tuner.fit()
     finally:
         slots.release()
-    if legs.refusal:
-        raise legs.refusal
+    if legs.failure:
+        raise legs.failure
 
 
 class _StaysHere:
@@ -134,7 +134,9 @@ class _StaysHere:
 
 
 class _Legs(_StaysHere, Searcher):
-    """Asked by Tune all the time; asks the conductor only when there is a place. ``refusal`` is why there is none."""
+    """Asked by Tune all the time; asks the conductor only when there is a place. ``failure`` is why all legs end before
+    their time.
+    """
 
     def __init__(self, conductor: Conductor, gang: GangSpec, slots: Slots, hearts: str) -> None:
         super().__init__()
@@ -142,16 +144,30 @@ class _Legs(_StaysHere, Searcher):
         self._running: set[str] = set()
         self.prefixes: dict[str, str] = {}
         self._idle_since: float | None = None
-        self.refusal: UserError | None = None
+        self.failure: Exception | None = None
+
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """Keep what the conductor raises: Tune would make a text of it."""
+        try:
+            yield
+        except Exception as error:
+            self.failure = self.failure or error
+
+    def stopping(self) -> bool:
+        """Whether every leg is to end after its next report."""
+        return self.failure is not None or self._conductor.stopping()
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        if self.refusal or self._conductor.stopping():
+        leg: dict[str, Any] | None = None
+        with self.keeping():
+            leg = self._suggest(trial_id)
+        return leg
+
+    def _suggest(self, trial_id: str) -> dict[str, Any] | None:
+        if self.stopping():
             return Searcher.FINISHED  # type: ignore[return-value]  # a word, in spite of the declared type
-        try:
-            is_full = len(self._running) >= self._slots.count()
-        except UserError as error:
-            self.refusal = error
-            return None
+        is_full = len(self._running) >= self._slots.count()
         leg = "wait" if is_full else self._conductor.next_leg()
         if leg == "done":
             return Searcher.FINISHED  # type: ignore[return-value]
@@ -197,33 +213,37 @@ class _Order(_StaysHere, FIFOScheduler):
 
 
 class _Feedback(_StaysHere, Callback):
-    def __init__(self, conductor: Conductor, watch: Watch) -> None:
-        self._conductor, self._watch, self._told = conductor, watch, 0.0
+    def __init__(self, conductor: Conductor, watch: Watch, legs: _Legs) -> None:
+        self._conductor, self._watch, self._legs, self._told = conductor, watch, legs, 0.0
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         if time.monotonic() - self._told < EVERY:
             return
         self._told, shown = time.monotonic(), self._watch.images
         running = (trial for trial in trials if trial.status == Trial.RUNNING and trial.trial_id in shown)
-        self._conductor.moved({trial.config["order"].prefix: shown[trial.trial_id] for trial in running})
+        with self._legs.keeping():
+            self._conductor.moved({trial.config["order"].prefix: shown[trial.trial_id] for trial in running})
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        if "store_error" in result:
-            self._conductor.failed(trial.config["order"], StoreError(result["store_error"]))
-        else:
-            self._conductor.heard(trial.config["order"], result["report"])
+        with self._legs.keeping():
+            if "store_error" in result:
+                self._conductor.failed(trial.config["order"], StoreError(result["store_error"]))
+            else:
+                self._conductor.heard(trial.config["order"], result["report"])
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._conductor.ended(trial.config["order"])
+        with self._legs.keeping():
+            self._conductor.ended(trial.config["order"])
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         leg, cause = trial.trial_id, cause_of(_kept_error(trial), Path(trial.error_file).read_text())
         why, gone = self._watch.verdict(leg), self._watch.bury(leg)
         if why is None and cause.fault in ("lost", "peer"):
             why = gone
-        self._conductor.failed(trial.config["order"], why or death(cause))
+        with self._legs.keeping():
+            self._conductor.failed(trial.config["order"], why or death(cause))
 
 
 def _kept_error(trial: Trial) -> BaseException | None:
@@ -261,7 +281,7 @@ class _Stop(_StaysHere, Stopper):
         self._conductor, self._legs = conductor, legs
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return self._conductor.stopping() or self._conductor.unwanted(self._legs.prefixes.get(trial_id, ""))
+        return self._legs.stopping() or self._conductor.unwanted(self._legs.prefixes.get(trial_id, ""))
 
     def stop_all(self) -> bool:
         return False

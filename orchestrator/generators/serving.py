@@ -87,7 +87,8 @@ def app(generator: Generator, name: str, token: str) -> FastAPI:
         if token and not hmac.compare_digest((sent.credentials if sent else "").encode("latin-1"), token.encode()):
             raise HTTPException(401, "send 'Authorization: Bearer …' with the token", {"WWW-Authenticate": "Bearer"})
 
-    made = FastAPI(title=name, docs_url=None, redoc_url=None)  # those pages load scripts from elsewhere
+    # pages of documentation load scripts from elsewhere; the schema names the model, and needs the token
+    made = FastAPI(title=name, docs_url=None, redoc_url=None, openapi_url=None)
     if not token:  # else a page in a local browser could read the answers under a name that leads here (DNS rebinding)
         made.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])
     guarded, busy = [Depends(allowed)], threading.Lock()  # one computation at a time: each takes all cores
@@ -96,6 +97,10 @@ def app(generator: Generator, name: str, token: str) -> FastAPI:
     @made.get("/health")
     def health() -> dict[str, str]:
         return {"status": "ok"}
+
+    @made.get("/openapi.json", dependencies=guarded, include_in_schema=False)
+    def schema() -> dict[str, Any]:
+        return made.openapi()
 
     @made.get("/", dependencies=guarded)
     def facts() -> dict[str, Any]:

@@ -19,7 +19,7 @@ import pandas as pd
 from mlflow.entities import LifecycleStage
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
+from mlflow.models import Model, ModelSignature
 from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, Schema, TensorSpec
 from mlflow.types.schema import AnyType
@@ -167,53 +167,71 @@ def _restored(client: MlflowClient, run_id: str) -> bool:
 
 def _publish(client: MlflowClient, model: str, alias: str, run_id: str, evidence: Evidence) -> ModelVersion:
     config, space = facts(evidence.generator)["config"], load_space(evidence.generator)
+    example = _example(config, space)
+    shown = example.head(3).to_dict("list") if isinstance(example, pd.DataFrame) else None
     conditions = space.conditions if config["model"]["conditional"] else ()
-    example: Any = pd.DataFrame({"seed": np.arange(4, dtype=np.int64)})
-    for column in conditions:
-        numbered = space.classes and not space.names
-        classes = range(space.classes) if numbered else column.names
-        span = np.linspace(column.low, column.high, 4)
-        example[column.name] = [classes[number % len(classes)] for number in range(4)] if classes else span
-    table, signature = example.head(3).to_dict("list"), _signature(space, conditions)
-    if FAMILIES[config.get("family", "gan")].translates:
-        channels, height, width = space.shape
-        example, table = np.zeros((1, height, width, channels), np.uint8), None
-        signature = ModelSignature(inputs=signature.outputs, outputs=signature.outputs)
-    artifacts = {"generator": str(evidence.generator), "sweep": str(evidence.sweep_file)}
-    if evidence.samples:
-        artifacts["samples"] = str(evidence.samples)
-    about = card.of_model(model, alias, space, conditions, table)
+    about = card.of_model(model, alias, space, conditions, shown)
     told = card.of_version({name.removeprefix("gansweep."): value for name, value in evidence.tags.items()})
     file = evidence.generator.with_name("model_card.md")
     file.write_text(f"# {model}\n\n{about}\n\n{told}\n")
-    artifacts["card"] = str(file)
-    before = client.get_run(run_id).info
-    try:
-        with mlflow.start_run(run_id=run_id):
-            logged = mlflow.pyfunc.log_model(
-                name="generator",
-                python_model=str(Path(__file__).with_name("served.py")),
-                artifacts=artifacts,
-                code_paths=[str(Path(trainers.__file__).parent)],
-                signature=signature,
-                input_example=example,
-                pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in NEEDS],
-                metadata=dict(evidence.tags),
-            )
-    finally:  # start_run opened a run that had ended, and ends it now, by how this went
-        if before.end_time is None:
-            client.update_run(run_id, status=before.status)
-        else:
-            client.set_terminated(run_id, before.status, before.end_time)
+    artifacts = {"generator": evidence.generator, "sweep": evidence.sweep_file, "card": file}
+    artifacts |= {"samples": evidence.samples} if evidence.samples else {}
+    logged = _logged(client, run_id, artifacts, _signature(example, space, conditions), example, evidence.tags)
     with contextlib.redirect_stderr(io.StringIO()):  # where it announces each step
-        made = mlflow.register_model(logged.model_uri, model, tags=dict(evidence.tags))
+        made = mlflow.register_model(logged, model, tags=dict(evidence.tags))
     client.update_model_version(model, made.version, description=told)
     if not client.get_registered_model(model).description:  # else somebody wrote a better one, or a licence into ours
         client.update_registered_model(model, description=about)
     return made
 
 
-def _signature(space: Space, conditions: tuple[Column, ...]) -> ModelSignature:
+def _logged(
+    client: MlflowClient,
+    run_id: str,
+    artifacts: Mapping[str, Path],
+    signature: ModelSignature,
+    example: Any,
+    tags: Mapping[str, str],
+) -> str:
+    """The URI of the model that is logged to a run, without opening it: a notebook may have a run of its own open, and
+    an experiment of its own chosen.
+    """
+    run = client.get_run(run_id)
+    logged = client.create_logged_model(
+        run.info.experiment_id, "generator", source_run_id=run_id, params=run.data.params
+    )
+    Model.log(
+        artifact_path=None,
+        name="generator",
+        flavor=mlflow.pyfunc,
+        run_id=run_id,
+        model_id=logged.model_id,
+        python_model=str(Path(__file__).with_name("served.py")),
+        artifacts={name: str(path) for name, path in artifacts.items()},
+        code_paths=[str(Path(trainers.__file__).parent)],
+        signature=signature,
+        input_example=example,
+        pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in NEEDS],
+        metadata=dict(tags),
+    )
+    return str(logged.model_uri)
+
+
+def _example(config: Mapping[str, Any], space: Space) -> Any:
+    """Rows that a generator answers: seeds, and conditions beside them; of a translator a picture."""
+    if FAMILIES[config.get("family", "gan")].translates:
+        channels, height, width = space.shape
+        return np.zeros((1, height, width, channels), np.uint8)
+    rows = pd.DataFrame({"seed": np.arange(4, dtype=np.int64)})
+    for column in space.conditions if config["model"]["conditional"] else ():
+        numbered = space.classes and not space.names
+        classes = range(space.classes) if numbered else column.names
+        span = np.linspace(column.low, column.high, 4)
+        rows[column.name] = [classes[number % len(classes)] for number in range(4)] if classes else span
+    return rows
+
+
+def _signature(example: Any, space: Space, conditions: tuple[Column, ...]) -> ModelSignature:
     inputs: list[ColSpec | TensorSpec] = [ColSpec("long", "seed")]
     for column in conditions:
         inputs.append(ColSpec(NAME_OR_NUMBER if column.names else "double", column.name, required=False))
@@ -224,7 +242,8 @@ def _signature(space: Space, conditions: tuple[Column, ...]) -> ModelSignature:
         output = TensorSpec(np.dtype(np.str_), (-1,))
     else:
         output = TensorSpec(np.dtype(np.float32), (-1, *space.shape))
-    return ModelSignature(inputs=Schema(inputs), outputs=Schema([output]))
+    given = Schema(inputs) if isinstance(example, pd.DataFrame) else Schema([output])  # a picture for a picture
+    return ModelSignature(inputs=given, outputs=Schema([output]))
 
 
 def _same(client: MlflowClient, model: str, tags: Mapping[str, str]) -> ModelVersion | None:
@@ -260,7 +279,8 @@ def _registry(uri: str) -> Iterator[MlflowClient]:
     """
     kept = {name: os.environ.get(name) for name in (*SAFE, "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")}
     os.environ.update(SAFE)
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    log, level = logging.getLogger("mlflow"), logging.getLogger("mlflow").level
+    log.setLevel(logging.ERROR)
     mlflow.set_tracking_uri(uri)
     if not uri.startswith("http"):  # a database holds the registry too, whatever MLFLOW_REGISTRY_URI says of servers
         mlflow.set_registry_uri(uri)
@@ -271,6 +291,7 @@ def _registry(uri: str) -> Iterator[MlflowClient]:
             raise UserError(f"the registry does not know that: {error.message}") from None
         raise WorkError(f"the model registry refused ({error.error_code}): {error.message}") from error
     finally:
+        log.setLevel(level)
         mlflow.set_tracking_uri(kept["MLFLOW_TRACKING_URI"])  # type: ignore[arg-type]  # None: as if never set
         mlflow.set_registry_uri(kept["MLFLOW_REGISTRY_URI"] or "")
         for name, value in kept.items():

@@ -25,8 +25,8 @@ def numbers(ledger: Known, state: str) -> dict[str, Any]:
     held, device = sweep.resources.devices
     speeds = {trial.id: trial.images_per_second for trial in trials}
     runs = ledger.confirmations.all()
-    courses = [course_of_trial(trial, held) for trial in trials]
-    courses += [course_of_run(run, speeds[run.trial], held) for run in runs]
+    courses = [course_of_trial(trial) for trial in trials]
+    courses += [course_of_run(run, speeds[run.trial]) for run in runs]
     confirmed, best = _confirmed(ledger), ledger.best()
     hours = {c.trial: max(c.hours.values(), default=None) for c in courses if c.seed is None}
     survivors = _survivors(sweep, trials)

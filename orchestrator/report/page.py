@@ -72,7 +72,7 @@ LANDSCAPE = (
     "was tried near it."
 )
 PARALLEL = "A line is a trial, through its settings to its score; the thick one is the best."
-COST = "Device-hours of training, without evaluation. Lost: spent on trials that ended badly."
+COST = "Device-hours that trials held their devices, evaluation included. Lost: spent on trials that ended badly."
 AGAIN = "Save the sweep file at the end of this page, then train its best trial alone; promote registers its generator."
 
 

@@ -26,29 +26,25 @@ class Course:
     at: dict[int, float] = field(default_factory=dict)
 
 
-def course_of_trial(trial: Trial, held: float) -> Course:
+def course_of_trial(trial: Trial) -> Course:
     """The search's own training of a trial."""
-    return _course(trial.id, None, trial.reports, trial.images_per_second, trial.reported_at, held)
+    return _course(trial.id, None, trial, trial.images_per_second)
 
 
-def course_of_run(run: Confirmation, speed: float | None, held: float) -> Course:
+def course_of_run(run: Confirmation, speed: float | None) -> Course:
     """A training on a fresh seed, at the ``speed`` of its trial."""
-    return _course(run.trial, run.seed, run.reports, speed, run.reported_at, held)
+    return _course(run.trial, run.seed, run, speed)
 
 
-def _course(
-    trial: int,
-    seed: int | None,
-    reports: Mapping[int, Mapping[str, float]],
-    speed: float | None,
-    last: float | None,
-    held: float,
-) -> Course:
-    """A ledger keeps the time of the last report and the speed: the others lie as far before it as their images say."""
+def _course(trial: int, seed: int | None, trained: Trial | Confirmation, speed: float | None) -> Course:
+    """A ledger keeps what all legs of a training took, and the time of its last report: the others share in the one,
+    and lie before the other, as their images say.
+    """
+    reports, last = trained.reports, trained.reported_at
     if not reports or not speed or last is None:
         return Course(trial, seed, reports)
-    end = max(reports)
-    hours = {images: held * images / speed / 3600 for images in reports}
+    end, spent = max(reports), trained.device_seconds / 3600
+    hours = {images: spent * images / end for images in reports}
     return Course(trial, seed, reports, hours, {images: last - (end - images) / speed for images in reports})
 
 

@@ -252,7 +252,7 @@ class Confirmations:
     def _why(self, run: Confirmation) -> str:
         if run.state == "finished":
             broken = [name for name, distance in self._violations(run).items() if distance > 0]
-            return f"it violates {', '.join(broken)}"
+            return f"it violates {', '.join(broken)}" if broken else "its objective was never finite"
         return f"{run.state} ({run.error if run.state == 'crashed' else '; '.join(run.reasons)})"
 
     def _violations(self, run: Confirmation) -> dict[str, float]:

@@ -139,7 +139,7 @@ class Known:
                 *(run.checkpoints[-1], runs.get((trial.id, run.seed), trial.mlflow_run_id)),
             )
             for run in self.confirmations.of(trial.id)
-            if run.done and run.checkpoints
+            if run.done and run.checkpoints and run.reports
         ]
         return [own, *again]
 

@@ -13,10 +13,10 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Protocol
 
 from orchestrator.commands import command
 from orchestrator.errors import LeaseLostError, UserError
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 BEAT = 5.0
 """Seconds between two signs of life of a driver whose ledger is a database."""
+ASKED = 10
+"""Times, .05 s apart, that a file is tried which somebody may only have asked about."""
 EXPIRY = 20.0
 """Seconds without a sign of life after which another driver may take the sweep over."""
 
@@ -130,10 +132,8 @@ class FileLease:
     @contextmanager
     def held(self, note: Callable[[str], None] = lambda _: None) -> Iterator[None]:
         with self._lock.open("a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise self._refusal(self._written()) from None
+            if not self._locked(file):
+                raise self._refusal(self._written())
             self._stop.unlink(missing_ok=True)
             file.truncate(0)
             json.dump({"who": whoami(), "since": time.time()}, file)
@@ -145,6 +145,15 @@ class FileLease:
 
     def ask_to_stop(self) -> None:
         self._stop.touch()
+
+    def _locked(self, file: IO[str]) -> bool:
+        """Tried again for a moment: who asks for the ``holder`` locks the file too."""
+        for _ in range(ASKED):
+            with suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            time.sleep(0.05)
+        return False
 
     def _written(self) -> Holder:
         """What the holder wrote, which an older version did not."""

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from optuna.exceptions import DuplicatedStudyError
 from optuna.study import StudyDirection
 
-from orchestrator.search.journal import place
+from orchestrator.errors import UserError
+from orchestrator.search.journal import Place, Study, place
 from orchestrator.search.lease import place_of
 from orchestrator.spec import Sweep
+
+log = logging.getLogger(__name__)
 
 EVERY = 2.0
 """Seconds between two looks of a driver."""
@@ -27,8 +34,7 @@ class Wishes:
 
     def add(self, wish: Mapping[str, Any]) -> None:
         """For the driver, now or at the next resume: ``{"add": settings}`` or ``{"stop": trial}``."""
-        studies = place(self._where)
-        study = studies.find(self._name) or studies.create(self._name, [StudyDirection.MINIMIZE])
+        study = self._studies.find(self._name) or self._created()
         study.storage.set_study_user_attr(study.id, f"{time.time_ns():020d}", dict(wish))
 
     def all(self) -> dict[str, dict[str, Any]]:
@@ -36,5 +42,20 @@ class Wishes:
         if time.monotonic() - self._looked < EVERY or (isinstance(self._where, Path) and not self._where.exists()):
             return {}
         self._looked = time.monotonic()
-        study = place(self._where).find(self._name)
+        try:
+            study = self._studies.find(self._name)
+        except UserError as error:  # a database that does not answer: what the driver has to write will tell
+            log.warning("%s; wishes wait", error)
+            return {}
         return dict(sorted(study.attrs.items())) if study else {}
+
+    @cached_property
+    def _studies(self) -> Place:
+        return place(self._where)
+
+    def _created(self) -> Study:
+        with suppress(DuplicatedStudyError):  # by somebody else, a moment ago
+            return self._studies.create(self._name, [StudyDirection.MINIMIZE])
+        study = self._studies.find(self._name)
+        assert study
+        return study

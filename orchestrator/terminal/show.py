@@ -214,7 +214,8 @@ def settings(found: Sequence[Setting]) -> None:
 def findings(found: Sequence[Finding]) -> None:
     for finding in found:
         mark = "[green]ok  [/green]" if finding.ok else "[red]mend[/red]"
-        console.print(f"{mark} {finding.what}: {finding.detail}", soft_wrap=True)
+        console.print(mark, end=" ")
+        console.print(f"{finding.what}: {finding.detail}", markup=False, soft_wrap=True)
 
 
 # -- pieces ----------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from PIL import UnidentifiedImageError
 
-from orchestrator.errors import GansweepError
+from orchestrator.errors import GansweepError, first_line
 from orchestrator.paths import RunKey, key_word
 from orchestrator.secrets import without_secrets
 from orchestrator.tracking.entries import dataset, metrics_of, tags_of
@@ -294,4 +294,4 @@ def _words(error: Exception) -> str:
     if isinstance(error, GansweepError):
         return str(error)
     kind = error.error_code if isinstance(error, MlflowException) else type(error).__name__
-    return f"{kind}: {without_secrets(str(error)).splitlines()[0][:200]}"
+    return f"{kind}: {without_secrets(first_line(error))[:200]}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mlflow.tracking import MlflowClient
 
-from orchestrator.errors import UserError
+from orchestrator.errors import UserError, first_line
 from orchestrator.secrets import without_secrets
 from orchestrator.tracking.experiment import experiment_of
 from orchestrator.tracking.views import page
@@ -40,7 +40,7 @@ def check(uri: str) -> None:
     try:
         MlflowClient(uri).search_experiments(max_results=1)
     except Exception as error:  # requests, SQLAlchemy and MLflow each have errors of their own
-        reason = without_secrets(str(error)).splitlines()[0][:200]
+        reason = without_secrets(first_line(error))[:200]
         raise UserError(
             f"tracking.uri {without_secrets(uri)} can't be used ({type(error).__name__}: {reason}); "
             "start the server, correct the address, or use 'auto'"

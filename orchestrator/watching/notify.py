@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from http.client import HTTPException
 from typing import Any
 
 from orchestrator.conductor import Conductor, Progress
@@ -126,15 +127,28 @@ class Telling:
 
 
 def _send(receiver: str, document: Mapping[str, Any]) -> None:
+    """Raises OSError, whose words name neither the address nor the command."""
     body = json.dumps(document)
     if receiver.startswith(("http://", "https://")):
         headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(receiver, body.encode(), headers, method="POST")
-        urllib.request.urlopen(request, timeout=TIMEOUT).close()
+        try:
+            request = urllib.request.Request(receiver, body.encode(), headers, method="POST")
+            urllib.request.urlopen(request, timeout=TIMEOUT).close()
+        except (ValueError, HTTPException) as error:  # both quote the address
+            raise OSError(f"{type(error).__name__}: the URL or its answer can't be read") from None
         return
     told = {"GANSWEEP_EVENT": document["event"], "GANSWEEP_TEXT": document["text"]}
-    done = subprocess.run(
-        receiver, shell=True, input=body, env={**os.environ, **told}, capture_output=True, text=True, timeout=TIMEOUT
-    )
+    try:
+        done = subprocess.run(
+            receiver,
+            shell=True,
+            input=body,
+            env={**os.environ, **told},
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+        )
+    except subprocess.TimeoutExpired:
+        raise OSError(f"the command takes longer than {TIMEOUT:.0f} s") from None
     if done.returncode:
         raise OSError(f"status {done.returncode}: {done.stderr.strip()[-200:]}")

@@ -24,6 +24,7 @@ from rich.console import Console
 
 from orchestrator import cli
 from orchestrator import status as standing
+from orchestrator.client.handle import Handle
 from orchestrator.errors import UserError
 from orchestrator.paths import Home
 from orchestrator.search.ledger import Ledger
@@ -328,7 +329,6 @@ def test_promote_a_trial_that_the_gate_refuses(gansweep: Terminal):
 @pytest.mark.parametrize(
     ("error", "status", "words"),
     [
-        (KeyboardInterrupt(), 130, "stopped at once; what was recorded is kept"),
         (
             OSError(errno.ENOSPC, "No space left on device", "/home/ledger"),
             1,
@@ -343,6 +343,36 @@ def test_what_ends_a_command_has_its_words(
     _fails_with(monkeypatch, error)
     answer = gansweep.type("status", "small")
     assert answer.status == status and words in answer.message
+
+
+def test_ctrl_c_ends_a_command_that_only_looks_without_a_word(gansweep: Terminal, monkeypatch: pytest.MonkeyPatch):
+    _fails_with(monkeypatch, KeyboardInterrupt())
+    answer = gansweep.type("status", "small")
+    assert (answer.status, answer.out, answer.err) == (130, "", "")
+
+
+def test_ctrl_c_for_the_second_time_says_how_the_sweep_goes_on(gansweep: Terminal, monkeypatch: pytest.MonkeyPatch):
+    stand(gansweep.home, lambda leg, images: {})
+
+    def interrupted(*arguments: object, **given: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Handle, "run", interrupted)
+    answer = gansweep.type("resume", "small")
+    assert answer.status == 130 and "go on with: gansweep resume small" in answer.message
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("promote", "small", "--rollback", "--trial", "1"),
+        ("promote", "small", "--reason", "it is pretty"),
+        ("sample", "nowhere", "--seeds", "1,2", "-n", "9"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(gansweep: Terminal, words: tuple[str, ...]):
+    stand(gansweep.home, lambda leg, images: {})
+    assert gansweep.type(*words).status == 2
 
 
 def test_what_nobody_thought_of_shows_its_traceback_only_when_asked(

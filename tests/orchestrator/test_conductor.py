@@ -221,8 +221,9 @@ def test_the_sweeps_own_run_has_its_course_over_device_seconds(tmp_path: Path):
     assert stood[-1]["metrics"] | {"device_hours": 0.0} == {
         **{"trials/finished": 1.0, "trials/collapsed": 1.0, "best/fid": 9.0, "device_hours": 0.0}
     }
-    first, last = (e["metrics"]["device_hours"] for e in stood)
-    assert last == pytest.approx(2 * first) and first > 0
+    first, second = (trial.device_seconds / 3600 for trial in conductor._ledger.trials())
+    assert first > 0 and second > 0
+    assert [e["metrics"]["device_hours"] for e in stood] == pytest.approx([first, first + second])
 
 
 def test_what_can_not_be_trained_is_not_tried_again(conductor: Conductor) -> None:
@@ -239,6 +240,24 @@ def test_data_that_a_worker_can_not_read_end_the_sweep_and_no_trial(conductor: C
     assert conductor.failure is not None and "'/mnt/faces' is not a folder" in str(conductor.failure)
     trial = conductor._ledger.trial(0)
     assert (trial.state, trial.attempts) == ("running", 0)
+
+
+def test_a_store_that_takes_nothing_ends_the_sweep_though_legs_report(conductor: Conductor) -> None:
+    """A leg's first report comes before its upload has failed."""
+    for _ in range(3):
+        assert not conductor.failure
+        leg = order(conductor)
+        conductor.heard(leg, report(10))
+        conductor.failed(leg, StoreError("the bucket is read-only"))
+    assert isinstance(conductor.failure, StoreError) and "the bucket is read-only" in str(conductor.failure)
+
+
+def test_a_store_that_is_back_is_forgiven(conductor: Conductor) -> None:
+    for images in (10, 20, 30):
+        leg = order(conductor)
+        conductor.heard(leg, report(images, stored=(f"k/{images}",)))
+        conductor.failed(leg, StoreError("the bucket does not answer"))
+    assert conductor.failure is None
 
 
 def test_nodes_that_go_use_up_no_retry_and_a_checkpoint_made_in_time_is_gone_on_from(conductor: Conductor) -> None:

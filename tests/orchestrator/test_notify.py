@@ -19,6 +19,7 @@ from orchestrator.search.lease import lease_of
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.trial import Leg
 from orchestrator.tracking.spool import Spool
+from orchestrator.watching import notify
 from orchestrator.watching.notify import notified
 from tests.orchestrator.small import next_leg, sweep, train
 from tests.orchestrator.test_exporter import Notes
@@ -103,6 +104,17 @@ def test_who_can_not_be_told_is_named_once_and_the_sweep_goes_on(
     reason = "status 3: no room" if "exit" in receiver else "Connection refused"
     assert said.startswith("warning: GANSWEEP_NOTIFY does not work (") and reason in said
     assert [trial.state for trial in ledger.trials()] == ["finished", "collapsed", "finished"]
+
+
+@pytest.mark.parametrize("receiver", ["sleep 9 # hunter2", "http://127.0.0.1:1/a b/hunter2"])
+def test_the_receiver_is_a_secret_also_when_it_does_not_work(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, receiver: str
+):
+    monkeypatch.setattr(notify, "TIMEOUT", 0.2)
+    monkeypatch.setenv("GANSWEEP_NOTIFY", receiver)
+    monkeypatch.setenv("GANSWEEP_NOTIFY_ON", "collapse")
+    (said,) = play(ledger, tmp_path)
+    assert "does not work" in said and "hunter2" not in said
 
 
 def test_an_event_that_there_is_none_of_is_told_before_anything_starts(

@@ -404,6 +404,7 @@ def test_a_name_that_mlflow_does_not_allow_holds_nothing_up(uri: str, tmp_path: 
         ("s3://AKIA:sec/ret@bucket/x", "s3://AKIA:***@bucket/x"),
         ("https://dapi0123@host/x", "https://***@host/x"),
         ("postgresql://h/db?user=me&password=hunter2", "postgresql://h/db?user=me&password=***"),
+        ("postgresql://h/db?sslpassword=hunter2&api_key=abc&x=1", "postgresql://h/db?sslpassword=***&api_key=***&x=1"),
         ("http://127.0.0.1:5000/models@champion", "http://127.0.0.1:5000/models@champion"),
         ("models:/digits@champion", "models:/digits@champion"),
     ],

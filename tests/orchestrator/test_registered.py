@@ -12,9 +12,13 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import mlflow
 import numpy as np
 import pytest
+from mlflow import MlflowClient
+from mlflow.tracking import fluent
 
 from orchestrator.generators.generator import Generator
 from tests.orchestrator.registered import registered, run_card
@@ -27,6 +31,25 @@ def test_the_code_on_the_card_of_a_generator_draws(tmp_path: Path, monkeypatch: 
     uri, _ = registered(checkpoint, "digits", tmp_path)
     examples = run_card(uri, "digits", monkeypatch)["examples"]
     assert np.array_equal(examples, Generator.load(checkpoint).sample(seeds=range(3), label=[0, 1, 2]))
+
+
+def test_a_notebook_with_a_run_and_an_experiment_of_its_own_keeps_them(tmp_path: Path) -> None:
+    checkpoint = trained(config(train={"images": 160}), tmp_path / "digits")
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    try:
+        own = mlflow.set_experiment("my own")
+        with mlflow.start_run() as run:
+            uri, made = registered(checkpoint, "digits", tmp_path)
+            assert mlflow.active_run() == run
+        client = MlflowClient(uri)
+        version: Any = client.get_model_version(made["model"], str(made["version"]))
+        logged = client.get_logged_model(version.source.removeprefix("models:/"))
+        assert logged.source_run_id == version.run_id != run.info.run_id
+        assert logged.experiment_id == client.get_run(version.run_id).info.experiment_id != own.experiment_id
+    finally:
+        mlflow.set_tracking_uri("")
+        fluent._active_experiment_id = None  # nothing public forgets it
+        os.environ.pop("MLFLOW_EXPERIMENT_ID")
 
 
 @contextmanager

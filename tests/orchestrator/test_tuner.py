@@ -1,0 +1,34 @@
+"""What Tune is told where it asks the conductor and that raises."""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+from ray.tune.search import Searcher
+
+from orchestrator.execution.tuner import _Feedback, _Legs, _Stop
+
+
+@pytest.mark.parametrize("call", ["heard", "ended", "next_leg"])
+def test_what_the_conductor_raises_ends_all_legs_and_stays_what_it_is(call: str):
+    """Tune would end the sweep with its own error, of which the text is a traceback."""
+    full = OSError(errno.ENOSPC, "No space left on device")
+    conductor: Any = Mock(
+        **{"stopping.return_value": False, "unwanted.return_value": False, f"{call}.side_effect": full}
+    )
+    legs = _Legs(conductor, Mock(), Mock(**{"count.return_value": 1}), "hearts")
+    feedback, stop = _Feedback(conductor, Mock(), legs), _Stop(conductor, legs)
+    trial = Mock(config={"order": Mock(prefix="trials/0")})
+    assert not stop("0", {})
+    if call == "heard":
+        feedback.on_trial_result(1, [], trial, {"report": {}})
+    elif call == "ended":
+        feedback.on_trial_complete(1, [], trial)
+    else:
+        assert legs.suggest("1") is None
+    assert legs.failure is full
+    finished: Any = legs.suggest("1")
+    assert stop("0", {}) and finished == Searcher.FINISHED
