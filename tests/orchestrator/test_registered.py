@@ -49,7 +49,8 @@ def test_a_notebook_with_a_run_and_an_experiment_of_its_own_keeps_them(tmp_path:
     finally:
         mlflow.set_tracking_uri("")
         fluent._active_experiment_id = None  # nothing public forgets it
-        os.environ.pop("MLFLOW_EXPERIMENT_ID")
+        for name in ("MLFLOW_EXPERIMENT_ID", "MLFLOW_TRACKING_URI"):
+            os.environ.pop(name, None)
 
 
 @contextmanager
