@@ -139,11 +139,11 @@ def ranks_on(cluster: Cluster, name: str) -> list[int]:
 
 
 def left_behind(cluster: Cluster) -> set[str]:
-    """Ranks that still live, and temporary folders of trainings and of embedded Rays, on machines that are up."""
+    """Ranks that still live, and temporary folders of trainings, embedded Rays and torch, on machines that are up."""
     left = {f"{name}: a rank lives" for name in training_on(cluster)}
     for name in cluster.running():
-        temporary = cluster[name].folder / "tmp"
-        left |= {f"{name}: {path.name}" for pattern in ("gansweep-*", "gs-*") for path in temporary.glob(pattern)}
+        temporary, ours = cluster[name].folder / "tmp", ("gansweep-*", "gs-*", "torch*")
+        left |= {f"{name}: {path.name}" for pattern in ours for path in temporary.glob(pattern)}
     return left
 
 

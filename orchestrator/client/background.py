@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from orchestrator.errors import GansweepError, UserError, WorkError
 from orchestrator.paths import Home
-from orchestrator.search.lease import lease_of, require_free, whoami
+from orchestrator.search.lease import lease_of, whoami
 from orchestrator.spec import Sweep
 from orchestrator.status import ledger_of
 
@@ -22,12 +22,11 @@ LOOK = 0.2
 
 class Driver:
     """``gansweep WORDS`` on ``sweep``, whose standard input is ``text``, with trials on the Ray cluster at ``address``
-    (None: on this machine). Raises UserError where it is driven by now.
+    (None: on this machine). It takes the lease itself, or is refused.
     """
 
     def __init__(self, sweep: Sweep, words: Sequence[str], text: str, home: Home, address: str | None) -> None:
         self._name, self._home, paths = sweep.name, home, home.sweep(sweep.name)
-        require_free(sweep, paths)
         paths.root.mkdir(parents=True, exist_ok=True)
         self._log = paths.log
         where = ["--home", str(home.root), "--profile", home.profile_name, "--address", address or "local"]

@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from typing import Literal
 
 import ray
-import torch
-from torch.distributed import DistError
 
 from orchestrator.errors import StoreError
 from trainers.errors import DataError, TrainerError, UnusableSettingError
@@ -62,6 +60,9 @@ def in_words() -> Iterator[None]:
 
 
 def _fault(error: BaseException, details: str) -> Fault:
+    import torch  # which the process of a gang imports only when its other ranks have started
+    from torch.distributed import DistError
+
     if isinstance(error, UnusableSettingError):
         return "setting"
     if isinstance(error, DataError):

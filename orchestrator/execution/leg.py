@@ -13,8 +13,8 @@ from ray import tune
 
 from orchestrator.errors import StoreError
 from orchestrator.execution.failure import RankError, in_words
-from orchestrator.execution.gang import Gang, Stopped
-from orchestrator.execution.order import GangSpec, LegOrder
+from orchestrator.execution.gang import Gang
+from orchestrator.execution.order import GangSpec, LegOrder, Stopped
 from orchestrator.execution.upload import Uploader
 from orchestrator.execution.usage import Usage
 from orchestrator.paths import checkpoint_key, samples_key

@@ -1,11 +1,15 @@
-"""What travels from the driver to a slot: plain values, and no import of Ray, before which the driver builds them."""
+"""What travels between the driver, a slot and its ranks: plain values. No import of Ray, before which the driver builds
+them.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from orchestrator.artifacts import Store
 
 
@@ -54,3 +58,9 @@ class LegOrder:
     until: int
     prefix: str
     checkpoints: tuple[str, ...]
+
+
+class Stopped(NamedTuple):
+    """A training that has ended between two reports, since its node is to go: with a checkpoint, or where it began."""
+
+    checkpoint: Path | None

@@ -15,8 +15,8 @@ import torch.distributed as dist
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator.errors import WorkError
-from orchestrator.execution.gang import Rank
 from orchestrator.execution.order import GangSpec
+from orchestrator.execution.rank import Rank
 
 SMALL, LARGE = 2**10, 2**24
 """Bytes of an all-reduce, for its latency and its bandwidth."""

@@ -87,12 +87,6 @@ def lease_of(sweep: Sweep, paths: SweepPaths) -> Lease:
     )
 
 
-def require_free(sweep: Sweep, paths: SweepPaths) -> None:
-    """Raises UserError where somebody drives the sweep now."""
-    if holder := lease_of(sweep, paths).holder():
-        raise _driven(sweep.name, holder)
-
-
 def promoting(model: str, home: Home) -> Lease:
     """Of whoever changes which version of a model has an alias."""
     where, lock = home.profile.ledger if home.profile.is_shared else home.root, home.root / f"promoting-{model}.lock"

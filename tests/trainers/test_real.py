@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from orchestrator.artifacts import open_store
-from orchestrator.execution.gang import StatisticsShelf
+from orchestrator.execution.rank import StatisticsShelf
 from tests.trainers.small import config
 from trainers.config import Config
 from trainers.data import load

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from scipy.stats import t as student
+from scipy.special import stdtrit
 from torch import Tensor
 
 from trainers.data import Examples
@@ -58,7 +58,7 @@ class Interval(NamedTuple):
         """Of at least two."""
         values = torch.tensor(differences, dtype=torch.float64)
         share = (1 + CONFIDENCE) / 2
-        half = float(student.ppf(share, len(values) - 1) * values.std() / math.sqrt(len(values)))
+        half = float(stdtrit(len(values) - 1, share) * values.std() / math.sqrt(len(values)))
         return cls(float(values.mean()), float(values.mean()) - half, float(values.mean()) + half)
 
     @property
