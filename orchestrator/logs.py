@@ -58,7 +58,7 @@ def _text(store: Store, key: str) -> str | None:
     with tempfile.TemporaryDirectory() as folder:
         try:
             return store.get(key, Path(folder) / "log").read_text(errors="replace")
-        except DamagedArtifactError:  # it printed nothing
+        except DamagedArtifactError:  # it has not begun, or a moment ago
             return None
 
 

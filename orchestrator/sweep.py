@@ -226,7 +226,8 @@ def _search(
         f"{quote(store.url, safe=':/')}/{ledger.key}/ray" if store.url.startswith("s3://") else str(paths.ray)
     )
     with _interruptible(conductor, lease, progress), cluster(address):
-        slots = Slots(gang, most, progress.note, address is not None, ledger.sweep.model_dump(mode="json"))
+        settings, weight = ledger.sweep.model_dump(mode="json"), ledger.sweep.resources.priority
+        slots = Slots(gang, most, progress.note, address is not None, settings, weight)
         progress.searching(ledger, slots.count())
         run_legs(conductor, gang, slots, tune_storage, "legs")
 

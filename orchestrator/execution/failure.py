@@ -6,6 +6,7 @@ their causes. One that refuses any of it would arrive as another error.
 
 from __future__ import annotations
 
+import logging
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +14,10 @@ from typing import Literal
 
 import ray
 
-from orchestrator.errors import StoreError
+from orchestrator.errors import DataGoneError, NodeGoneError, OutOfMemoryError, StoreError, UntrainableError, WorkError
 from trainers.errors import DataError, TrainerError, UnusableSettingError
+
+log = logging.getLogger(__name__)
 
 Fault = Literal["code", "setting", "data", "memory", "rank", "peer", "lost", "moved"]
 """Where the reason lies. In what is trained, so that it would come again: ``code``, ``setting``. Where it is trained:
@@ -25,6 +28,12 @@ MACHINE = ("CUDA error", "CUBLAS", "CUDNN", "cuDNN", "NCCL", "Triton Error")
 """In the message of an error that the device raised, which another one may not."""
 LONGEST = 600
 """Characters of a message: it stands in a line of output and in a tag."""
+KINDS: dict[Fault, type[WorkError]] = {
+    "setting": UntrainableError,
+    "code": UntrainableError,
+    "data": DataGoneError,
+}
+MORE_MEMORY = "lower train.batch_size or the model's width, or give a trial more memory or more workers"
 
 
 class RankError(Exception):
@@ -94,3 +103,24 @@ def _words(error: BaseException, told: traceback.TracebackException) -> str:
         f" ({told.stack[-1].filename}, line {told.stack[-1].lineno}, in {told.stack[-1].name})" if told.stack else ""
     )
     return message + where
+
+
+def cause_of(error: BaseException | None, text: str) -> RankError:
+    """What a leg died of: what a rank raised, the death of its process, or the end of what Tune wrote of it."""
+    if isinstance(error, ray.exceptions.RayActorError):
+        return of_actor(error)
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, RankError):
+        return cause
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return RankError(" | ".join(lines[-2:])[-LONGEST:], text, "lost")
+
+
+def death(cause: RankError) -> WorkError:
+    """The class of a failure, of which the conductor knows what it costs."""
+    log.error("a leg died: %s", cause.details or cause.words)
+    if cause.fault == "memory":
+        return OutOfMemoryError(f"{cause.words}; {MORE_MEMORY}")
+    if cause.fault == "moved":
+        return NodeGoneError(cause.words, cause.checkpoint)
+    return KINDS.get(cause.fault, WorkError)(cause.words)

@@ -39,12 +39,12 @@ class Part:
 
 
 def keep(store: Store, part: Part) -> None:
-    """Put a part at the end of the log it belongs to, where an earlier copy of it may stand."""
+    """Put a part at the end of the log it belongs to, where an earlier copy of it may stand. One of a rank that has
+    printed nothing says when and where it ran.
+    """
     with Path(part.file).open("rb") as file:
         file.seek(part.start)
         printed = file.read() if part.end is None else file.read(part.end - part.start)
-    if not printed:
-        return
     with tempfile.TemporaryDirectory() as folder:
         before = Path(folder) / "before"
         with suppress(StoreError):
@@ -100,7 +100,7 @@ class RankLog:
                 parts, self._ended, over = [*self._ended, self.part], [], self._over
             for part in filter(None, parts):
                 size = part.end if part.end is not None else self._file.stat().st_size
-                if (replace(part, end=None), size) != self._copied and size > part.start:
+                if (replace(part, end=None), size) != self._copied:
                     with suppress(Exception):  # the store says so itself where it matters: with a checkpoint
                         keep(self._store, part)
                     self._copied = replace(part, end=None), size

@@ -19,6 +19,7 @@ from orchestrator.errors import UserError
 from orchestrator.execution import gcs
 from orchestrator.execution.order import GangSpec
 from orchestrator.execution.probe import faults, no_gpu, probe
+from orchestrator.execution.shares import Share
 
 LOOK = 1.0
 """Seconds for which a count is believed."""
@@ -32,7 +33,7 @@ class Slots:
     """For gangs like ``gang``, at most ``most`` at once. ``note`` is told what is waited for.
 
     ``comes``: whether nodes may come later, as they do on a cluster. ``settings``: the sweep's, whose own code each
-    node must be able to import.
+    node must be able to import. ``weight``: among the sweeps that use the cluster.
     """
 
     def __init__(
@@ -42,11 +43,13 @@ class Slots:
         note: Callable[[str], None] = lambda _: None,
         comes: bool = True,
         settings: Mapping[str, Any] | None = None,
+        weight: float = 1,
     ) -> None:
         self._gang, self._most, self._note, self._comes = gang, most, note, comes
         self._settings = settings or {"code": {}}
+        self._share = Share(gang, most, weight)
         self._looked = -math.inf
-        self._fit = 0
+        self._there = self._fit = 0
         self._since: float | None = None
         self._admitted: dict[str, str | None] = {}
         self._asked, self._asked_at = 0, -math.inf
@@ -60,8 +63,14 @@ class Slots:
                 self._count(now)
         return self._fit
 
+    def allowed(self, running: int, placed: int, more: bool) -> int:
+        """Places that are for this sweep now; the other arguments are as ``Share.of`` has them."""
+        places = self.count()
+        return min(places, self._share.of(self._there, running, placed, more)) if self._comes else places
+
     def _count(self, now: float) -> None:
-        before, self._fit = self._fit, min(self._most, self._places())
+        self._there = self._places()
+        before, self._fit = self._fit, min(self._most, self._there)
         if self._fit and before and self._fit != before:
             self._note(f"the cluster has changed: {self._fit} trial{'s' if self._fit > 1 else ''} at once")
         self._wait(now)
@@ -80,6 +89,7 @@ class Slots:
 
     def release(self) -> None:
         """Nothing is wanted any more."""
+        self._share.leave()
         if self._asked:
             with suppress(Exception):  # the cluster may be gone
                 self._request(0)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from ray import cloudpickle, tune
-from ray.exceptions import RayActorError
 from ray.tune.callback import Callback
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
@@ -22,14 +22,10 @@ from ray.tune.search import ConcurrencyLimiter, Searcher
 from ray.tune.stopper import Stopper
 
 from orchestrator.errors import (
-    DataGoneError,
-    NodeGoneError,
-    OutOfMemoryError,
     StoreError,
-    UntrainableError,
     WorkError,
 )
-from orchestrator.execution.failure import LONGEST, Fault, RankError, of_actor
+from orchestrator.execution.failure import cause_of, death
 from orchestrator.execution.leg import TrainLeg
 from orchestrator.execution.order import GangSpec, LegOrder
 from orchestrator.execution.slots import Slots
@@ -37,16 +33,10 @@ from orchestrator.execution.watch import EVERY, Watch
 
 log = logging.getLogger(__name__)
 
-KINDS: dict[Fault, type[WorkError]] = {
-    "setting": UntrainableError,
-    "code": UntrainableError,
-    "data": DataGoneError,
-}
 MANY = 10_000
 """Legs that Tune may have at once: how many there are is for ``Slots`` to say."""
 IDLE = 60.0
 """Seconds after which a gang without work is closed."""
-MORE_MEMORY = "lower train.batch_size or the model's width, or give a trial more memory or more workers"
 
 
 class Conductor(Protocol):
@@ -135,16 +125,19 @@ class _StaysHere:
 
 class _Legs(_StaysHere, Searcher):
     """Asked by Tune all the time; asks the conductor only when there is a place. ``failure`` is why all legs end before
-    their time.
+    their time; ``placed`` are the legs that have their gangs.
     """
 
     def __init__(self, conductor: Conductor, gang: GangSpec, slots: Slots, hearts: str) -> None:
         super().__init__()
         self._conductor, self._gang, self._slots, self._hearts = conductor, gang, slots, hearts
         self._running: set[str] = set()
+        self.placed: set[str] = set()
         self.prefixes: dict[str, str] = {}
+        self._is_full, self._has_more = False, True
         self._idle_since: float | None = None
         self.failure: Exception | None = None
+        self.close_idle_gangs: Callable[[], None] = lambda: None
 
     @contextmanager
     def keeping(self) -> Iterator[None]:
@@ -167,13 +160,20 @@ class _Legs(_StaysHere, Searcher):
     def _suggest(self, trial_id: str) -> dict[str, Any] | None:
         if self.stopping():
             return Searcher.FINISHED  # type: ignore[return-value]  # a word, in spite of the declared type
-        is_full = len(self._running) >= self._slots.count()
-        leg = "wait" if is_full else self._conductor.next_leg()
+        allowed = self._slots.allowed(len(self._running), len(self.placed), self._has_more)
+        self._is_full = len(self._running) >= allowed
+        if self._is_full:
+            self._idle_since = None
+            self._slots.ask(len(self._running), self._conductor.has_more)
+            if not self._running:
+                self.close_idle_gangs()
+            return None
+        leg = self._conductor.next_leg()
         if leg == "done":
             return Searcher.FINISHED  # type: ignore[return-value]
-        has_nothing_to_do = leg == "wait" and not is_full
-        self._idle_since = (self._idle_since or time.monotonic()) if has_nothing_to_do else None
-        self._slots.ask(len(self._running), lambda: is_full and self._conductor.has_more())
+        self._has_more = leg != "wait"
+        self._idle_since = None if self._has_more else (self._idle_since or time.monotonic())
+        self._slots.ask(len(self._running), lambda: False)
         if isinstance(leg, str):
             return None
         name, order = leg
@@ -182,12 +182,15 @@ class _Legs(_StaysHere, Searcher):
         return {"gang": self._gang, "order": order, "hearts": self._hearts, "name": name}
 
     def idle(self) -> bool:
-        """Whether there has been nothing for a free gang to do for a while."""
-        return self._idle_since is not None and time.monotonic() - self._idle_since > IDLE
+        """Whether a gang without a leg is to be closed: its place is another sweep's or has gone, or there has been
+        nothing for it to do for a while.
+        """
+        return self._is_full or (self._idle_since is not None and time.monotonic() - self._idle_since > IDLE)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """What became of it, ``_Feedback`` hears."""
         self._running.discard(trial_id)
+        self.placed.discard(trial_id)
         self.prefixes.pop(trial_id, None)
 
     def save(self, checkpoint_path: str) -> None:
@@ -198,8 +201,8 @@ class _Legs(_StaysHere, Searcher):
 
 
 class _Order(_StaysHere, FIFOScheduler):
-    """First come, first served. A gang that has nothing to do for a while is closed, so that its node can go: Tune by
-    itself keeps one.
+    """First come, first served. Gangs that are to be idle are closed, so that their nodes can go or work for others:
+    Tune by itself keeps one.
     """
 
     def __init__(self, legs: _Legs) -> None:
@@ -207,14 +210,25 @@ class _Order(_StaysHere, FIFOScheduler):
         self._legs = legs
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        if self._legs.idle():
+        self._legs.close_idle_gangs = partial(_close_idle_gangs, tune_controller)
+        chosen = super().choose_trial_to_run(tune_controller)
+        if chosen is None and self._legs.idle():
             tune_controller._cleanup_cached_actors(force_all=True)
-        return super().choose_trial_to_run(tune_controller)
+        return chosen
+
+
+def _close_idle_gangs(tune_controller: Any) -> None:
+    """While nothing runs, Tune waits for its searcher and does nothing else."""
+    tune_controller._cleanup_cached_actors(force_all=True)
+    tune_controller._actor_manager.next(timeout=0.1)
 
 
 class _Feedback(_StaysHere, Callback):
     def __init__(self, conductor: Conductor, watch: Watch, legs: _Legs) -> None:
         self._conductor, self._watch, self._legs, self._told = conductor, watch, legs, 0.0
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._legs.placed.add(trial.trial_id)
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         if time.monotonic() - self._told < EVERY:
@@ -253,27 +267,6 @@ def _kept_error(trial: Trial) -> BaseException | None:
     with Path(trial.pickled_error_file).open("rb") as file:
         error: BaseException = cloudpickle.load(file)
     return error
-
-
-def cause_of(error: BaseException | None, text: str) -> RankError:
-    """What a leg died of: what a rank raised, the death of its process, or the end of what Tune wrote of it."""
-    if isinstance(error, RayActorError):
-        return of_actor(error)
-    cause = getattr(error, "cause", None)
-    if isinstance(cause, RankError):
-        return cause
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return RankError(" | ".join(lines[-2:])[-LONGEST:], text, "lost")
-
-
-def death(cause: RankError) -> WorkError:
-    """The class of a failure, of which the conductor knows what it costs."""
-    log.error("a leg died: %s", cause.details or cause.words)
-    if cause.fault == "memory":
-        return OutOfMemoryError(f"{cause.words}; {MORE_MEMORY}")
-    if cause.fault == "moved":
-        return NodeGoneError(cause.words, cause.checkpoint)
-    return KINDS.get(cause.fault, WorkError)(cause.words)
 
 
 class _Stop(_StaysHere, Stopper):

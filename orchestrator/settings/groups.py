@@ -185,6 +185,9 @@ class Resources(Settings):
     max_concurrent_trials: PositiveOrAuto = Field(
         default="auto", description="at once; auto: as many as the machine or the cluster has room for"
     )
+    priority: float = Field(
+        default=1, gt=0, description="among sweeps that share a cluster: one of 2 has twice the places of one of 1"
+    )
     memory_per_worker: float = Field(default=0, ge=0, description="GiB of a host that a worker takes; 0: not counted")
     accelerator: str | None = Field(
         default=None, description="the kind of GPU, as nodes are labelled (ray.io/accelerator-type): H100"

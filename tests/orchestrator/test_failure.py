@@ -10,8 +10,7 @@ from ray import cloudpickle
 from ray.exceptions import RayTaskError
 
 from orchestrator.errors import DataGoneError, StoreError, UntrainableError, WorkError
-from orchestrator.execution.failure import RankError, in_words
-from orchestrator.execution.tuner import cause_of, death
+from orchestrator.execution.failure import RankError, cause_of, death, in_words
 from tests.orchestrator.sweeps import TINY, User
 from trainers.errors import DataError, UnusableSettingError
 

@@ -30,9 +30,11 @@ def test_each_leg_stands_once_after_the_one_before(tmp_path: Path, monkeypatch: 
     keep(store, second)
     text = store.get(first.key, tmp_path / "log").read_text()
     assert text == "--- leg a\nfirst\nmore of the first\n--- leg b\nsecond\n"
+    keep(store, silent := Part(first.key, "leg c", str(printed), start=printed.stat().st_size))
+    assert store.get(first.key, tmp_path / "log").read_text() == text + "--- leg c\n"
     monkeypatch.setattr(ranklog, "LONGEST", 10)
-    keep(store, second)
-    assert store.get(first.key, tmp_path / "log").read_text() == "g b\nsecond\n"[-10:]
+    keep(store, silent)
+    assert store.get(first.key, tmp_path / "log").read_text() == "\n--- leg c\n"[-10:]
 
 
 def test_logs_of_all_or_of_one(tmp_path: Path):
