@@ -176,6 +176,7 @@ def _run(
     recording = _recording(ledger, home, spool, store, progress, ledger.runs())
     with recording as recorder, notified(conductor, ledger) as tell:
         conductor.open()
+        recorder.begin(len(ledger.trials()))
         try:
             if not ledger.is_over():
                 with exported(conductor, ledger.sweep.name, spool):

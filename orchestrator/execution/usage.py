@@ -9,7 +9,6 @@ from collections import defaultdict
 from statistics import fmean
 
 import psutil
-import torch
 
 EVERY = 5.0
 """Seconds between two looks."""
@@ -59,6 +58,8 @@ def _gpu() -> dict[str, float]:
     """Of the rank's own; nothing where nvidia-ml-py (the extra ``gpu``) is missing, or a GPU does not say: a slice of
     one (MIG) does not.
     """
+    import torch  # which the process of a gang imports only when its other ranks have started
+
     try:
         free, total = torch.cuda.mem_get_info()
         return {

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 from optuna.distributions import BaseDistribution
-from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState, create_trial
 
 from orchestrator.search.ends import End
@@ -61,10 +59,9 @@ class Book:
         with self._together():
             self._storage.set_trial_user_attr(trial._trial_id, "trial", record)
             if end:
-                with suppress(UpdateFinishedTrialError):  # who opened the ledger in this very moment told it for us
-                    for key, violation in end.attrs.items():
-                        self._storage.set_trial_system_attr(trial._trial_id, key, violation)
-                    self._storage.set_trial_state_values(trial._trial_id, end.state, end.values)
+                for key, violation in end.attrs.items():
+                    self._storage.set_trial_system_attr(trial._trial_id, key, violation)
+                self._storage.set_trial_state_values(trial._trial_id, end.state, end.values)
         if end:
             trial.system_attrs |= end.attrs
             trial.values, trial.state = end.values, end.state

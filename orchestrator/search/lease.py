@@ -1,7 +1,7 @@
 """Who drives a sweep: one process at a time, by a lease in the ledger's own store.
 
 Of a journal file it is the kernel's lock on a file beside it, which goes with its holder; while he lives, however long
-he sleeps, nobody else gets it. Of a database: ``database.RowLease``.
+he sleeps, nobody else gets it. Of a database: ``rowlease.RowLease``.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def promoting(model: str, home: Home) -> Lease:
 def _lease(where: Path | str, name: str, lock: Path, stop: Path, refusal: Refusal) -> Lease:
     if isinstance(where, Path):
         return FileLease(lock, stop, refusal)
-    from orchestrator.search.database import RowLease  # brings Optuna and SQLAlchemy
+    from orchestrator.search.rowlease import RowLease  # brings Optuna and SQLAlchemy
 
     return RowLease(where, name, refusal)
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 import tempfile
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlflow.entities import RunTag
 from mlflow.tracking import MlflowClient
+from mlflow.tracking.multimedia import compress_image_size
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_IMAGES
 from PIL import Image
 
 from orchestrator.errors import StoreError
@@ -16,27 +20,27 @@ from orchestrator.tracking.spool import Event
 if TYPE_CHECKING:
     from orchestrator.artifacts import Store
 
+SHOWN = RunTag(MLFLOW_LOGGED_IMAGES, "True")
+"""By which MLflow's pages know that a run has pictures."""
+
 
 def log_grid(client: MlflowClient, run: str, event: Event, store: Store, may_be_lost: bool) -> None:
     """The grid of a report, as an image of ``run``. Raises StoreError where it is not there, unless it may be lost: the
     leg died before it stored the grid, and the next report brings another.
+
+    As ``MlflowClient.log_image`` does it, which would encode the picture again and send the run's tag each time.
     """
+    name = f"samples+step+{event['images']}+timestamp+{event['time']}+{uuid.uuid4()}"
     with tempfile.TemporaryDirectory() as folder:
         try:
-            file = store.get(event["samples"], Path(folder) / "samples.png")
+            file = store.get(event["samples"], Path(folder) / f"{name}.png")
         except StoreError:
             if may_be_lost:
                 return
             raise  # its upload may still be under way
         with Image.open(file) as picture:
-            client.log_image(
-                run,
-                picture.convert("RGB"),
-                key="samples",
-                step=event["images"],
-                timestamp=event["time"],
-                synchronous=True,
-            )
+            compress_image_size(picture.convert("RGB")).save(Path(folder) / f"{name}+compressed.webp", method=0)
+        client.log_artifacts(run, folder, "images")
 
 
 def has_grid(client: MlflowClient, run: str, images: int) -> bool:

@@ -7,10 +7,12 @@ their event, and what could not be sent stays in the spool for the next ``resume
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -19,14 +21,15 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from PIL import UnidentifiedImageError
 
-from orchestrator.errors import GansweepError, first_line
+from orchestrator.errors import StoreError
 from orchestrator.paths import RunKey, key_word
-from orchestrator.secrets import without_secrets
+from orchestrator.tracking.answers import MISSING, REFUSALS, words
 from orchestrator.tracking.entries import dataset, metrics_of, tags_of
 from orchestrator.tracking.events import run_key, run_name
 from orchestrator.tracking.experiment import settled
-from orchestrator.tracking.grids import has_grid, log_grid
+from orchestrator.tracking.grids import SHOWN, has_grid, log_grid
 from orchestrator.tracking.runs import Runs
+from orchestrator.tracking.sent import Sent
 from orchestrator.tracking.spool import Event, Spool
 from orchestrator.tracking.target import PATIENCE, Target
 
@@ -35,11 +38,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE")
-"""What MLflow says of a record that it will never take, and of one for a run or an experiment that was deleted."""
-MISSING = "RESOURCE_DOES_NOT_EXIST"
-PERIOD = 1.0
-"""Seconds between two sendings: what came in meanwhile goes out as one batch per run."""
+PERIOD, LONGEST = 1.0, 5.0
+"""Seconds between two sendings, and where these take long: as many as they take, up to so many. What came in meanwhile
+goes out as one batch per run, so that a busy sweep asks little more of MLflow than a calm one.
+"""
+EVENTS, ENTRIES = 1_000, 500
+"""Of one sending at the most, and of one batch, of which MLflow takes 1,000."""
+Entry = Metric | Param | RunTag
 
 
 class Recorder:
@@ -64,8 +69,8 @@ class Recorder:
         self._sweep, self._id, self._say = sweep, identity, say
         self._runs = Runs(sweep, identity, runs, on_run)
         self._closing = threading.Event()
-        self._resent = True  # the first event may have been sent before we died
-        self._points: dict[tuple[str, str], set[int]] = {}  # of a run and a metric, the steps that MLflow has
+        self._reached, self._doubtful, self._old = 0, math.inf, math.inf
+        self._sent = Sent()
         self._said_refused = False
         self.trouble: str | None = None
         """Why the last sending failed, in words; None while all is well."""
@@ -74,6 +79,12 @@ class Recorder:
     def start(self) -> None:
         os.environ.update(PATIENCE)
         self._thread.start()
+
+    def begin(self, trials: int) -> None:
+        """There are so many trials. What is appended from now on has not been sent before, and no later trial has a
+        run; until now, another driver may have seen to it.
+        """
+        self._doubtful, self._old = self._spool.end, trials
 
     def close(self, timeout: float = 60.0) -> None:
         """Send what is left, for at most ``timeout`` seconds; the rest stays in the spool."""
@@ -90,22 +101,23 @@ class Recorder:
     def _work(self) -> None:
         delay = PERIOD
         while True:
-            closing = self._closing.is_set()
+            closing, sent, is_more, began = self._closing.is_set(), self._spool.sent, False, time.monotonic()
             try:
                 if not hasattr(self, "_client"):
                     self._connect()
-                self._send()
-                self.trouble, delay = None, PERIOD
+                is_more = self._send()
+                self.trouble, delay = None, min(max(PERIOD, time.monotonic() - began), LONGEST)
             except _StartOverError:
                 continue
             except Exception as error:  # whatever a server, a proxy or a database may throw: it is tried again
-                self.trouble, delay = _words(error), min(2 * delay, 30.0)
-                self._resent = True  # what went out before the error goes out again
+                self.trouble = words(error)
+                delay = PERIOD if self._spool.sent != sent else min(2 * delay, 30.0)
+                self._doubtful = max(self._doubtful, self._reached)
                 log.warning("recording waits: %s", self.trouble)
-            if closing and (self.trouble is None or hasattr(self, "_client")):
+            if closing and not is_more and (self.trouble is None or hasattr(self, "_client")):
                 return
             self._closing.wait(delay)
-            if self._closing.is_set() and delay > PERIOD:
+            if self._closing.is_set() and self.trouble:
                 time.sleep(PERIOD)
 
     def _connect(self) -> None:
@@ -118,90 +130,88 @@ class Recorder:
         experiment = settled(client, self._sweep, self._id, self._target.artifact_root, self._say)
         self._runs.connect(client, experiment)
 
-    def _send(self) -> None:
-        """Everything pending, in order: the metrics of a run are gathered into one batch until an event of another kind
-        comes.
+    def _send(self) -> bool:
+        """What is pending, for each run in order: its entries are gathered into one batch until an event of another
+        kind comes. A picture that is not stored yet holds up what comes behind it. Returns whether there is more.
         """
-        metrics: dict[RunKey, list[Metric]] = {}
-        position = self._spool.sent
-        for event, behind in self._spool.pending():
-            if event["kind"] == "report":
-                if not self._stands(event):
-                    metrics.setdefault(run_key(event), []).extend(metrics_of(event))
+        gathered: dict[RunKey, list[Entry]] = {}
+        pending, position, waits = list(islice(self._spool.pending(), EVENTS)), self._spool.sent, None
+        self._sent.forget()
+        for event, behind in pending:
+            self._reached = behind
+            try:
                 self._samples(event)
-                if len(metrics.get(run_key(event), ())) > 500:
-                    self._flush(metrics, behind)
-            else:
-                self._flush(metrics, position)
-                self._once(event)
-                self._spool.mark(behind)
+            except StoreError as error:
+                waits = error
+                break
+            self._take(event, gathered.setdefault(run_key(event), []))
             position = behind
-        self._flush(metrics, position)
-        self._resent = False
-        self._points.clear()
+        for key, entries in gathered.items():
+            self._log(key, entries)
+        self._spool.mark(position)
+        if waits:
+            raise waits
+        return len(pending) == EVENTS
+
+    def _take(self, event: Event, entries: list[Entry]) -> None:
+        """``entries``: of its run, not sent yet."""
+        key, kind = run_key(event), event["kind"]
+        if kind == "report":
+            entries += [] if self._stands(event) else metrics_of(event)
+            entries += [SHOWN] if event.get("samples") else []
+        elif kind == "start":
+            entries += self._started(event)
+        elif kind in ("tags", "end"):
+            entries += tags_of(event["tags"])
+        if len(entries) > ENTRIES or kind in ("text", "pause", "file", "end"):
+            self._log(key, entries)
+            entries.clear()
+            self._once(event)
+
+    @property
+    def _resent(self) -> bool:
+        """Whether the event that is being sent may have been before."""
+        return self._reached <= self._doubtful
 
     def _stands(self, event: Event) -> bool:
-        """Whether MLflow has all points of a report that may have been sent before: they were sent in order, so it has
-        them all where it has the last.
-        """
-        if not self._resent or not event["metrics"]:
-            return False
-        run, last = self._runs.of(run_key(event), event["time"]), metrics_of(event)[-1].key
-        if (run, last) not in self._points:
-            try:
-                history = self._client.get_metric_history(run, last)
-            except MlflowException as error:
-                if error.error_code != MISSING:
-                    raise
-                history = []  # the run is gone, which sending will find
-            self._points[run, last] = {point.step for point in history}
-        return event["images"] in self._points[run, last]
-
-    def _flush(self, metrics: dict[RunKey, list[Metric]], position: int) -> None:
-        """Sends what is gathered of the events before ``position``, which are done then."""
-        for key, points in metrics.items():
-            self._log(key, points)
-        metrics.clear()
-        if position != self._spool.sent:
-            self._spool.mark(position)
+        """Whether MLflow has the points of a report."""
+        run = self._runs.of(run_key(event), event["time"])
+        return self._resent and bool(event["metrics"]) and self._sent.has(self._client, run, event)
 
     def _once(self, event: Event) -> None:
         key = run_key(event)
-        if event["kind"] == "start":
-            self._start_run(event)
-        elif event["kind"] == "tags":
-            self._log(key, tags_of(event["tags"]))
-        elif event["kind"] == "text":
+        if event["kind"] == "text":
             self._write(event, lambda: self._client.log_text(self._runs.of(key), event["text"], event["file"]))
         elif event["kind"] == "pause":
             self._write(event, lambda: self._client.update_run(self._runs.of(key), status="SCHEDULED"))
         elif event["kind"] == "file":
             if Path(event["file"]).is_file():  # else whoever drives now has another home
                 self._write(event, lambda: self._client.log_artifact(self._runs.of(key), event["file"]))
-        else:
-            self._log(key, tags_of(event["tags"]))
+        elif event["kind"] == "end":
             self._write(event, lambda: self._client.set_terminated(self._runs.of(key), event["status"], event["time"]))
 
-    def _start_run(self, event: Event) -> None:
+    def _started(self, event: Event) -> list[Entry]:
+        """The run of a start goes, and these are to be written of it."""
         key, known = run_key(event), []
 
         def begin() -> None:
-            run = self._client.get_run(self._runs.of(key, event["time"]))
-            if run.info.status != "RUNNING":
-                self._client.update_run(run.info.run_id, status="RUNNING")
-            known.append(run)
+            run = self._runs.of(key, event["time"], self._resent or not isinstance(key, int) or key < self._old)
+            if self._runs.is_new(key):
+                return
+            known.append(self._client.get_run(run))
+            self._client.update_run(run, status="RUNNING")
 
         self._write(event, begin)
-        # MLflow refuses to change a parameter; an extended sweep has its new settings in sweep.yaml.
-        before = known[0].data.params if known else {}
-        new = [Param(name, str(value)) for name, value in event["params"].items() if name not in before]
-        self._log(key, [*new, *tags_of(event["tags"] | self._runs.parentage(key))])
         if key is None:
             for name, value in self._target.views(self._runs.of(key)).items():
                 self._client.set_experiment_tag(self._runs.experiment, name, value)
         self._write(event, lambda: self._client.log_inputs(self._runs.of(key), [dataset(event)]))
+        # MLflow refuses to change a parameter; an extended sweep has its new settings in sweep.yaml.
+        before = known[0].data.params if known else {}
+        new = [Param(name, str(value)) for name, value in event["params"].items() if name not in before]
+        return [*new, *tags_of(event["tags"] | self._runs.parentage(key))]
 
-    def _log(self, key: RunKey, entries: Sequence[Metric | Param | RunTag]) -> None:
+    def _log(self, key: RunKey, entries: Sequence[Entry]) -> None:
         """All of ``entries`` that MLflow takes, the others set aside."""
 
         def write() -> None:
@@ -224,7 +234,7 @@ class Recorder:
             self._unless_refused(key, write, refused)
 
     def _write(self, event: Event, write: Callable[[], None]) -> None:
-        """What can't be divided: done, or set aside as a whole."""
+        """As a whole."""
         self._unless_refused(run_key(event), write, lambda why: self._set_aside(event, why))
 
     def _unless_refused(self, key: RunKey, write: Callable[[], None], refused: Callable[[str], None]) -> None:
@@ -243,7 +253,7 @@ class Recorder:
             elif error.error_code == MISSING:
                 raise
             else:
-                refused(_words(error))
+                refused(words(error))
 
     def _set_aside(self, record: dict[str, Any], why: str) -> None:
         self._spool.set_aside({"why": why, **record})
@@ -273,25 +283,18 @@ class Recorder:
         del self._client
         self._runs.forget()
         self._spool.mark(0)
-        self._resent = True
+        self._doubtful = self._spool.end
         raise _StartOverError
 
     def _samples(self, event: Event) -> None:
-        if event.get("samples"):
-            self._write(event, lambda: self._log_grid(event))
+        def show() -> None:
+            run = self._runs.of(run_key(event))
+            if not (self._resent and has_grid(self._client, run, event["images"])):
+                log_grid(self._client, run, event, self._store, may_be_lost=self._closing.is_set())
 
-    def _log_grid(self, event: Event) -> None:
-        run = self._runs.of(run_key(event))
-        if not (self._resent and has_grid(self._client, run, event["images"])):
-            log_grid(self._client, run, event, self._store, may_be_lost=self._closing.is_set())
+        if event.get("samples"):
+            self._write(event, show)
 
 
 class _StartOverError(Exception):
     """The spool is to be sent from its beginning."""
-
-
-def _words(error: Exception) -> str:
-    if isinstance(error, GansweepError):
-        return str(error)
-    kind = error.error_code if isinstance(error, MlflowException) else type(error).__name__
-    return f"{kind}: {without_secrets(first_line(error))[:200]}"

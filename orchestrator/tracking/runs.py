@@ -20,20 +20,27 @@ class Runs:
         self, sweep: str, identity: str, known: Mapping[RunKey, str], on_run: Callable[[RunKey, str], None]
     ) -> None:
         self._sweep, self._id, self._known, self._on_run = sweep, identity, dict(known), on_run
+        self._new: set[RunKey] = set()
 
     def connect(self, client: MlflowClient, experiment: str) -> None:
         """Where they are."""
         self._client, self.experiment = client, experiment
 
-    def of(self, key: RunKey, since: int | None = None) -> str:
-        """The run of ``key``, found or made; it began at ``since``, in milliseconds, or now."""
+    def of(self, key: RunKey, since: int | None = None, may_exist: bool = True) -> str:
+        """The run of ``key``, found where it ``may_exist``, or made; it began at ``since``, in milliseconds, or now."""
         if key not in self._known:
-            found = self._client.search_runs(
-                [self.experiment], f"tags.`{IDENTITY}` = '{self._identity(key)}'", ViewType.ALL, max_results=1
-            )
-            self._known[key] = found[0].info.run_id if found else self._create(key, since)
+            found = self._found(key) if may_exist else None
+            if not found:
+                self._new.add(key)
+            self._known[key] = found or self._create(key, since)
             self._on_run(key, self._known[key])
         return self._known[key]
+
+    def is_new(self, key: RunKey) -> bool:
+        """Whether the run was made here, and nobody has asked since: it runs, and has no parameters."""
+        is_new = key in self._new
+        self._new.discard(key)
+        return is_new
 
     def parentage(self, key: RunKey) -> dict[str, str]:
         """A run's parent, as a tag: the sweep's for a trial, the trial's for a re-training of it."""
@@ -52,6 +59,12 @@ class Runs:
     def forget(self) -> None:
         """They are gone for good."""
         self._known.clear()
+        self._new.clear()
+
+    def _found(self, key: RunKey) -> str | None:
+        of_key = f"tags.`{IDENTITY}` = '{self._identity(key)}'"
+        found = self._client.search_runs([self.experiment], of_key, ViewType.ALL, max_results=1)
+        return found[0].info.run_id if found else None
 
     def _identity(self, key: RunKey) -> str:
         if isinstance(key, tuple):

@@ -57,6 +57,8 @@ class Spool:
 
     def mark(self, position: int) -> None:
         """Everything before ``position`` is sent."""
+        if position == self.sent:
+            return
         beside = self._mark.with_name(self._mark.name + ".new")
         beside.write_text(str(position))
         beside.replace(self._mark)
@@ -76,9 +78,14 @@ class Spool:
             with self.aside.open("a", encoding="utf-8") as file:
                 file.write(line)
 
+    @property
+    def end(self) -> int:
+        """The position behind all that was appended."""
+        return self._path.stat().st_size
+
     def backlog(self) -> int:
         """Bytes not yet sent."""
-        return max(self._path.stat().st_size - self.sent, 0)
+        return max(self.end - self.sent, 0)
 
     @property
     def empty(self) -> bool:

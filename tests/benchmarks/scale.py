@@ -135,18 +135,25 @@ def ranks(store: Store, grids: SimpleQueue[str | None], folder: Path) -> None:
 def mlflow_server(database: str, artifacts: str, port: int) -> Iterator[str]:
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "2"]
     command += ["--backend-store-uri", database, "--no-serve-artifacts", "--default-artifact-root", artifacts]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+    lean = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # as everywhere in infra/
+    with subprocess.Popen(command, env=lean, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
             url = f"http://127.0.0.1:{port}"
-            for _ in range(180):
-                try:
-                    urllib.request.urlopen(f"{url}/health", timeout=2).close()
-                    break
-                except OSError:
-                    time.sleep(1)
+            while not _answers(f"{url}/health"):
+                if server.poll() is not None:
+                    raise SystemExit(f"the MLflow server on port {port} has ended; is the port free?")
+                time.sleep(1)
             yield url
         finally:
             server.terminate()
+
+
+def _answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(url, timeout=2).close()
+    except OSError:
+        return False
+    return True
 
 
 def drive(asked: Sweep, folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
@@ -161,6 +168,7 @@ def drive(asked: Sweep, folder: Path, chosen: argparse.Namespace) -> dict[str, A
     recorder = Recorder(spool, target, store, asked.name, ledger.id, ledger.runs(), ledger.set_run, print)
     recorder.start()
     conductor.open()
+    recorder.begin(len(ledger.trials()))
     slots, start, cpu = Slots(conductor, grids, chosen.slots, chosen.every_ms / 1000), time.monotonic(), _cpu(me)
     samples = []
     while (now := time.monotonic() - start) < chosen.seconds:

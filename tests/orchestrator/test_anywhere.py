@@ -23,7 +23,8 @@ from orchestrator import sweep as story
 from orchestrator.client.handle import Handle
 from orchestrator.errors import UserError
 from orchestrator.paths import Home
-from orchestrator.search.database import Database, RowLease
+from orchestrator.search.database import Database
+from orchestrator.search.rowlease import RowLease
 from orchestrator.terminal.live import Quiet
 from orchestrator.tracking import recorder
 from orchestrator.tracking.target import PATIENCE

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from optuna.study import StudyDirection
 
 from orchestrator.errors import LeaseLostError, UserError
-from orchestrator.search import database, lease
-from orchestrator.search.database import RowLease
+from orchestrator.search import database, engine, lease, rowlease
 from orchestrator.search.lease import FileLease, Holder, Lease
+from orchestrator.search.rowlease import RowLease
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -28,8 +28,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds become tenths."""
-    monkeypatch.setattr(database, "BEAT", 0.1)
-    monkeypatch.setattr(database, "EXPIRY", 0.5)
+    monkeypatch.setattr(rowlease, "BEAT", 0.1)
+    monkeypatch.setattr(rowlease, "EXPIRY", 0.5)
 
 
 def REFUSAL(holder: Holder) -> UserError:  # noqa: N802
@@ -120,7 +120,7 @@ def test_a_sleeper_loses_the_sweep_and_can_write_no_more(
 def test_a_driver_that_stops_within_a_transaction_keeps_nobody_out(
     postgres: str, short: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "_STALLED", 1)
+    monkeypatch.setattr(engine, "STALLED", 1)
     sleeper, heir = row(postgres, "one"), row(postgres, "one")
     with sleeper.held():
         ledger = database.storage(postgres)
@@ -129,7 +129,7 @@ def test_a_driver_that_stops_within_a_transaction_keeps_nobody_out(
         monkeypatch.setattr(sleeper, "_update", lambda **values: False)
         with pytest.raises(sa.exc.DBAPIError), ledger.engine.connect() as connection:
             connection.execute(sa.text(f"INSERT INTO study_user_attributes VALUES (1, {study}, 'a', '1')"))
-            connection.execute(sa.select(database._LEASES.c.token).with_for_update(read=True))  # and here it stops
+            connection.execute(sa.select(rowlease._LEASES.c.token).with_for_update(read=True))  # and here it stops
             until(lambda: heir.holder() is None)
             with heir.held():
                 connection.commit()
@@ -152,11 +152,11 @@ def test_who_lost_it_hears_of_it(url: str, monkeypatch: pytest.MonkeyPatch, shor
 
 def test_the_end_of_a_loser_takes_nothing_from_the_heir(url: str, short: None, monkeypatch: pytest.MonkeyPatch) -> None:
     sleeper, heir, third = (row(url, "one") for _ in range(3))
-    monkeypatch.setattr(database, "BEAT", 3600)
+    monkeypatch.setattr(rowlease, "BEAT", 3600)
     held = sleeper.held()
     held.__enter__()
     until(lambda: heir.holder() is None)
-    monkeypatch.setattr(database, "BEAT", 0.1)
+    monkeypatch.setattr(rowlease, "BEAT", 0.1)
     with heir.held():
         held.__exit__(None, None, None)
         with third._engine.connect() as connection:
@@ -167,6 +167,18 @@ def test_the_end_of_a_loser_takes_nothing_from_the_heir(url: str, short: None, m
 def test_leases_of_two_sweeps_have_nothing_to_do_with_each_other(url: str) -> None:
     with row(url, "one").held(), row(url, "two").held():
         assert row(url, "three").holder() is None
+
+
+def test_what_is_written_together_is_there_as_a_whole_or_not_at_all(url: str) -> None:
+    study = database.Database(url).create("one", [StudyDirection.MINIMIZE])
+    with pytest.raises(KeyboardInterrupt), study.together():
+        study.storage.set_study_user_attr(study.id, "half", 1)
+        raise KeyboardInterrupt
+    with study.together():
+        study.storage.set_study_user_attr(study.id, "first", 1)
+        assert database.storage(url).get_study_user_attrs(study.id) == {}
+        study.storage.set_study_user_attr(study.id, "second", 2)
+    assert database.storage(url).get_study_user_attrs(study.id) == {"first": 1, "second": 2}
 
 
 def test_a_database_without_a_fence_is_refused() -> None:

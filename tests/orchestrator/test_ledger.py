@@ -205,24 +205,6 @@ def test_exactly_the_asked_number_with_several_slots_and_any_death(tmp_path: Pat
     assert all(t.images == 90 for t in trials if t.state == "finished")
 
 
-def test_an_end_told_by_another_process_in_the_same_moment_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """It opens the ledger between our record and Optuna's state, and completes it for us."""
-    url = f"sqlite:///{tmp_path}/ledger.db"
-    asked = sweep(search={"trials": 1, "storage": url})
-    ledger = Ledger.open(asked, tmp_path)
-    tell = optuna.storages.RDBStorage.set_trial_state_values
-
-    def late(self: optuna.storages.RDBStorage, *arguments: Any) -> bool:
-        monkeypatch.setattr(optuna.storages.RDBStorage, "set_trial_state_values", tell)
-        Ledger.open(asked, tmp_path)
-        return tell(self, *arguments)
-
-    monkeypatch.setattr(optuna.storages.RDBStorage, "set_trial_state_values", late)
-    run(ledger)
-    (told,) = optuna.load_study(study_name="small", storage=url).trials
-    assert (told.state, told.value) == (TrialState.COMPLETE, ledger.trial(0).score)
-
-
 def test_a_writer_killed_with_the_lock_and_half_a_line_blocks_nobody(journal: Path):
     ledger = Ledger.open(sweep(), journal)
     leg = next_leg(ledger)
