@@ -31,6 +31,8 @@ from orchestrator.secrets import NAMES, has_secret
 
 POLL = 1.0
 """Seconds between two looks at a job."""
+LEAVING = 20.0
+"""Seconds in which a driver that was told to stop ends after the ledger has said so."""
 ANSWER = 10.0
 """Seconds within which a dashboard takes a connection."""
 AWAKE = 60.0
@@ -114,15 +116,16 @@ class Cluster:
             raise UserError(f"no Ray dashboard answers at {address}: {first_line(error)}") from None
 
     def start(self, job: Job, show: Show) -> None:
-        """Send a job under the name of its sweep; one that runs already is joined. Raises UserError where another job
-        has the name.
+        """Send a job under the name of its sweep; one that runs already is joined, another that has the name is given
+        a moment to end. Raises UserError where it does not.
         """
         before = self._of(job.sweep)
         if before and not before[-1][1].status.is_terminal():
             name, running = before[-1]
-            self._require_same(job, running)
-            show(f"job {name} {told(running)} on {self.address} already")
-            return
+            if (running.metadata or {}).get("sha256") == job.sha256:
+                show(f"job {name} {told(running)} on {self.address} already")
+                return
+            self._let_end(name, job)
         # Ray does not take a name twice; what an earlier driver did stands in the ledger.
         name = f"{job.sweep}.{len(before) + 1}" if before else job.sweep
         self._send(job, name, _restarting(job.line))
@@ -184,12 +187,16 @@ class Cluster:
         """What the command itself has printed, without the lines that Ray puts before it."""
         return _RAYS_OWN.sub("", self._client.get_job_logs(name))
 
-    def _require_same(self, job: Job, running: JobDetails) -> None:
-        if (running.metadata or {}).get("sha256") != job.sha256:
-            raise UserError(
-                f"the job name '{job.sweep}' is in use: a job at {self.address} {told(running)} with another file or "
-                f"command. Stop it ({self._command('stop', job.sweep)}), or give this sweep another name (--name)"
-            )
+    def _let_end(self, name: str, job: Job) -> None:
+        deadline = time.monotonic() + LEAVING
+        while not (running := self._client.get_job_info(name)).status.is_terminal():
+            if time.monotonic() > deadline:
+                raise UserError(
+                    f"the job name '{job.sweep}' is in use: a job at {self.address} {told(running)} with another file "
+                    f"or command. Stop it ({self._command('stop', job.sweep)}), or give this sweep another name "
+                    "(--name)"
+                )
+            time.sleep(POLL)
 
     def _send(self, job: Job, name: str, line: str) -> None:
         with tempfile.TemporaryDirectory() as folder:

@@ -17,6 +17,7 @@ from orchestrator import commands, remote
 from orchestrator.api import submit
 from orchestrator.client.handle import Handle
 from orchestrator.errors import UserError, WorkError
+from orchestrator.execution import jobs
 from orchestrator.execution.jobs import Cluster, Job, forwarded
 from orchestrator.paths import Home
 from tests.orchestrator.small import sweep
@@ -103,7 +104,8 @@ def dashboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Dashboard]:
     thread.join()
 
 
-def test_the_name_of_the_sweep_is_the_name_of_the_job(dashboard: Dashboard) -> None:
+def test_the_name_of_the_sweep_is_the_name_of_the_job(dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "LEAVING", 0)
     said: list[str] = []
     dashboard.ends_as = "RUNNING"
     cluster, job = Cluster(dashboard.address), Job("digits", ["submit", "x"], environment={"A": "1"})
@@ -119,6 +121,20 @@ def test_the_name_of_the_sweep_is_the_name_of_the_job(dashboard: Dashboard) -> N
     assert cluster.last("digits") == "digits.2"
     with pytest.raises(UserError, match=r"has no job of a sweep 'digit'"):
         cluster.logs("digit")
+
+
+def test_a_driver_that_was_told_to_stop_is_given_a_moment_to_end(
+    dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "POLL", 0.01)
+    dashboard.ends_as = "RUNNING"
+    cluster, said = Cluster(dashboard.address), list[str]()
+    cluster.start(Job("digits", ["submit", "x"]), said.append)
+    ends = threading.Timer(0.2, lambda: dashboard.jobs["digits"].update(status="SUCCEEDED"))
+    ends.start()
+    cluster.start(Job("digits", ["resume", "digits"]), said.append)
+    ends.join()
+    assert list(dashboard.jobs) == ["digits", "digits.2"]
 
 
 def test_a_job_has_the_profile_of_who_sends_it(
