@@ -177,6 +177,7 @@ def test_mlflow_server(s3: S3, postgres: str, tmp_path: Path, monkeypatch: pytes
         assert searched(port, "evil.example.com") == 403
 
 
+@pytest.mark.timeout(1800)  # five jobs, one after the other
 def test_ray_jobs(s3: S3, postgres: str, tmp_path: Path) -> None:
     """The page's profile, then its jobs, each sent when the one before has ended, as its name is that of the sweep."""
     with ExitStack() as servers:
