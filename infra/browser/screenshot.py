@@ -151,11 +151,11 @@ class Browser:
 
     def wait(self, text: str) -> None:
         """Until the text stands on the page."""
-        self._until(f"document.body.innerText.includes({json.dumps(text)})", f"'{text}' did not appear")
+        self.until(f"document.body?.innerText.includes({json.dumps(text)})", f"'{text}' did not appear")
 
     def click(self, text: str) -> None:
         """Press the element that says this, in its text, its label or its title."""
-        place = self._until(f"{FIND}({json.dumps(text)})", f"nothing to click says '{text}'")
+        place = self.until(f"{FIND}({json.dumps(text)})", f"nothing to click says '{text}'")
         for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
             self._send("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **place)
         self.rest()
@@ -178,7 +178,10 @@ class Browser:
         self.rest()
         path.write_bytes(base64.b64decode(self._send("Page.captureScreenshot", format="png")["data"]))
 
-    def _until(self, expression: str, otherwise: str) -> Any:
+    def until(self, expression: str, otherwise: str) -> Any:
+        """The value of a JavaScript expression, once it counts as true. Raises BrowserError, with ``otherwise``, where
+        it never does.
+        """
         deadline = time.monotonic() + self.patience
         while not (value := self.evaluate(expression)):
             if time.monotonic() > deadline:

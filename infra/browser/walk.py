@@ -9,55 +9,84 @@ was promoted, the registered model and its version.
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import sys
 import urllib.parse
 import urllib.request
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from infra.browser.screenshot import Browser, BrowserError
 
+BAD = ("collapsed", "stuck", "diverged")
+_VIEW = "mlflow.sharedViewState."
 VISITED = {"mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true"}
 
 
+SHOWN = 8
+"""Columns that a window of this width has room for; MLflow draws no others."""
+SIZE = (1600, 1000)
+PICTURES = "[...document.images].filter(one => one.naturalWidth > 8 && one.src.includes('artifact')).length"
+
+STILL = "document.getAnimations().every(one => one.effect.getComputedTiming().iterations !== Infinity)"
+
+
 class Page(NamedTuple):
-    """What ``words`` must stand on."""
+    """What ``words`` must stand on, ``pictures`` among them or not, and none of ``never``."""
 
     name: str
     address: str
     words: Sequence[str]
+    pictures: bool = False
+    never: Sequence[str] = ()
 
 
 def pages(server: str, sweep: str) -> Iterator[Page]:
     """All that is walked, found by MLflow's own API."""
     found = _ask(server, "experiments/search", filter=f"name = '{sweep}'", max_results=1)["experiments"][0]
     number, tags = found["experiment_id"], {tag["key"]: tag["value"] for tag in found["tags"]}
-    view, charts = (name for name in ("gansweep", "gansweep-charts") if f"mlflow.sharedViewState.{name}" in tags)
+    columns = [column.split("`")[1] for column in _view(tags[f"{_VIEW}gansweep"])["selectedColumns"]]
     runs = _ask(server, "runs/search", experiment_ids=[number], max_results=1000)["runs"]
+    of_trial = {_tags(run)["gansweep.trial"]: run["info"]["run_id"] for run in runs if "gansweep.trial" in _tags(run)}
     state = {run["info"]["run_id"]: _tags(run).get("gansweep.state", "") for run in runs}
-    own = next(run["info"]["run_id"] for run in runs if "mlflow.parentRunId" not in _tags(run))
-    trials = [run for run in runs if "gansweep.trial" in _tags(run)]
-    best = next(r for r in trials if state[r["info"]["run_id"]] == "finished")["info"]["run_id"]
-    bad = [r["info"]["run_id"] for r in trials if state[r["info"]["run_id"]] in ("collapsed", "stuck", "diverged")]
-    base = f"{server}/#/experiments/{number}"
-    mode = "workflowType=machine_learning"
-    columns = ("fid", "coverage", "images", "gansweep.ve", "gansweep.st", "train.gen", "train.dis", "train.loss")
-    yield Page("list", f"{base}/runs?{mode}&viewStateShareKey={view}", (*columns, f"{sweep}-"))
-    yield Page("charts", f"{base}/runs?{mode}&viewStateShareKey={charts}&compareRunsMode=CHART", ("Quality", "Samples"))
-    yield Page("sweep", f"{base}/runs/{own}", ("Best so far", "Searched", "Go on", "report.html"))
-    yield Page("trial", f"{base}/runs/{best}", ("finished, verdict healthy", "score"))
-    yield from (Page("failed", f"{base}/runs/{run}", (f"{state[run]}, verdict",)) for run in bad[:1])
-    both = json.dumps([best, (bad or [own])[0]])
+    own = next(run for run in runs if "mlflow.parentRunId" not in _tags(run))
+    best = of_trial[_tags(own)["gansweep.best"]]
+    others = sorted((run for run in of_trial.values() if run != best), key=lambda run: state[run] not in BAD)
+    base, mode = f"{server}/#/experiments/{number}", "workflowType=machine_learning"
+    view = f"{base}/runs?{mode}&viewStateShareKey=gansweep"
+
+    yield Page("list", view, (*columns[:SHOWN], f"{sweep}-", f"sweep {sweep}"))
+    sections = ("Quality", columns[0], "Samples", "Losses")
+    yield Page("charts", f"{view}-charts&compareRunsMode=CHART", sections, True, ("No image logged at this step",))
+    told = ("Best so far", "Searched", "Go on", "report.html", "device_hours", f"best/{columns[0]}", "hardware")
+    yield Page("sweep", f"{base}/runs/{own['info']['run_id']}", told)
+    yield Page("report", f"{base}/runs/{own['info']['run_id']}/artifacts/report.html", ("report.html",))
     yield Page(
-        "compare", f"{server}/#/compare-runs?runs={both}&experiments=[%22{number}%22]", ("Parameters", "Metrics")
+        "trial", f"{base}/runs/{best}", ("finished, verdict healthy", "score", "system/cpu_utilization_percentage")
     )
+    yield Page("grids", f"{base}/runs/{best}/artifacts", ("images",))
+    for run in others[:1]:
+        yield Page("other", f"{base}/runs/{run}", (f"{state[run]}, verdict",))
+        both = urllib.parse.quote(json.dumps([best, run]))
+        asked = f"runs={both}&experiments={urllib.parse.quote(json.dumps([number]))}"
+        yield Page(
+            "compare", f"{server}/#/compare-runs?{asked}", ("Comparing 2 Runs", "Parameters", "Metrics", columns[0])
+        )
     named = urllib.parse.quote(f"name = '{sweep}'")
     for version in _ask(server, f"model-versions/search?filter={named}").get("model_versions", [])[:1]:
         address = f"{server}/#/models/{urllib.parse.quote(sweep)}"
-        yield Page("model", address, ("generates examples of shape", "Licence", "champion"))
+        yield Page("model", address, ("load_model", "Licence", "champion"))
         yield Page("version", f"{address}/versions/{version['version']}", ("verdict healthy", "On fresh seeds"))
+
+
+def _view(tag: str) -> dict[str, Any]:
+    """What a saved view shows."""
+    packed = json.loads(tag)["state"].removeprefix("deflate;")
+    state: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(packed)))
+    return state
 
 
 def _tags(run: dict[str, Any]) -> dict[str, str]:
@@ -73,6 +102,19 @@ def _ask(server: str, what: str, **body: Any) -> dict[str, Any]:
         return found
 
 
+def look(browser: Browser, page: Page) -> None:
+    """Raises BrowserError where the page lacks something, or shows what it must not."""
+    browser.open("about:blank")  # as a new tab: MLflow's pages do not always survive a turn to another one
+    browser.open(page.address)
+    for word in page.words:
+        browser.wait(word)
+    if page.pictures:
+        browser.until(PICTURES, "no picture appeared")
+    browser.until(STILL, "something still turns")
+    if unwanted := [words for words in page.never if words in browser.text()]:
+        raise BrowserError(f"it says {unwanted[0]!r}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("server")
@@ -81,17 +123,15 @@ def main() -> None:
     parser.add_argument("--patience", type=float, default=60)
     arguments = parser.parse_args()
     missing = 0
-    for page in pages(arguments.server, arguments.sweep):
-        with Browser(1600, 1000, arguments.patience) as browser:
-            browser.remember(**VISITED)
-            browser.open(page.address)
+    with Browser(*SIZE, arguments.patience) as browser:
+        browser.remember(**VISITED)
+        for page in pages(arguments.server, arguments.sweep):
             try:
-                for word in page.words:
-                    browser.wait(word)
-                print(f"ok       {page.name}")
+                look(browser, page)
+                print(f"ok       {page.name}", flush=True)
             except BrowserError as error:
                 missing += 1
-                print(f"missing  {page.name}: {str(error).splitlines()[0]}")
+                print(f"missing  {page.name}: {str(error).splitlines()[0]}", flush=True)
             if arguments.pictures:
                 browser.screenshot(arguments.pictures / f"{page.name}.png")
     sys.exit(bool(missing))

@@ -41,6 +41,11 @@ from trainers.state import load_space
 NEEDS = ("torch", "safetensors", "numpy", "pydantic", "PyYAML", "pillow", "pyarrow", "scikit-learn", "pandas")
 """What serving a generator imports; pinned in the model, since MLflow's own inference takes ten seconds and guesses."""
 
+UNKNOWN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+"""What MLflow says of a model, and of an alias, that is not there."""
+MOST = 50
+"""Models that a message names."""
+
 NAME_OR_NUMBER = AnyType()  # type: ignore[no-untyped-call]
 
 SAFE = {
@@ -105,8 +110,7 @@ def rollback(uri: str, model: str, alias: str, assure: Callable[[], None]) -> di
 
 def sample(uri: str, model_uri: str, seeds: NDArray[np.int64], label: str | None) -> NDArray[Any]:
     """One example per seed from a registered generator, through the same face that serves it anywhere."""
-    with _registry(uri):
-        loaded = mlflow.pyfunc.load_model(model_uri)
+    loaded = _found(uri, model_uri)
     if FAMILIES[loaded.unwrap_python_model().config.family].translates:
         raise UserError(f"{model_uri} translates pictures, and makes nothing from seeds; use gansweep translate")
     table = pd.DataFrame({"seed": seeds})
@@ -118,11 +122,24 @@ def sample(uri: str, model_uri: str, seeds: NDArray[np.int64], label: str | None
 
 def load(uri: str, model_uri: str) -> tuple[Config, nn.Module, Space]:
     """A registered generator in plain PyTorch, its settings and what it makes."""
-    with _registry(uri):
-        served = mlflow.pyfunc.load_model(model_uri).unwrap_python_model()
+    served = _found(uri, model_uri).unwrap_python_model()
     if not hasattr(served, "space"):
         raise UserError(f"{model_uri} was registered by a version that can draw plain samples of it only")
     return served.config, served.generator, served.space
+
+
+def _found(uri: str, model_uri: str) -> Any:
+    """A pyfunc model. Raises UserError, with the models that there are, where there is none under this address."""
+    with _registry(uri) as client:
+        try:
+            return mlflow.pyfunc.load_model(model_uri)
+        except MlflowException as error:
+            if error.error_code not in UNKNOWN or not model_uri.startswith("models:/"):
+                raise
+            models = client.search_registered_models(max_results=MOST)
+            known = [f"models:/{m.name}@{alias}" for m in models for alias in m.aliases]
+            there = f"; it has {', '.join(known)}" if known else ""
+            raise UserError(f"the registry has no {model_uri}{there}") from None
 
 
 def _known(label: str, served: Any) -> dict[str, Any]:

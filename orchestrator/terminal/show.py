@@ -146,8 +146,9 @@ def promoted(document: dict[str, Any]) -> None:
         table.add_row(key.removeprefix("gansweep."), evidence[key])
     console.print(table)
     console.print("next:")
-    words = ["sample", document["uri"], "-n", 64, "-o", "grid.png"]
-    if FAMILIES[evidence["gansweep.family"]].translates:
+    family = FAMILIES[evidence["gansweep.family"]]
+    words = ["sample", document["uri"], "-n", 64, "-o", "samples.txt" if family.writes else "grid.png"]
+    if family.translates:
         words = ["translate", document["uri"], "PICTURES", "-o", "translated"]
     console.print(f"  {command(*words)}", soft_wrap=True, markup=False)
     console.print(f"  {command('ui')}", soft_wrap=True, markup=False)

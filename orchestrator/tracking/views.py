@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import time
 import uuid
 import zlib
@@ -72,7 +73,7 @@ def _charts(sweep: Sweep) -> dict[str, Any]:
     varied = list(sweep.search.space)
     sections: list[tuple[str, bool, list[dict[str, Any]]]] = [
         ("Quality", True, [_line(aim, aim, log=True), *(_line(one, one) for one in others), _parallel(varied, aim)]),
-        ("Samples", True, [_grids(sweep.rung_images()[0])]),
+        ("Samples", True, [_grids(_first_compared(sweep))]),
         ("Confirmation", True, [_line(f"confirm/{aim}", f"{aim} on fresh seeds")]),
         (
             "Sweep, over device-seconds",
@@ -117,6 +118,15 @@ def _count(state: str) -> dict[str, Any]:
 
 def _grids(step: int) -> dict[str, Any]:
     return {"type": "IMAGE", "imageKeys": ["samples"], "step": step, "displayName": "samples", "showRunParams": False}
+
+
+def _first_compared(sweep: Sweep) -> int:
+    """Images of the report at which every trial that came so far is compared: the first after the rung, once its batch
+    is whole.
+    """
+    every, batch = sweep.evaluate.every_images, sweep.train.batch_size
+    due = min(math.ceil(sweep.rung_images()[0] / every) * every, sweep.train.images)
+    return math.ceil(due / batch) * batch
 
 
 def _parallel(params: list[str], metric: str) -> dict[str, Any]:

@@ -50,6 +50,9 @@ def test_a_sweep_over_text_ends_in_a_registered_generator(tmp_path: Path) -> Non
     assert np.mean([text[0] in "12x" for text in made]) > 0.5, "a line of text per seed"
     sample(uri, Wish(range(5)), tmp_path / "drawn.txt", user.mlflow)
     assert (tmp_path / "drawn.txt").read_text().splitlines() == made.tolist()
+    for gone in ("models:/sum@champion", "models:/sums@challenger"):
+        with pytest.raises(UserError, match=rf"the registry has no {gone}; it has models:/sums@champion$"):
+            sample(gone, Wish(range(2)), tmp_path / "drawn.txt", user.mlflow)
     with pytest.raises(UserError, match="nothing between one text and the next"):
         sample(uri, Wish(range(2), interpolate=True), tmp_path / "film.gif", user.mlflow)
 
