@@ -29,18 +29,19 @@ VISITED = {"mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true"}
 SHOWN = 8
 """Columns that a window of this width has room for; MLflow draws no others."""
 SIZE = (1600, 1000)
-PICTURES = "[...document.images].filter(one => one.naturalWidth > 8 && one.src.includes('artifact')).length"
+PICTURES = "[...document.images].some(one => one.naturalWidth > 32 && one.getClientRects().length)"
+FRAME = "document.querySelector('iframe')?.getClientRects().length > 0"
 
 STILL = "document.getAnimations().every(one => one.effect.getComputedTiming().iterations !== Infinity)"
 
 
 class Page(NamedTuple):
-    """What ``words`` must stand on, ``pictures`` among them or not, and none of ``never``."""
+    """What ``words`` must stand on and none of ``never``, and of which the JavaScript expression ``shows`` is true."""
 
     name: str
     address: str
     words: Sequence[str]
-    pictures: bool = False
+    shows: str = "true"
     never: Sequence[str] = ()
 
 
@@ -60,14 +61,16 @@ def pages(server: str, sweep: str) -> Iterator[Page]:
 
     yield Page("list", view, (*columns[:SHOWN], f"{sweep}-", f"sweep {sweep}"))
     sections = ("Quality", columns[0], "Samples", "Losses")
-    yield Page("charts", f"{view}-charts&compareRunsMode=CHART", sections, True, ("No image logged at this step",))
+    yield Page("charts", f"{view}-charts&compareRunsMode=CHART", sections, PICTURES, ("No image logged at this step",))
     told = ("Best so far", "Searched", "Go on", "report.html", "device_hours", f"best/{columns[0]}", "hardware")
     yield Page("sweep", f"{base}/runs/{own['info']['run_id']}", told)
-    yield Page("report", f"{base}/runs/{own['info']['run_id']}/artifacts/report.html", ("report.html",))
+    yield Page("report", f"{base}/runs/{own['info']['run_id']}/artifacts/report.html", ("report.html",), FRAME)
     yield Page(
         "trial", f"{base}/runs/{best}", ("finished, verdict healthy", "score", "system/cpu_utilization_percentage")
     )
-    yield Page("grids", f"{base}/runs/{best}/artifacts", ("images",))
+    found = _ask(server, f"artifacts/list?run_id={best}&path=images")["files"]
+    grid = next(file["path"] for file in found if file["path"].endswith(".png"))
+    yield Page("grid", f"{base}/runs/{best}/artifacts/{urllib.parse.quote(grid)}", (grid,), PICTURES)
     for run in others[:1]:
         yield Page("other", f"{base}/runs/{run}", (f"{state[run]}, verdict",))
         both = urllib.parse.quote(json.dumps([best, run]))
@@ -108,8 +111,7 @@ def look(browser: Browser, page: Page) -> None:
     browser.open(page.address)
     for word in page.words:
         browser.wait(word)
-    if page.pictures:
-        browser.until(PICTURES, "no picture appeared")
+    browser.until(page.shows, "no picture appeared")
     browser.until(STILL, "something still turns")
     if unwanted := [words for words in page.never if words in browser.text()]:
         raise BrowserError(f"it says {unwanted[0]!r}")
