@@ -30,9 +30,8 @@ SHOWN = 8
 """Columns that a window of this width has room for; MLflow draws no others."""
 SIZE = (1600, 1000)
 PICTURES = "[...document.images].some(one => one.naturalWidth > 32 && one.getClientRects().length)"
+CURVES = "document.querySelectorAll('.scatterlayer .trace').length > 1"
 FRAME = "document.querySelector('iframe')?.getClientRects().length > 0"
-
-STILL = "document.getAnimations().every(one => one.effect.getComputedTiming().iterations !== Infinity)"
 
 
 class Page(NamedTuple):
@@ -61,7 +60,13 @@ def pages(server: str, sweep: str) -> Iterator[Page]:
 
     yield Page("list", view, (*columns[:SHOWN], f"{sweep}-", f"sweep {sweep}"))
     sections = ("Quality", columns[0], "Samples", "Losses")
-    yield Page("charts", f"{view}-charts&compareRunsMode=CHART", sections, PICTURES, ("No image logged at this step",))
+    yield Page(
+        "charts",
+        f"{view}-charts&compareRunsMode=CHART",
+        sections,
+        f"{PICTURES} && {CURVES}",
+        ("No image logged at this step",),
+    )
     told = ("Best so far", "Searched", "Go on", "report.html", "device_hours", f"best/{columns[0]}", "hardware")
     yield Page("sweep", f"{base}/runs/{own['info']['run_id']}", told)
     yield Page("report", f"{base}/runs/{own['info']['run_id']}/artifacts/report.html", ("report.html",), FRAME)
@@ -111,8 +116,8 @@ def look(browser: Browser, page: Page) -> None:
     browser.open(page.address)
     for word in page.words:
         browser.wait(word)
-    browser.until(page.shows, "no picture appeared")
-    browser.until(STILL, "something still turns")
+    browser.until(page.shows, "no picture, curve or frame appeared")
+    browser.rest()
     if unwanted := [words for words in page.never if words in browser.text()]:
         raise BrowserError(f"it says {unwanted[0]!r}")
 
