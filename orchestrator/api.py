@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from orchestrator import spec, surroundings
+from orchestrator import environment, spec
 from orchestrator import status as standing
 from orchestrator.client.handle import Handle
 from orchestrator.commands import PROFILE, used
@@ -190,11 +190,11 @@ def augment(
 
     Raises UserError where model and data don't go together, trainers.errors.DataError where the set can't be written.
     """
-    from orchestrator.generators.augmenting import Wish, augment
+    from orchestrator.generators.augmenting import AugmentOptions, augment
     from orchestrator.generators.generator import registry_of
 
-    wish = Wish(per_class, None if data is None else str(data), seed, truncation, tuple(trusted))
-    return augment(str(model), wish, str(output), registry_of(place(home, profile)), gain)
+    options = AugmentOptions(per_class, None if data is None else str(data), seed, truncation, tuple(trusted))
+    return augment(str(model), options, str(output), registry_of(place(home, profile)), gain)
 
 
 def ui(*, port: int = 5000, home: Place = None, profile: str | None = None, say: Callable[[str], None] = print) -> None:
@@ -209,7 +209,7 @@ def ui(*, port: int = 5000, home: Place = None, profile: str | None = None, say:
 
 def place(home: Place = None, profile: str | None = None) -> Home:
     """The home, where the environment is fit for the libraries below."""
-    surroundings.mend()
+    environment.mend()
     return Home.at(home, profile)
 
 

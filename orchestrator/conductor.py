@@ -2,7 +2,7 @@
 the user.
 
 Everything here runs in the driver's main thread. It waits for the ledger and for nothing else remote; what the ledger
-knows is told by ``Picture``, at once or by the next driver.
+knows is told by ``Mirror``, at once or by the next driver.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from orchestrator.errors import (
     WorkError,
 )
 from orchestrator.execution.order import LegOrder
+from orchestrator.mirror import Mirror
 from orchestrator.paths import RunKey, trial_key
-from orchestrator.picture import Picture
 from orchestrator.planning.earlier import Stopwatch
 from orchestrator.search.known import SweepState
 from orchestrator.search.lease import Lease
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.trial import RETRIES, Leg, Trial
-from orchestrator.search.wishes import Wishes
+from orchestrator.search.trial_requests import TrialRequests
 from orchestrator.tracking.spool import Spool
 from trainers.provenance import IncomparableError
 
@@ -90,11 +90,11 @@ class Conductor:
         store: Store,
         lease: Lease,
         progress: Progress,
-        wishes: Wishes | None = None,
+        requests: TrialRequests | None = None,
     ) -> None:
         self._ledger, self._store, self._lease, self.progress = ledger, store, lease, progress
-        self._picture = Picture(ledger, spool, store, dataset(ledger, progress))
-        self._wishes = wishes
+        self._mirror = Mirror(ledger, spool, store, dataset(ledger, progress))
+        self._requests = requests
         self._legs: dict[str, Leg] = {}
         self._last: dict[str, str] = {}
         self._dead_in_a_row = Counter[type[WorkError]]()
@@ -115,7 +115,7 @@ class Conductor:
             return leg
         prefix = trial_key(self._ledger.key, leg.trial, leg.confirm_seed)
         self._legs[prefix] = leg
-        self._picture.introduce(leg.run)
+        self._mirror.introduce(leg.run)
         config = self._ledger.sweep.trial_config(leg.params | _seed(leg))
         return prefix, LegOrder(config.model_dump(mode="json"), leg.until, prefix, leg.checkpoints)
 
@@ -136,7 +136,7 @@ class Conductor:
             more = report["images"] - self._images(leg)
             self._ledger.report(leg, report)
             self.stopwatch.report(more)
-            self._picture.report(leg.run, report)
+            self._mirror.report(leg.run, report)
             self._last[order.prefix] = report["checkpoint"]
             self.progress.reported(leg, report)
 
@@ -166,9 +166,9 @@ class Conductor:
     def listen(self) -> None:
         """Take what people want of single trials."""
         with self._written():
-            for key, wish in self._wishes.all().items() if self._wishes else ():
-                if trial := self._ledger.take(key, wish):
-                    self._picture.trial(trial)
+            for key, request in self._requests.all().items() if self._requests else ():
+                if trial := self._ledger.take(key, request):
+                    self._mirror.trial(trial)
 
     def unwanted(self, prefix: str) -> bool:
         """Whether somebody wants the trial of this leg to end."""
@@ -190,11 +190,11 @@ class Conductor:
     @property
     def untold(self) -> bool:
         """Whether the ledger knows reports that were never on their way to MLflow from here."""
-        return bool(self._picture.behind())
+        return bool(self._mirror.behind())
 
     def open(self) -> None:
         self._ledger.set_state("running")
-        self._picture.began("running")
+        self._mirror.began("running")
 
     def close(self) -> SweepState:
         """The slots are gone: settle legs cut short, and say how the sweep stands. Who lost the ledger says nothing."""
@@ -211,9 +211,9 @@ class Conductor:
             state = self._state()
             if state == "finished":
                 for trial in self._ledger.close():
-                    self._picture.trial(trial)
+                    self._mirror.trial(trial)
             self._ledger.set_state(state)
-            self._picture.ended(state)
+            self._mirror.ended(state)
         return state
 
     def _state(self) -> SweepState:
@@ -252,9 +252,9 @@ class Conductor:
     def _tell(self, leg: Leg) -> None:
         """What has become of the leg's training."""
         if leg.confirm_seed is None:
-            self._picture.trial(self._ledger.trial(leg.trial))
+            self._mirror.trial(self._ledger.trial(leg.trial))
         else:
-            self._picture.confirmation(self._ledger.confirmations.of_leg(leg))
+            self._mirror.confirmation(self._ledger.confirmations.of_leg(leg))
 
     @contextmanager
     def _written(self) -> Iterator[None]:

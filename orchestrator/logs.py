@@ -17,7 +17,7 @@ Log = tuple[str, str]
 AGAIN = 2.0
 """Seconds between two looks at what still grows."""
 OVERLAP = 400
-"""Characters by which a log that lost its beginning is known again."""
+"""Characters of overlap by which a truncated log is aligned again."""
 
 
 def follow(read: Callable[[], Iterator[Log]], runs: Callable[[], bool], show: Callable[[str], None]) -> None:

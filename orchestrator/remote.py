@@ -15,7 +15,7 @@ from orchestrator.spec import Sweep
 
 
 @dataclass(frozen=True)
-class Way:
+class JobOptions:
     """How a driver goes to a cluster: with the values of which variables, and where it lies there."""
 
     address: str
@@ -25,16 +25,16 @@ class Way:
     detach: bool = False
 
 
-def behind(home: Home, address: str, environment: Sequence[str]) -> Way:
+def behind(home: Home, address: str, environment: Sequence[str]) -> JobOptions:
     """How Python sends a driver, whose handle reads what it does in the ledger. Raises UserError where that would lie
     on the cluster's head alone.
     """
     if not home.profile.is_shared:
         raise UserError(f"address {address}: name a profile whose places this machine and the cluster both reach")
-    return Way(address, environment, detach=True)
+    return JobOptions(address, environment, detach=True)
 
 
-def submit(sweep: Sweep, warm_start: str | None, way: Way, profile: str, show: Show) -> None:
+def submit(sweep: Sweep, warm_start: str | None, options: JobOptions, profile: str, show: Show) -> None:
     """Run a sweep there, or join the job that does. Unless ``detach``, show what it prints until it ends."""
     warm, text = ["--warm-start", warm_start] if warm_start else [], sweep.to_yaml()
     if has_secret(sweep.model_copy(update={"code": {}}).to_yaml()):
@@ -42,12 +42,14 @@ def submit(sweep: Sweep, warm_start: str | None, way: Way, profile: str, show: S
             "the sweep file has a password in a URL, which everybody who sees the cluster's jobs could read: put the "
             "place into a profile, as ${NAME}, and set that variable where the nodes start"
         )
-    _drive(sweep.name, ["submit", "sweep.yaml", *warm], {"sweep.yaml": text}, way, profile, show)
+    _drive(sweep.name, ["submit", "sweep.yaml", *warm], {"sweep.yaml": text}, options, profile, show)
 
 
-def resume(name: str, changes: Sequence[str], way: Way, profile: str, show: Show) -> None:
+def resume(name: str, changes: Sequence[str], options: JobOptions, profile: str, show: Show) -> None:
     """Go on there with a sweep that the ledger knows."""
-    _drive(name, ["resume", name, *(word for change in changes for word in ("--set", change))], {}, way, profile, show)
+    _drive(
+        name, ["resume", name, *(word for change in changes for word in ("--set", change))], {}, options, profile, show
+    )
 
 
 def ask(name: str, words: Sequence[str], address: str, profile: str) -> str:
@@ -64,14 +66,16 @@ def logs(name: str, address: str, follow: bool, show: Show) -> None:
         show(cluster.logs(name).rstrip("\n"))
 
 
-def _drive(name: str, words: list[str], files: Mapping[str, str], way: Way, profile: str, show: Show) -> None:
-    names = dict.fromkeys([*profiles.load(profile).environment, *way.environment])
+def _drive(
+    name: str, words: list[str], files: Mapping[str, str], options: JobOptions, profile: str, show: Show
+) -> None:
+    names = dict.fromkeys([*profiles.load(profile).environment, *options.environment])
     environment = forwarded(list(names))  # before anything is asked of the cluster
     arguments, files = [*words, "--address", "auto", *_under(profile)], {**files, **_config(profile)}
-    cluster = Cluster(way.address)
-    job = Job(name, arguments, files, environment, way.cpus, way.memory_gb)
+    cluster = Cluster(options.address)
+    job = Job(name, arguments, files, environment, options.cpus, options.memory_gb)
     cluster.start(job, show)
-    if not way.detach:
+    if not options.detach:
         cluster.follow(name, show)
 
 

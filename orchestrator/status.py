@@ -1,6 +1,6 @@
 """A sweep as others see it: the document of ``gansweep status --json``, made from the ledger alone.
 
-Who only looks imports no more than this: neither torch nor Ray nor MLflow.
+Read-only callers import only this module: neither torch nor Ray nor MLflow.
 """
 
 from __future__ import annotations

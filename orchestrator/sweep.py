@@ -7,7 +7,7 @@ submit / resume / fork -> run
     store       keeps checkpoints and sample grids     (artifacts/)
 promote                                                (registry/)
 
-One process drives a sweep at a time, by a lease in the ledger's own store; MLflow is a picture of the ledger.
+One process drives a sweep at a time, by a lease in the ledger's own store; MLflow mirrors the ledger.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from orchestrator import surroundings
+from orchestrator import environment
 from orchestrator.artifacts import Store, store_of
 from orchestrator.commands import command
 from orchestrator.conductor import Conductor, Progress, dataset
 from orchestrator.errors import LedgerError, UserError
 from orchestrator.execution.environment import prepare
 from orchestrator.execution.order import GangSpec
+from orchestrator.mirror import Mirror
 from orchestrator.paths import Home, RunKey, SweepPaths, samples_key, trial_key
-from orchestrator.picture import Picture
 from orchestrator.planning.earlier import like, remember, require_room
 from orchestrator.search.known import Known, SweepState
 from orchestrator.search.lease import Lease, lease_of, promoting
 from orchestrator.search.ledger import Ledger
-from orchestrator.search.wishes import Wishes
+from orchestrator.search.trial_requests import TrialRequests
 from orchestrator.spec import Sweep, warnings
 from orchestrator.status import find, ledger_of
 from orchestrator.tracking import events
@@ -81,10 +81,10 @@ def sync(name: str, home: Home, progress: Progress) -> str | None:
     with _driven(find(name, home)[0], home, progress) as (ledger, _, paths):
         store, spool, state = store_of(ledger.sweep, home), Spool(paths.spool), ledger.state()
         spool.mark(0)
-        picture = Picture(ledger, spool, store, dataset(ledger, progress))
+        mirror = Mirror(ledger, spool, store, dataset(ledger, progress))
         with _recording(ledger, home, spool, store, progress, {}) as recorder:
-            picture.began(state)
-            picture.ended(state)
+            mirror.began(state)
+            mirror.ended(state)
         return recorder.unsent
 
 
@@ -163,12 +163,12 @@ def tracking_uri(sweep: Sweep, home: Home) -> str:
 def _run(
     ledger: Ledger, home: Home, paths: SweepPaths, lease: Lease, progress: Progress, address: str | None
 ) -> Outcome:
-    surroundings.mend()
+    environment.mend()
     ownimports.try_all(ledger.sweep.model_dump(mode="json"))
     store = store_of(ledger.sweep, home)
     store.check()
     spool = Spool(paths.spool)
-    conductor = Conductor(ledger, spool, store, lease, progress, Wishes(ledger.sweep, paths.ledger))
+    conductor = Conductor(ledger, spool, store, lease, progress, TrialRequests(ledger.sweep, paths.ledger))
     conductor.listen()
     is_done = ledger.is_over() and spool.empty and ledger.state() == "finished"
     if is_done and not (home.profile.is_shared and conductor.untold):  # by who drove it elsewhere

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from trainers.config import Config, Train
 from trainers.data import Dataset, Space
-from trainers.metrics import Shelf
+from trainers.metrics import RemoteCache
 from trainers.world import World
 
 
@@ -99,7 +99,7 @@ class Family:
     """Its room in one row. What it says of settings without torch is ``check.py`` in the same room."""
 
     training: Callable[[Config, Dataset, World], Training]
-    judge: Callable[[Config, Dataset, World, Shelf | None], Judge]
+    judge: Callable[[Config, Dataset, World, RemoteCache | None], Judge]
     sampler: Callable[[Config, Space], nn.Module]
     """A network to load kept weights into."""
     picture: Callable[[nn.Module, Config, Dataset], Image]

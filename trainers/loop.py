@@ -23,7 +23,7 @@ from trainers.errors import CheckpointError, TrainerError
 from trainers.families import FAMILIES
 from trainers.family import Judge, Training
 from trainers.health import HealthMonitor
-from trainers.metrics import Shelf
+from trainers.metrics import RemoteCache
 from trainers.players.tally import BROKEN, WATCHED_STEPS
 from trainers.reading import ownimports
 from trainers.report import Health, Report
@@ -40,7 +40,7 @@ def train(
     world: World,
     resume: Path | None = None,
     out: Path | None = None,
-    shelf: Shelf | None = None,
+    remote_cache: RemoteCache | None = None,
     watcher: Watcher | None = None,
 ) -> Generator[Report, None, Path | None]:
     """Trains and yields a report, the same on every rank, at each ``evaluate.every_images`` and at the end.
@@ -50,11 +50,11 @@ def train(
     ``health.stop`` names. The consumer may stop at any report and go on later from its checkpoint, with a result equal
     to the last bit. Asked by ``world.pulse.stop``, on any rank, it ends between two reports, within a second or a few
     steps; rank 0 returns the folder of a checkpoint from there.
-    ``shelf`` is where features of real data are shared with other machines; ``watcher`` hears of the way to a report.
+    ``remote_cache`` is where features of real data are shared with other machines; ``watcher`` hears of the way to a report.
     Raises DataError, UnusableSettingError, CheckpointError; TrainerError where the ranks have drifted apart.
     """
     ownimports.provide(config.code)
-    run = Run(config, world, shelf, watcher if world.rank == 0 else None)
+    run = Run(config, world, remote_cache, watcher if world.rank == 0 else None)
     if resume is not None:
         with state.explained(resume):
             verdict = run.resume(resume)
@@ -88,13 +88,13 @@ class Run:
     """A training together with what watches it."""
 
     def __init__(
-        self, config: Config, world: World, shelf: Shelf | None = None, watcher: Watcher | None = None
+        self, config: Config, world: World, remote_cache: RemoteCache | None = None, watcher: Watcher | None = None
     ) -> None:
         self.config, self.world, self._watcher, self._heard = config, world, watcher, 0.0
         self.data: Dataset = load(config.data)
         self.family = FAMILIES[config.family].open()
         self.training: Training = self.family.training(config, self.data, world)
-        self.evaluate: Judge = self.family.judge(config, self.data, world, shelf)
+        self.evaluate: Judge = self.family.judge(config, self.data, world, remote_cache)
         self.monitor = HealthMonitor(config.health, config.train)
         self.seconds = 0.0
         self.rewinds = 0

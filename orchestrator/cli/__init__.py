@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from orchestrator import surroundings
+from orchestrator import environment
 from orchestrator.cli import models, results, sweeps, tools
 from orchestrator.cli.ending import Group, ended
 from trainers.files.sealed import own_version
@@ -40,7 +40,7 @@ def common(
     ] = False,
 ) -> None:
     os.environ["GANSWEEP_DEBUG"] = "1" if debug else ""
-    surroundings.mend()
+    environment.mend()
     logging.basicConfig(level=logging.INFO if debug else logging.CRITICAL, format="%(name)s: %(message)s")
 
 

@@ -44,7 +44,7 @@ def sample(
     """Draw samples from a promoted generator or a checkpoint."""
     from orchestrator.api import place
     from orchestrator.generators.generator import registry_of
-    from orchestrator.generators.sampling import Wish
+    from orchestrator.generators.sampling import SampleOptions
     from orchestrator.generators.sampling import sample as run
 
     if seeds and (number is not None or seed):
@@ -52,8 +52,8 @@ def sample(
     if number is None:
         number = 8 if classes or interpolate else 64
     chosen = _seeds(seeds) if seeds else range(seed, seed + number)
-    wish = Wish(chosen, label, raw, truncation, classes, interpolate, code_sha256 or ())
-    shape = run(model, wish, output, registry_of(place(home, profile)))
+    wanted = SampleOptions(chosen, label, raw, truncation, classes, interpolate, code_sha256 or ())
+    shape = run(model, wanted, output, registry_of(place(home, profile)))
     what = "a film through" if interpolate else "every class at" if classes else ""
     made = f"{len(chosen)} samples" + (f" of shape {'x'.join(map(str, shape))}" if shape else "")
     print(" ".join(filter(None, [f"{output}:", what, made])))

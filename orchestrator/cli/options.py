@@ -14,7 +14,7 @@ from orchestrator.errors import UserError
 
 if TYPE_CHECKING:
     from orchestrator.client.handle import Handle
-    from orchestrator.remote import Way
+    from orchestrator.remote import JobOptions
 
 
 def sweep_names(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -53,7 +53,8 @@ Trials = Annotated[int | None, typer.Option(min=1, help="Trials in all.", show_d
 Changes = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", help="Change the space (search.space.a.b={…}) or what makes no trial another (budget.hours=9)."
+        "--set",
+        help="Change the space (search.space.a.b={…}) or a setting that leaves trials comparable (budget.hours=9).",
     ),
 ]
 WarmStart = Annotated[
@@ -87,18 +88,18 @@ DriverCpus = Annotated[
 DriverMemory = Annotated[float | None, typer.Option(min=0, help="Likewise: memory in GiB.", show_default=False)]
 
 
-def way(
+def job_options(
     address: str | None, detach: bool, env: Sequence[str] | None, driver_cpus: float | None, driver_memory: float | None
-) -> Way | None:
+) -> JobOptions | None:
     """How a driver goes to the cluster whose dashboard is at ``address``; None where it runs here. Raises UserError
     where an option of Ray jobs stands beside a sweep that is none.
     """
     from orchestrator.profiles import is_dashboard
 
     if is_dashboard(address):
-        from orchestrator.remote import Way  # brings Ray, which reads its environment when it is imported
+        from orchestrator.remote import JobOptions  # brings Ray, which reads its environment when it is imported
 
-        return Way(address, env or (), driver_cpus, driver_memory, detach)
+        return JobOptions(address, env or (), driver_cpus, driver_memory, detach)
     given = {"detach": detach, "env": env, "driver_cpus": driver_cpus, "driver_memory": driver_memory}
     if names := [name for name, value in given.items() if value]:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in names)

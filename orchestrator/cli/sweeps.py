@@ -67,10 +67,10 @@ def submit(
     address = known.cluster(address)
     given = [*(overrides or ()), *spec.overrides(name=name, trials=trials)]
     sweep = api.read(file, given, known, here=address is None)
-    if way := options.way(address, detach, env, driver_cpus, driver_memory):
+    if job := options.job_options(address, detach, env, driver_cpus, driver_memory):
         from orchestrator import remote
 
-        remote.submit(sweep, warm_start, way, profile, options.say)
+        remote.submit(sweep, warm_start, job, profile, options.say)
         return
     handle = options.sweep(sweep.name, home, profile)
     _run(lambda progress: handle.run(progress, sweep, address=address, warm_start=warm_start), handle, as_json)
@@ -95,10 +95,10 @@ def resume(
     given = [*(changes or ()), *spec.overrides(trials=trials)]
     handle = options.sweep(name, home, profile)
     address = handle.home.profile.cluster(address)
-    if way := options.way(address, detach, env, driver_cpus, driver_memory):
+    if job := options.job_options(address, detach, env, driver_cpus, driver_memory):
         from orchestrator import remote
 
-        remote.resume(name, given, way, profile, options.say)
+        remote.resume(name, given, job, profile, options.say)
         return
     _run(lambda progress: handle.run(progress, changes=given, address=address), handle, as_json)
 
@@ -113,11 +113,11 @@ def fork(
     as_json: options.Json = False,
 ) -> None:
     """Run a new sweep with the settings of another, but for --set, which begins with what that one knows."""
-    from orchestrator import living
+    from orchestrator import lifecycle
 
     handle = options.sweep(new, home, profile)
     at, address = handle.home, handle.home.profile.cluster(address)
-    _run(lambda progress: living.fork(name, new, at, progress, overrides or (), address), handle, as_json)
+    _run(lambda progress: lifecycle.fork(name, new, at, progress, overrides or (), address), handle, as_json)
 
 
 def trial(
@@ -128,15 +128,15 @@ def trial(
     profile: options.Profile = PROFILE,
 ) -> None:
     """Have settings tried next (the sampler chooses those not given), or end one trial."""
-    from orchestrator import living
+    from orchestrator import lifecycle
 
     at = options.sweep(name, home, profile).home
     if do == "add":
-        print(living.add_trial(name, given, at))
+        print(lifecycle.add_trial(name, given, at))
         return
     if len(given) != 1 or not given[0].isdigit():
         raise UserError(f"trial {name} stop: give the number of one trial")
-    print(living.stop_trial(name, int(given[0]), at))
+    print(lifecycle.stop_trial(name, int(given[0]), at))
 
 
 def stop(

@@ -127,12 +127,12 @@ class Handle:
         """Drive it in this process, until it ends: by the settings of ``sweep``, with what the sweep ``warm_start``
         knows, or as it stands but for ``changes`` (a.b=value). Ctrl-C ends it after the current reports.
         """
-        from orchestrator import living
+        from orchestrator import lifecycle
         from orchestrator import sweep as story
 
         if sweep is not None:
             return story.submit(sweep, self.home, progress, address, warm_start=warm_start)
-        return living.resume(self.name, self.home, progress, changes, address)
+        return lifecycle.resume(self.name, self.home, progress, changes, address)
 
     def wait(self, timeout: float | None = None) -> Handle:
         """Return when it no longer runs. Raises WorkError where it failed, or no trial finished; TimeoutError after so
@@ -175,9 +175,9 @@ class Handle:
         set: Mapping[str, Any] | None = None,
         env: Sequence[str] = (),
     ) -> Handle:
-        """Go on in the background after any death, or to so many ``trials`` in all; ``set`` changes the space, or what
-        makes no trial another. Returns once it runs; where ``address`` is a cluster's dashboard, once the job that gets
-        the variables named in ``env`` is queued there.
+        """Go on in the background after any death, or to so many ``trials`` in all; ``set`` changes the space, or
+        settings that leave trials comparable. Returns once it runs; where ``address`` is a cluster's dashboard, once
+        the job that gets the variables named in ``env`` is queued there.
         """
         changes, address = overrides(set, trials=trials), self.home.profile.cluster(address)
         if is_dashboard(address):

@@ -37,7 +37,7 @@ class Beat:
         return cls(**told | {"log": Part(**told["log"]) if told["log"] else None})
 
 
-class Heart:
+class Heartbeat:
     """Beats under the key ``name/rank`` until it is stopped. Asks the training to stop when its node is to go."""
 
     def __init__(self, name: str, rank: int, pulse: Pulse, log: RankLog, hang_seconds: float) -> None:
@@ -45,7 +45,7 @@ class Heart:
         self._every = min(LONGEST, hang_seconds / 6)
         self.leg = ""
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:

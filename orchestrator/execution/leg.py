@@ -23,7 +23,7 @@ from trainers.report import Report
 
 
 class TrainLeg(tune.Trainable):
-    """``config`` = {"gang": GangSpec, "order": LegOrder, "hearts": where the driver hears its gangs}. Each ``step``
+    """``config`` = {"gang": GangSpec, "order": LegOrder, "heartbeats": where the driver hears its gangs}. Each ``step``
     trains to the next report.
 
     A store that fails leaves the gang whole, so that is told as a result; whatever else fails ends the gang.
@@ -33,7 +33,7 @@ class TrainLeg(tune.Trainable):
         spec: GangSpec = config["gang"]
         group = ray.util.get_current_placement_group()
         assert group is not None, "Tune places every trainable in a group, a bundle per rank"
-        self._gang = Gang(spec, group, f"{config['hearts']}/{uuid.uuid4().hex}")
+        self._gang = Gang(spec, group, f"{config['heartbeats']}/{uuid.uuid4().hex}")
         self._uploader = Uploader(spec.store)
         self._usage = Usage(spec.gpus)
         self._begin(config["order"])

@@ -21,7 +21,7 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import TCPStore
 
 from orchestrator.errors import DamagedArtifactError, StoreError
-from orchestrator.execution.beat import Heart
+from orchestrator.execution.beat import Heartbeat
 from orchestrator.execution.failure import in_words
 from orchestrator.execution.order import GangSpec, Stopped
 from orchestrator.execution.ranklog import RankLog
@@ -48,7 +48,7 @@ class Rank:
     def __init__(self, spec: GangSpec, rank: int, heart: str) -> None:
         self._spec, self._rank, self._pulse = spec, rank, Pulse()
         self._log = RankLog(spec.store, rank, _node_ip())
-        self.heart = Heart(heart, rank, self._pulse, self._log, spec.hang_seconds)
+        self.heart = Heartbeat(heart, rank, self._pulse, self._log, spec.hang_seconds)
         self._store = spec.store
         self._reports: Iterator[Report] = iter(())
         self._world: World | None = None
@@ -96,7 +96,7 @@ class Rank:
         resume = self._fetch(checkpoints)
         out = self.scratch if self._rank == 0 else None
         with in_words():
-            self._reports = train(Config.model_validate(config), self._world, resume, out, StatisticsShelf(self._store))
+            self._reports = train(Config.model_validate(config), self._world, resume, out, StatisticsCache(self._store))
 
     def advance(self) -> Report | Stopped | None:
         """The next report; only rank 0's leaves the process."""
@@ -138,7 +138,7 @@ class Rank:
         return None
 
 
-class StatisticsShelf:
+class StatisticsCache:
     """Features of real data in the artifact store, so that they are made once per sweep and not once per slot.
 
     What cannot be fetched is made again, and what cannot be kept is missed by nobody but the next slot.

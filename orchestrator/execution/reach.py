@@ -1,4 +1,4 @@
-"""How fast the nodes of a cluster add up together: a rank on each, over gloo, or NCCL where ranks have GPUs."""
+"""All-reduce latency and bandwidth between the nodes of a cluster: a rank on each, over gloo, or NCCL with GPUs."""
 
 from __future__ import annotations
 

@@ -128,9 +128,9 @@ class _Legs(_StaysHere, Searcher):
     their time; ``placed`` are the legs that have their gangs.
     """
 
-    def __init__(self, conductor: Conductor, gang: GangSpec, slots: Slots, hearts: str) -> None:
+    def __init__(self, conductor: Conductor, gang: GangSpec, slots: Slots, heartbeats: str) -> None:
         super().__init__()
-        self._conductor, self._gang, self._slots, self._hearts = conductor, gang, slots, hearts
+        self._conductor, self._gang, self._slots, self._heartbeats = conductor, gang, slots, heartbeats
         self._running: set[str] = set()
         self.placed: set[str] = set()
         self.prefixes: dict[str, str] = {}
@@ -179,7 +179,7 @@ class _Legs(_StaysHere, Searcher):
         name, order = leg
         self._running.add(trial_id)
         self.prefixes[trial_id] = order.prefix
-        return {"gang": self._gang, "order": order, "hearts": self._hearts, "name": name}
+        return {"gang": self._gang, "order": order, "heartbeats": self._heartbeats, "name": name}
 
     def idle(self) -> bool:
         """Whether a gang without a leg is to be closed: its place is another sweep's or has gone, or there has been
@@ -253,7 +253,7 @@ class _Feedback(_StaysHere, Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         leg, cause = trial.trial_id, cause_of(_kept_error(trial), Path(trial.error_file).read_text())
-        why, gone = self._watch.verdict(leg), self._watch.bury(leg)
+        why, gone = self._watch.verdict(leg), self._watch.died(leg)
         if why is None and cause.fault in ("lost", "peer"):
             why = gone
         with self._legs.keeping():

@@ -1,4 +1,4 @@
-"""Hears the hearts of all gangs, from a thread of the driver. A gang that hangs, or has lost a node, is ended: its
+"""Hears the heartbeats of all gangs, from a thread of the driver. A gang that hangs, or has lost a node, is ended: its
 other ranks would wait for long, and Tune as long as they do.
 """
 
@@ -54,7 +54,7 @@ class Heard:
 
 
 class Watch:
-    """Within a ``with``, of the gangs whose hearts beat under ``name``."""
+    """Within a ``with``, of the gangs whose heartbeats come under ``name``."""
 
     def __init__(self, hang_seconds: float, store: Store) -> None:
         self._store = store
@@ -84,7 +84,7 @@ class Watch:
         """Why a leg was ended from here."""
         return self._said.get(leg)
 
-    def bury(self, leg: str) -> NodeGoneError | None:
+    def died(self, leg: str) -> NodeGoneError | None:
         """A leg has died: keeps what its ranks had printed last, where their nodes are there. Returns which node has
         gone, or is about to.
         """

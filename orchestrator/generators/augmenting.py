@@ -34,7 +34,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Wish:
+class AugmentOptions:
     """``per_class`` samples of each class, or combination of classes, from ``seed`` on, beside pictures of ``data``:
     a folder, Parquet files, or a built-in set. A translator makes its samples of those, at most so many of each class.
     """
@@ -56,7 +56,7 @@ class Augmented:
     gain: Gain | None = None
 
 
-def augment(source: str, wish: Wish, target: str, uri: str, measure: bool = False) -> Augmented:
+def augment(source: str, options: AugmentOptions, target: str, uri: str, measure: bool = False) -> Augmented:
     """Write the set to ``target``, an empty folder or ``s3://bucket/prefix``, as ``data.name: parquet`` reads it. Its
     columns are ``image`` (PNG), one for each condition, ``generated`` and ``seed``; its schema names the model. What
     ``data`` holds out stays held out.
@@ -67,11 +67,11 @@ def augment(source: str, wish: Wish, target: str, uri: str, measure: bool = Fals
     from trainers.data.pack import write
     from trainers.families import FAMILIES
 
-    generator = opened(source, raw=False, trusted=wish.trusted, uri=uri)
+    generator = opened(source, raw=False, trusted=options.trusted, uri=uri)
     if generator.space.window:
         raise UserError(f"{source}: its samples are in units, and a set of pictures has 8 bits; use gansweep sample")
     translates = FAMILIES[generator.config.family].translates
-    data = _labelled(wish.data, generator, translates) if wish.data else None
+    data = _labelled(options.data, generator, translates) if options.data else None
     if translates and (data is None or measure):
         other = "--gain needs labelled pictures of the target" if data else "--data: give the pictures to translate"
         raise UserError(f"{source} is a translator; {other}")
@@ -82,11 +82,11 @@ def augment(source: str, wish: Wish, target: str, uri: str, measure: bool = Fals
     space = data.space if data and translates else generator.space
     if not (translates or generator.config.model.conditional) or not space.conditions:
         raise UserError(f"{source}: knows no classes, and samples without a label teach a classifier nothing")
-    made = list(_translated(generator, data, wish) if data and translates else _drawn(generator, wish))
+    made = list(_translated(generator, data, options) if data and translates else _drawn(generator, options))
     real = list(_rows(data.train, space)) if data and not translates else []
     held_out = list(_rows(data.test, space)) if data and not translates else []
     parts = {"train": chain(real, made), "test": held_out} if held_out else {"part": chain(real, made)}
-    write(parts, _schema(space, _told(source, wish, generator)), target)
+    write(parts, _schema(space, _told(source, options, generator)), target)
     return Augmented(len(real), len(made), len(held_out), _gain(data, made) if measure and data else None)
 
 
@@ -125,29 +125,29 @@ def _found(where: str) -> dict[str, str]:
     return {"name": "parquet" if is_parquet else "images", "path": where}
 
 
-def _drawn(generator: Generator, wish: Wish) -> Iterator[Row]:
+def _drawn(generator: Generator, options: AugmentOptions) -> Iterator[Row]:
     """Samples class by class, each with a seed of its own."""
     from trainers.sample import conditions, every_class, sample
 
-    space, seed = generator.space, wish.seed
+    space, seed = generator.space, options.seed
     for row in every_class(space):
-        for start in range(0, wish.per_class, TOGETHER):
-            seeds = np.arange(seed, seed + min(TOGETHER, wish.per_class - start))
+        for start in range(0, options.per_class, TOGETHER):
+            seeds = np.arange(seed, seed + min(TOGETHER, options.per_class - start))
             seed += len(seeds)
             labels = conditions({name: [v] * len(seeds) for name, v in row.items()}, generator.config, space, seeds)
             assert labels is not None
-            pictures = sample(generator.module, generator.config, seeds, labels, wish.truncation)
+            pictures = sample(generator.module, generator.config, seeds, labels, options.truncation)
             for one, picture, label in zip(seeds.tolist(), pictures, labels, strict=True):
                 yield _row(picture, f"generated/{one}.png", label, space) | {"generated": True, "seed": one}
 
 
-def _translated(generator: Generator, data: Dataset, wish: Wish) -> Iterator[Row]:
+def _translated(generator: Generator, data: Dataset, options: AugmentOptions) -> Iterator[Row]:
     """The first training pictures of each class, in the other look."""
     taken, chosen = Counter[tuple[float, ...]](), []
     for number, (picture, label) in enumerate(_pictures(data.train)):
         kind = tuple(np.atleast_1d(label).tolist())
         taken[kind] += 1
-        if taken[kind] <= wish.per_class:
+        if taken[kind] <= options.per_class:
             chosen.append((number, picture, label))
     for start in range(0, len(chosen), TOGETHER):
         numbers, pictures, labels = zip(*chosen[start : start + TOGETHER], strict=True)
@@ -202,14 +202,19 @@ def _schema(space: Space, told: dict[str, Any]) -> pa.Schema:
     return schema.with_metadata({**(schema.metadata or {}), "gansweep": json.dumps(told)})
 
 
-def _told(source: str, wish: Wish, generator: Generator) -> dict[str, Any]:
+def _told(source: str, options: AugmentOptions, generator: Generator) -> dict[str, Any]:
     """Where the samples come from: the same weights and seeds make them again."""
     from trainers.files.sealed import own_version
 
     digest = hashlib.sha256()
     for name, tensor in sorted(generator.module.state_dict().items()):
         digest.update(name.encode() + tensor.cpu().numpy().tobytes())
-    made = {"per_class": wish.per_class, "seed": wish.seed, "truncation": wish.truncation, "data": wish.data}
+    made = {
+        "per_class": options.per_class,
+        "seed": options.seed,
+        "truncation": options.truncation,
+        "data": options.data,
+    }
     return {"model": source, "weights_sha256": digest.hexdigest(), **made, "gansweep": own_version()}
 
 

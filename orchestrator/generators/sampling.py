@@ -28,7 +28,7 @@ PER_SECOND = 16
 
 
 @dataclass(frozen=True)
-class Wish:
+class SampleOptions:
     """What to draw: an example for each of ``seeds``; with ``classes`` a row of them for each class; with
     ``interpolate`` a film from one to the next. ``raw``: of the plain generator instead of the averaged one.
     Code that a checkpoint brings is run where its sha256 is ``trusted``, or that of the same files here.
@@ -63,21 +63,21 @@ class Wish:
             )
 
 
-def sample(source: str, wish: Wish, output: Path, uri: str) -> tuple[int, ...]:
+def sample(source: str, options: SampleOptions, output: Path, uri: str) -> tuple[int, ...]:
     """Write what is wished for to ``output`` (.png, .npy; text: .txt; films: .gif, .webp, .mp4); returns an example's
     shape.
     """
     from trainers.pictures import draw
 
-    wish.check(output)
-    if source.startswith(REGISTERED) and wish.is_plain:
+    options.check(output)
+    if source.startswith(REGISTERED) and options.is_plain:
         from orchestrator.registry.models import sample as from_registry
 
-        made = from_registry(uri, source, np.array(wish.seeds, np.int64), wish.label)
+        made = from_registry(uri, source, np.array(options.seeds, np.int64), options.label)
         window = opened(source, False, (), uri).space.window if _in_units(made) else None
     else:
-        generator = opened(source, wish.raw, wish.trusted, uri)
-        made, window = _made(wish, generator), generator.space.window
+        generator = opened(source, options.raw, options.trusted, uri)
+        made, window = _made(options, generator), generator.space.window
     if output.suffix == ".txt" and made.dtype.kind != "U":
         raise UserError(f"-o {output}: this generator makes no text; take .png or .npy")
     try:
@@ -86,10 +86,10 @@ def sample(source: str, wish: Wish, output: Path, uri: str) -> tuple[int, ...]:
             np.save(output, made)
         elif output.suffix == ".txt":
             output.write_text("".join(f"{text}\n" for text in made), "utf-8")
-        elif wish.interpolate:
+        elif options.interpolate:
             _film([draw(frame[None]) for frame in made], output)
         else:
-            picture = draw(made, columns=len(wish.seeds) if wish.classes else None, window=window)
+            picture = draw(made, columns=len(options.seeds) if options.classes else None, window=window)
             picture.save(output, pnginfo=_told(window))
     except OSError as error:
         raise UserError(f"-o {output} can't be written: {error.strerror}") from None
@@ -112,27 +112,27 @@ def _told(window: tuple[float, float] | None) -> PngInfo | None:
     return told
 
 
-def _made(wish: Wish, generator: Generator) -> NDArray[Any]:
+def _made(options: SampleOptions, generator: Generator) -> NDArray[Any]:
     """Examples, in units where they have any, or the frames of a film; of classes row by row."""
     from trainers.sample import asked, conditions, drawn, every_class, latents, tabled, walk
 
     config, space = generator.config, generator.space
-    if wish.interpolate and space.alphabet:
+    if options.interpolate and space.alphabet:
         raise UserError("--interpolate: there is nothing between one text and the next; leave it out")
-    window = None if wish.interpolate else space.window  # films have 8 bits
-    given = latents(config, np.array(wish.seeds, np.int64), wish.truncation)
-    if wish.interpolate:
+    window = None if options.interpolate else space.window  # films have 8 bits
+    given = latents(config, np.array(options.seeds, np.int64), options.truncation)
+    if options.interpolate:
         given = walk(given, FRAMES)
-    if wish.classes:
+    if options.classes:
         if not config.model.conditional:
             raise UserError("--classes: this generator is not conditional; leave it out")
         every = every_class(space)
-        rows, times = [row for row in every for _ in wish.seeds], len(every)
-        every_seed = np.tile(np.array(wish.seeds, np.int64), times)
+        rows, times = [row for row in every for _ in options.seeds], len(every)
+        every_seed = np.tile(np.array(options.seeds, np.int64), times)
         labels = conditions(tabled(rows, len(rows), config, space), config, space, every_seed)
         return drawn(generator.module, given.repeat(times, 1), labels, window)
-    row, seeds = {} if wish.label is None else asked(wish.label, config, space), np.array(wish.seeds, np.int64)
-    if wish.interpolate and config.model.conditional:  # else each frame would draw conditions of its own
+    row, seeds = {} if options.label is None else asked(options.label, config, space), np.array(options.seeds, np.int64)
+    if options.interpolate and config.model.conditional:  # else each frame would draw conditions of its own
         row = {c.name: c.names[0] if c.names else c.low for c in space.conditions} | row
         seeds = np.zeros(len(given), np.int64)
     table = tabled(row, len(given), config, space)

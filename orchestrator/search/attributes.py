@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from orchestrator.paths import RunKey
-from orchestrator.search.book import Book
 from orchestrator.search.journal import Place, Study
 from orchestrator.search.known import FILE, MADE, Known
 from orchestrator.search.record import history_of
 from orchestrator.search.trial import Leg
+from orchestrator.search.writer import StudyWriter
 from orchestrator.secrets import without_secrets
 from orchestrator.spec import Sweep
 from trainers.provenance import require_comparable
@@ -22,8 +22,8 @@ class Attributes(Known):
 
     def __init__(self, sweep: Sweep, study: Study, studies: Place) -> None:
         super().__init__(sweep)
-        self._studies, self._lock, self._book = studies, threading.RLock(), Book(study)
-        self._take(study.attrs, study.trials, self._book.set_attr)
+        self._studies, self._lock, self._writer = studies, threading.RLock(), StudyWriter(study)
+        self._take(study.attrs, study.trials, self._writer.set_attr)
 
     def require_comparable(self, leg: Leg, provenance: dict[str, Any]) -> None:
         """Raises IncomparableError where a leg measures in another way than the legs before."""
@@ -53,4 +53,4 @@ class Attributes(Known):
 
     def _set(self, name: str, value: Any) -> None:
         with self._lock:
-            self._book.set_attr(name, value)
+            self._writer.set_attr(name, value)

@@ -25,7 +25,7 @@ class Spent(NamedTuple):
     device_hours: float
 
 
-class Purse:
+class BudgetTracker:
     """The driver's: told of every leg."""
 
     def __init__(self, sweep: Sweep, spent: Spent, images: int, clock: Clock) -> None:

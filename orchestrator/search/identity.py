@@ -12,11 +12,11 @@ from pydantic import ValidationError
 
 from orchestrator.commands import command
 from orchestrator.errors import UserError
-from orchestrator.search.book import Book
 from orchestrator.search.journal import Place, Study
 from orchestrator.search.kept import unkept
 from orchestrator.search.known import SPACES, Known
 from orchestrator.search.warm import WARM, warmth
+from orchestrator.search.writer import StudyWriter
 from orchestrator.settings.dimension import inside
 from orchestrator.spec import Sweep, counted
 
@@ -37,7 +37,7 @@ def studied(sweep: Sweep, studies: Place, new_space: bool, before: Known | None)
     else:
         _refuse_other_settings(sweep, study.attrs, new_space)
         news = _moved(sweep, study)
-    book = Book(study)
+    book = StudyWriter(study)
     for name, value in news.items():
         book.set_attr(name, value)
     return study

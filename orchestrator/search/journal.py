@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.lines import cut_torn_line
 from orchestrator.search.lease import Lease
-from orchestrator.search.replay import Page, Replay
+from orchestrator.search.replay import JournaledTrial, Replay
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -70,22 +70,22 @@ class Journal:
 
     def find(self, name: str) -> Study | None:
         replay = Replay(self._file, told=True)
-        pages = replay.study(name)
-        if pages is None:
+        study = replay.study(name)
+        if study is None:
             return None
-        pen = _Pen(self._backend, len(replay.pages))
-        return Study(pen, pages.id, pages.user_attrs, [_frozen(page) for page in pages.trials], pen.together)
+        storage = _AppendOnlyStorage(self._backend, len(replay.trials))
+        return Study(storage, study.id, study.user_attrs, [_frozen(trial) for trial in study.trials], storage.together)
 
     def create(self, name: str, directions: Sequence[StudyDirection]) -> Study:
         study = JournalStorage(self._backend).create_new_study(directions, name)
-        pen = _Pen(self._backend, len(Replay(self._file).pages))
-        return Study(pen, study, {}, [], pen.together)
+        storage = _AppendOnlyStorage(self._backend, len(Replay(self._file).trials))
+        return Study(storage, study, {}, [], storage.together)
 
     def delete(self, study: Study) -> None:
         JournalStorage(self._backend).delete_study(study.id)
 
 
-class _Pen(JournalStorage):
+class _AppendOnlyStorage(JournalStorage):
     """Appends as Optuna's own storage does, and reads nothing back: that takes 10 s for 10,000 trials, and their memory
     twice. ``trials`` is how many the journal has, of all studies.
     """
@@ -121,20 +121,20 @@ class _Pen(JournalStorage):
         return super().create_new_trial(study_id, template_trial)
 
 
-def _frozen(page: Page) -> FrozenTrial:
+def _frozen(trial: JournaledTrial) -> FrozenTrial:
     return FrozenTrial(
-        number=page.number,
-        state=TrialState(page.state),
+        number=trial.number,
+        state=TrialState(trial.state),
         value=None,
-        values=page.values,
+        values=trial.values,
         datetime_start=None,
         datetime_complete=None,
-        params=page.params,
-        distributions=_distributions(page.distributions),
-        user_attrs=page.user_attrs,
-        system_attrs=page.system_attrs,
-        intermediate_values=page.intermediate_values,
-        trial_id=page.id,
+        params=trial.params,
+        distributions=_distributions(trial.distributions),
+        user_attrs=trial.user_attrs,
+        system_attrs=trial.system_attrs,
+        intermediate_values=trial.intermediate_values,
+        trial_id=trial.id,
     )
 
 

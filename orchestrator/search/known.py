@@ -22,7 +22,7 @@ from orchestrator.settings.dimension import inside
 from orchestrator.spec import Sweep, counted
 
 ADDED, TAKEN = "gansweep.added", "gansweep.taken"
-"""Attributes: settings that somebody wants tried, and keys of the wishes that were taken."""
+"""Attributes: settings that somebody wants tried, and keys of the requests that were taken."""
 SPACES = "gansweep.spaces"
 """The attribute that holds the spaces before this one, of a sweep whose space was changed."""
 
@@ -173,7 +173,7 @@ class Known:
         return state
 
     def runs(self) -> dict[RunKey, str]:
-        """MLflow's."""
+        """MLflow run ids by run key."""
         return {run_key(name[4:]): v for name, v in self._attrs.items() if name.startswith("run:")}
 
 
@@ -183,40 +183,40 @@ class Reading(Known):
     def __init__(self, sweep: Sweep, default: Path | str) -> None:
         super().__init__(sweep)
         where = place_of(sweep, default)
-        self._pages = _journal(sweep, where) if isinstance(where, Path) else _database(sweep, where)
+        self._read = _journal(sweep, where) if isinstance(where, Path) else _database(sweep, where)
         self.refresh()
 
     def refresh(self) -> None:
         """As it stands now."""
-        found = self._pages()
+        found = self._read()
         if found is None:
             raise UserError(f"sweep '{self.sweep.name}' has no ledger yet; start it with: {command('submit', 'FILE')}")
         attrs, stored = found
         self._take(attrs, stored, attrs.__setitem__)
 
 
-Pages = Callable[[], tuple[dict[str, Any], Sequence[Stored]] | None]
+Read = Callable[[], tuple[dict[str, Any], Sequence[Stored]] | None]
 """A study's attributes and trials as they stand now."""
 
 
-def _journal(sweep: Sweep, journal: Path) -> Pages:
+def _journal(sweep: Sweep, journal: Path) -> Read:
     replay = Replay(journal)
 
-    def pages() -> tuple[dict[str, Any], Sequence[Stored]] | None:
+    def read() -> tuple[dict[str, Any], Sequence[Stored]] | None:
         replay.read()
         study = replay.study(sweep.name)
         return (study.user_attrs, study.trials) if study else None
 
-    return pages
+    return read
 
 
-def _database(sweep: Sweep, url: str) -> Pages:
+def _database(sweep: Sweep, url: str) -> Read:
     from orchestrator.search.journal import place  # brings Optuna and SQLAlchemy
 
     studies = place(url)
 
-    def pages() -> tuple[dict[str, Any], Sequence[Stored]] | None:
+    def read() -> tuple[dict[str, Any], Sequence[Stored]] | None:
         study = studies.find(sweep.name)
         return (study.attrs, study.trials) if study else None
 
-    return pages
+    return read

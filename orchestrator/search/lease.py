@@ -43,7 +43,7 @@ class Holder:
 
 
 Refusal = Callable[[Holder], UserError]
-"""What who comes second is told."""
+"""Builds the error that a second driver gets."""
 
 
 class Lease(Protocol):

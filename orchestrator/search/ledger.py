@@ -19,7 +19,7 @@ from orchestrator.paths import RunKey, key_word
 from orchestrator.search import objective, rungs
 from orchestrator.search.asking import View, propose
 from orchestrator.search.attributes import Attributes
-from orchestrator.search.budget import Clock, Purse
+from orchestrator.search.budget import BudgetTracker, Clock
 from orchestrator.search.ends import end_of
 from orchestrator.search.first_rung import measured
 from orchestrator.search.identity import studied
@@ -45,14 +45,14 @@ class Ledger(Attributes):
     def __init__(self, sweep: Sweep, study: Study, studies: Place, clock: Clock = time.monotonic) -> None:
         super().__init__(sweep, study, studies)
         self._in_flight: set[int] = set()
-        self._book.forget()
+        self._writer.forget()
         self._points = Points(sweep, (trial.params for trial in self._trials))
         self._ladder = self._climbed()
         self._view = View(sweep, shown(self._attrs[WARM], sweep) if WARM in self._attrs else ())
         for trial in self._trials:
-            self._view.put(trial, self._book.trials[trial.id])
+            self._view.put(trial, self._writer.trials[trial.id])
         images = sum(t.images for t in self._trials) + sum(run.images for run in self.confirmations.all())
-        self._purse = Purse(sweep, self.spent(), images, clock)
+        self._tracker = BudgetTracker(sweep, self.spent(), images, clock)
 
     @classmethod
     def open(
@@ -97,10 +97,10 @@ class Ledger(Attributes):
                 leg = self.confirmations.next_leg(self._trials)
                 if isinstance(leg, Leg):
                     run = self.confirmations.of_leg(leg)
-                    self._purse.begin(leg.run, leg.until - run.images, not (run.reports or run.attempts))
+                    self._tracker.begin(leg.run, leg.until - run.images, not (run.reports or run.attempts))
                 return decision if leg == "done" else leg
             self._in_flight.add(trial.id)
-            self._purse.begin(trial.id, trial.target - trial.images, decision == "ask")
+            self._tracker.begin(trial.id, trial.target - trial.images, decision == "ask")
             return Leg(trial.id, trial.params, trial.target, trial.checkpoints)
 
     def has_more(self) -> bool:
@@ -122,7 +122,7 @@ class Ledger(Attributes):
         decision = self._ladder.decide(in_flight, self._may_ask())
         if self.sweep.budget == Budget():
             return decision
-        self.confirmations.plan(self._purse.affords)
+        self.confirmations.plan(self._tracker.affords)
         if decision == "ask":
             new, until = 1, self.ranked.rung_images()[0]
             images = until
@@ -131,11 +131,11 @@ class Ledger(Attributes):
         else:
             return decision
         finish = until < self.sweep.train.images and not self._ladder.has_finished
-        fits = self._purse.has_room(new, images, self.confirmations.ahead, finish)
+        fits = self._tracker.has_room(new, images, self.confirmations.ahead, finish)
         if fits or in_flight:
             return decision if fits else "wait"
         last = self._ladder.last_call(keep=1)
-        return last if last and self._purse.has_room(0, last.images, [], finish=False) else "done"
+        return last if last and self._tracker.has_room(0, last.images, [], finish=False) else "done"
 
     def _may_ask(self) -> bool:
         wanted = len(self._trials) < self.sweep.search.trials or self._attrs.get(ADDED)
@@ -145,11 +145,11 @@ class Ledger(Attributes):
         """A new trial, proposed by the sampler on a view of the ledger and written down before anything trains it."""
         number = len(self._trials)
         added = self._attrs.get(ADDED, [])
-        params = propose(self.sweep, number, self._view, self._book.trials, self._points, added)
+        params = propose(self.sweep, number, self._view, self._writer.trials, self._points, added)
         unmeasured = objective.violations(self.sweep.objective, {})
         trial = Trial(number, params, "running", self.ranked.rung_images()[0], violations=unmeasured)
         space = {name: distribution(self.sweep.search.space[name]) for name in params}
-        self._book.add(kept(params), space, record_of(trial))
+        self._writer.add(kept(params), space, record_of(trial))
         self._points.add(params)
         self._trials.append(trial)
         self._know(trial)
@@ -157,16 +157,16 @@ class Ledger(Attributes):
             self._set(ADDED, added[1:])
         return trial
 
-    def take(self, key: str, wish: Mapping[str, Any]) -> Trial | None:
-        """A wish, once: settings to try next, or a trial that is to end. Returns a trial that ended by it."""
+    def take(self, key: str, request: Mapping[str, Any]) -> Trial | None:
+        """A request, once: settings to try next, or a trial that is to end. Returns a trial that ended by it."""
         with self._lock:
             if key in (taken := self._attrs.get(TAKEN, [])):
                 return None
             trial = None
-            if "add" in wish:
-                self._set(ADDED, [*self._attrs.get(ADDED, []), wish["add"]])
-            elif not self.trial(wish["stop"]).ended:
-                trial = replace(self.trial(wish["stop"]), unwanted=True)
+            if "add" in request:
+                self._set(ADDED, [*self._attrs.get(ADDED, []), request["add"]])
+            elif not self.trial(request["stop"]).ended:
+                trial = replace(self.trial(request["stop"]), unwanted=True)
                 trial = trial if trial.id in self._in_flight else ended(trial, "pruned")
                 self._write(trial)
             self._set(TAKEN, [*taken, key])
@@ -179,12 +179,12 @@ class Ledger(Attributes):
         the speed), after ``require_comparable``.
         """
         with self._lock:
-            if self._purse.hours > self._attrs.get(HOURS, 0.0) + MINUTE:
-                self._set(HOURS, self._purse.hours)
+            if self._tracker.hours > self._attrs.get(HOURS, 0.0) + MINUTE:
+                self._set(HOURS, self._tracker.hours)
             images, metrics = report["images"], report["metrics"]
             if leg.confirm_seed is not None:
                 more = images - self.confirmations.of_leg(leg).images
-                self.confirmations.report(leg, report, self._purse.took(leg.run, more))
+                self.confirmations.report(leg, report, self._tracker.took(leg.run, more))
                 return
             trial = self.trial(leg.trial)
             if trial.ended:
@@ -202,10 +202,10 @@ class Ledger(Attributes):
                 reasons=tuple(report["health"]["reasons"]),
                 checkpoints=tuple(report["stored"]),
                 images_per_second=round(report["images_per_second"], 1),
-                device_seconds=trial.device_seconds + self._purse.took(leg.run, images - trial.images),
+                device_seconds=trial.device_seconds + self._tracker.took(leg.run, images - trial.images),
                 reported_at=report["timestamp"],
             )
-            self._book.report(trial.id, report, trial.score, record_of(trial))
+            self._writer.report(trial.id, report, trial.score, record_of(trial))
             self._know(trial)
 
     def stored_late(self, leg: Leg, checkpoint: str) -> None:
@@ -220,7 +220,7 @@ class Ledger(Attributes):
     def end_leg(self, leg: Leg) -> Trial | None:
         """A leg came to its end: the trial waits at a rung, or has ended. None for a confirmation."""
         with self._lock:
-            self._purse.end(leg.run)
+            self._tracker.end(leg.run)
             if leg.confirm_seed is not None:
                 self.confirmations.end_leg(leg)
                 return None
@@ -232,8 +232,8 @@ class Ledger(Attributes):
         ``counts`` for so many: none where the trial is not at fault, all where it would die the same way each time.
         """
         with self._lock:
-            took = self._purse.took(leg.run)
-            self._purse.end(leg.run)
+            took = self._tracker.took(leg.run)
+            self._tracker.end(leg.run)
             if leg.confirm_seed is not None:
                 self.confirmations.fail_leg(leg, error, counts, took)
                 return None
@@ -259,14 +259,14 @@ class Ledger(Attributes):
     def set_run(self, key: RunKey, run_id: str) -> None:
         """Remember an MLflow run."""
         with self._lock:
-            self._book.set_attr(f"run:{key_word(key)}", run_id)
+            self._writer.set_attr(f"run:{key_word(key)}", run_id)
             if isinstance(key, int):
                 self._know(replace(self._trials[key], mlflow_run_id=run_id))
 
     def set_state(self, state: SweepState) -> None:
         """How the sweep stands; the driver's hours count while it runs."""
-        self._purse.drive(runs=state == "running")
-        self._set(HOURS, self._purse.hours)
+        self._tracker.drive(runs=state == "running")
+        self._set(HOURS, self._tracker.hours)
         self._set("gansweep.state", state)
 
     # -- below -----------------------------------------------------------------------------------------------------
@@ -300,7 +300,7 @@ class Ledger(Attributes):
         return trial
 
     def _write(self, trial: Trial) -> None:
-        self._book.write(
+        self._writer.write(
             trial.id, record_of(trial), end_of(trial, self._worst_scores) if self._is_untold(trial) else None
         )
         self._know(trial)
@@ -308,11 +308,11 @@ class Ledger(Attributes):
     def _know(self, trial: Trial) -> None:
         self._trials[trial.id] = trial
         self._ladder.put(trial)
-        self._view.put(trial, self._book.trials[trial.id])
+        self._view.put(trial, self._writer.trials[trial.id])
 
     def _is_untold(self, trial: Trial) -> bool:
         """Whether it has ended, and Optuna's part of it has not."""
-        return trial.ended and not self._book.trials[trial.id].state.is_finished()
+        return trial.ended and not self._writer.trials[trial.id].state.is_finished()
 
     def _worst_scores(self) -> objective.Scores:
         return objective.worst(self.sweep.objective, (trial.scores for trial in self._trials if trial.scores))

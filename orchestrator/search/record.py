@@ -31,7 +31,7 @@ _RECORD = (
 
 
 class Stored(Protocol):
-    """The part of a trial in a study that is ours: Optuna's FrozenTrial, or a ``Page`` of a journal."""
+    """The part of a trial in a study that is ours: Optuna's FrozenTrial, or a ``JournaledTrial`` of a journal."""
 
     number: int
     params: dict[str, Any]

@@ -22,7 +22,7 @@ _LINES = 2_000
 
 
 @dataclass(slots=True)
-class Page:
+class JournaledTrial:
     """A trial, in Optuna's words. ``params`` are as Optuna keeps them, ``distributions`` as its JSON."""
 
     id: int
@@ -37,13 +37,13 @@ class Page:
 
 
 @dataclass(slots=True)
-class Pages:
+class JournaledStudy:
     """A study: its attributes and trials."""
 
     id: int
     name: str
     user_attrs: dict[str, Any] = field(default_factory=dict)
-    trials: list[Page] = field(default_factory=list)
+    trials: list[JournaledTrial] = field(default_factory=list)
 
 
 class Replay:
@@ -54,12 +54,12 @@ class Replay:
 
     def __init__(self, journal: Path, told: bool = False) -> None:
         self._journal, self._offset, self._told = journal, 0, told
-        self._studies: dict[int, Pages] = {}
+        self._studies: dict[int, JournaledStudy] = {}
         self._made = 0
-        self.pages: list[Page] = []
+        self.trials: list[JournaledTrial] = []
         self.read()
 
-    def study(self, name: str) -> Pages | None:
+    def study(self, name: str) -> JournaledStudy | None:
         """The one of this name."""
         return next((study for study in self._studies.values() if study.name == name), None)
 
@@ -84,9 +84,9 @@ class Replay:
         if not self._told and code in (2, 8) and next(iter(line["user_attr"])).startswith("told:"):
             return
         if code >= 5:
-            page = self.pages[line["trial_id"]]
-            if page.state not in _FINISHED:
-                _change(page, code, line)
+            trial = self.trials[line["trial_id"]]
+            if trial.state not in _FINISHED:
+                _change(trial, code, line)
         elif code == 4:
             self._add_trial(line)
         elif code == 2 and line["study_id"] in self._studies:
@@ -94,7 +94,7 @@ class Replay:
         elif code == 1:
             self._studies.pop(line["study_id"], None)
         elif code == 0 and self.study(line["study_name"]) is None:
-            self._studies[self._made] = Pages(self._made, line["study_name"])
+            self._studies[self._made] = JournaledStudy(self._made, line["study_name"])
             self._made += 1
 
     def _add_trial(self, line: dict[str, Any]) -> None:
@@ -102,8 +102,8 @@ class Replay:
         if study is None:
             return
         kinds = line.get("distributions", {})
-        page = Page(
-            len(self.pages),
+        trial = JournaledTrial(
+            len(self.trials),
             len(study.trials),
             {name: _value(kinds[name], value) for name, value in line.get("params", {}).items()},
             kinds,
@@ -113,23 +113,23 @@ class Replay:
             line.get("state", _RUNNING),
             line.get("values") or ([line["value"]] if line.get("value") is not None else None),
         )
-        self.pages.append(page)
-        study.trials.append(page)
+        self.trials.append(trial)
+        study.trials.append(trial)
 
 
-def _change(page: Page, code: int, line: dict[str, Any]) -> None:
+def _change(trial: JournaledTrial, code: int, line: dict[str, Any]) -> None:
     if code == 8:
-        page.user_attrs |= line["user_attr"]
+        trial.user_attrs |= line["user_attr"]
     elif code == 7:
-        page.intermediate_values[line["step"]] = line["intermediate_value"]
+        trial.intermediate_values[line["step"]] = line["intermediate_value"]
     elif code == 9:
-        page.system_attrs |= line["system_attr"]
+        trial.system_attrs |= line["system_attr"]
     elif code == 6:
-        page.state, page.values = line["state"], line["values"] or page.values
+        trial.state, trial.values = line["state"], line["values"] or trial.values
     elif code == 5:
         name, kind = line["param_name"], line["distribution"]
-        page.distributions[name] = kind
-        page.params[name] = _value(kind, line["param_value_internal"])
+        trial.distributions[name] = kind
+        trial.params[name] = _value(kind, line["param_value_internal"])
 
 
 def _value(distribution: str, internal: float) -> Any:

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator import status
-from orchestrator.going import Going
+from orchestrator.live_progress import LiveProgress
 from orchestrator.planning.estimate import estimate
 from orchestrator.search.budget import words
 from orchestrator.search.objective import cost
@@ -176,7 +176,7 @@ class Pace:
     """
 
     def __init__(self, ledger: Known) -> None:
-        self.going, self._ledger, guess = Going(), ledger, estimate(ledger.sweep)
+        self.going, self._ledger, guess = LiveProgress(), ledger, estimate(ledger.sweep)
         self._confirm = guess.confirmations * ledger.sweep.train.images
         self._search = guess.images - self._confirm
         self._before = self._shown()
@@ -223,7 +223,7 @@ def _confirming(ledger: Known) -> str:
     return f"; trial {', '.join(map(str, found))} on fresh seeds" if found else ""
 
 
-def _rows(ledger: Known, trials: list[Trial], going: Going) -> list[dict[str, Any]]:
+def _rows(ledger: Known, trials: list[Trial], going: LiveProgress) -> list[dict[str, Any]]:
     """What runs, re-trainings too, before the best of the others."""
     objective, shown = ledger.sweep.objective, status.rows(ledger)
     ranked = sorted(
@@ -243,7 +243,7 @@ def _rows(ledger: Known, trials: list[Trial], going: Going) -> list[dict[str, An
     return [*running, *again, *(shown[t.id] for t in ranked[:BEST])]
 
 
-def _way_of(run: RunKey, images: int, speed: float | None, going: Going) -> dict[str, Any]:
+def _way_of(run: RunKey, images: int, speed: float | None, going: LiveProgress) -> dict[str, Any]:
     """Of a training that runs, with the ``speed`` of its last report."""
     return {"images": going.images(run, images), "images_per_second": going.speed(run) or speed}
 

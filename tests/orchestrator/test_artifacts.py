@@ -20,7 +20,7 @@ from orchestrator.artifacts.s3 import S3Store
 from orchestrator.errors import DamagedArtifactError, StoreError
 
 
-class Shelf:
+class FakeStore:
     """A store, and a way round it to the bytes that it keeps."""
 
     def __init__(self, store: Store, bucket: str | None = None) -> None:
@@ -53,12 +53,12 @@ class Shelf:
 
 
 @pytest.fixture(params=["directory", pytest.param("s3", marks=pytest.mark.s3)])
-def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shelf]:
+def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[FakeStore]:
     if request.param == "directory":
-        yield Shelf(DirectoryStore(tmp_path / "store"))
+        yield FakeStore(DirectoryStore(tmp_path / "store"))
     else:
         s3 = request.getfixturevalue("s3")
-        yield Shelf(S3Store(f"{s3.url}/some/prefix"), s3.bucket)
+        yield FakeStore(S3Store(f"{s3.url}/some/prefix"), s3.bucket)
 
 
 CONTENT = {"weights.bin": b"\x00\x01weights" * 1000, "state.json": b"{}", "nested/more.bin": b""}
@@ -89,7 +89,7 @@ def one_line(error: BaseException) -> str:
 # -- what it is for ----------------------------------------------------------------------------------------------------
 
 
-def test_a_folder_comes_back_as_it_went_in(shelf: Shelf, tmp_path: Path):
+def test_a_folder_comes_back_as_it_went_in(shelf: FakeStore, tmp_path: Path):
     shelf.store.check()
     assert not shelf.store.exists("a/b")
     shelf.store.put(folder(tmp_path / "in"), "a/b")
@@ -100,27 +100,27 @@ def test_a_folder_comes_back_as_it_went_in(shelf: Shelf, tmp_path: Path):
     assert shelf.keys() == {f"a/b/{name}" for name in (*CONTENT, "manifest.json")}, "no probe, no leftovers"
 
 
-def test_a_file_comes_back_as_it_went_in(shelf: Shelf, tmp_path: Path):
+def test_a_file_comes_back_as_it_went_in(shelf: FakeStore, tmp_path: Path):
     (tmp_path / "grid.png").write_bytes(b"picture")
     shelf.store.put(tmp_path / "grid.png", "samples/10.png")
     assert shelf.store.exists("samples/10.png") and not shelf.store.exists("samples/1")
     assert shelf.store.get("samples/10.png", tmp_path / "deep" / "out.png").read_bytes() == b"picture"
 
 
-def test_the_same_store_is_made_of_its_url(shelf: Shelf, tmp_path: Path):
+def test_the_same_store_is_made_of_its_url(shelf: FakeStore, tmp_path: Path):
     shelf.store.put(folder(tmp_path / "in"), "a")
     again = open_store(shelf.store.url, tmp_path / "unused")
     assert (type(again), again.url) == (type(shelf.store), shelf.store.url)
     assert files_of(again.get("a", tmp_path / "out")) == CONTENT
 
 
-def test_putting_again_replaces(shelf: Shelf, tmp_path: Path):
+def test_putting_again_replaces(shelf: FakeStore, tmp_path: Path):
     shelf.store.put(folder(tmp_path / "old"), "a")
     shelf.store.put(folder(tmp_path / "new", {"weights.bin": b"other"}), "a")
     assert files_of(shelf.store.get("a", tmp_path / "out")) == {"weights.bin": b"other"}
 
 
-def test_delete_takes_all_of_one_and_nothing_of_another(shelf: Shelf, tmp_path: Path):
+def test_delete_takes_all_of_one_and_nothing_of_another(shelf: FakeStore, tmp_path: Path):
     for key in ("a/1", "a/10"):
         shelf.store.put(folder(tmp_path / key), key)
     (tmp_path / "file").write_bytes(b"x")
@@ -136,7 +136,7 @@ def test_delete_takes_all_of_one_and_nothing_of_another(shelf: Shelf, tmp_path: 
 # -- what may have happened meanwhile ----------------------------------------------------------------------------------
 
 
-def test_a_flipped_byte_is_noticed(shelf: Shelf, tmp_path: Path):
+def test_a_flipped_byte_is_noticed(shelf: FakeStore, tmp_path: Path):
     shelf.store.put(folder(tmp_path / "in"), "a")
     flipped = bytearray(CONTENT["weights.bin"])
     flipped[5000] ^= 1
@@ -145,7 +145,7 @@ def test_a_flipped_byte_is_noticed(shelf: Shelf, tmp_path: Path):
         shelf.store.get("a", tmp_path / "out")
 
 
-def test_another_size_is_noticed(shelf: Shelf, tmp_path: Path):
+def test_another_size_is_noticed(shelf: FakeStore, tmp_path: Path):
     shelf.store.put(folder(tmp_path / "in"), "a")
     for content in (b"short", CONTENT["weights.bin"] + b"x"):
         shelf.write("a/weights.bin", content)
@@ -153,14 +153,14 @@ def test_another_size_is_noticed(shelf: Shelf, tmp_path: Path):
             shelf.store.get("a", tmp_path / "out")
 
 
-def test_a_missing_file_is_noticed(shelf: Shelf, tmp_path: Path):
+def test_a_missing_file_is_noticed(shelf: FakeStore, tmp_path: Path):
     shelf.store.put(folder(tmp_path / "in"), "a")
     shelf.remove("a/state.json")
     with pytest.raises(DamagedArtifactError, match=r"state\.json"):  # so that an older checkpoint is taken
         shelf.store.get("a", tmp_path / "out")
 
 
-def test_a_folder_without_its_manifest_does_not_exist(shelf: Shelf, tmp_path: Path):
+def test_a_folder_without_its_manifest_does_not_exist(shelf: FakeStore, tmp_path: Path):
     """Its writer died before the last file."""
     shelf.store.put(folder(tmp_path / "in"), "a")
     shelf.remove("a/manifest.json")
@@ -170,7 +170,7 @@ def test_a_folder_without_its_manifest_does_not_exist(shelf: Shelf, tmp_path: Pa
     one_line(caught.value)
 
 
-def test_a_manifest_that_names_a_file_outside_is_refused(shelf: Shelf, tmp_path: Path):
+def test_a_manifest_that_names_a_file_outside_is_refused(shelf: FakeStore, tmp_path: Path):
     shelf.store.put(folder(tmp_path / "in"), "a")
     shelf.write("outside", b"x")
     for name in ("../outside", str(tmp_path / "x" / "outside"), "nested/../../outside"):
@@ -186,7 +186,7 @@ NONSENSE = (
 )
 
 
-def test_a_manifest_that_makes_no_sense_is_damage(shelf: Shelf, tmp_path: Path):
+def test_a_manifest_that_makes_no_sense_is_damage(shelf: FakeStore, tmp_path: Path):
     shelf.store.put(folder(tmp_path / "in", {"a": b"x"}), "a")
     for manifest in NONSENSE:
         shelf.write("a/manifest.json", manifest)
@@ -194,14 +194,14 @@ def test_a_manifest_that_makes_no_sense_is_damage(shelf: Shelf, tmp_path: Path):
             shelf.store.get("a", tmp_path / "out")
 
 
-def test_what_is_not_there_is_said_so(shelf: Shelf, tmp_path: Path):
+def test_what_is_not_there_is_said_so(shelf: FakeStore, tmp_path: Path):
     shelf.store.check()
     with pytest.raises(DamagedArtifactError, match="artifact no/such/thing") as caught:
         shelf.store.get("no/such/thing", tmp_path / "out")
     one_line(caught.value)
 
 
-def test_a_source_that_is_not_there_is_said_so(shelf: Shelf, tmp_path: Path):
+def test_a_source_that_is_not_there_is_said_so(shelf: FakeStore, tmp_path: Path):
     with pytest.raises(StoreError, match="No such file"):
         shelf.store.put(tmp_path / "nothing", "a")
     (tmp_path / "bare").mkdir()
@@ -210,7 +210,7 @@ def test_a_source_that_is_not_there_is_said_so(shelf: Shelf, tmp_path: Path):
     assert not shelf.store.exists("a")
 
 
-def test_a_key_that_leaves_the_store_is_refused(shelf: Shelf, tmp_path: Path):
+def test_a_key_that_leaves_the_store_is_refused(shelf: FakeStore, tmp_path: Path):
     shelf.write("outside", b"x")
     source = folder(tmp_path / "in")
     for key in ("../outside", "a/../../outside", "/etc/hostname", "", "."):
@@ -224,7 +224,7 @@ def test_a_key_that_leaves_the_store_is_refused(shelf: Shelf, tmp_path: Path):
                 work()
 
 
-def test_a_store_travels_without_secrets(shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_store_travels_without_secrets(shelf: FakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     shelf.store.check()  # an S3 store has its client now, and the client has the keys
     travelled = pickle.dumps(shelf.store)
     if isinstance(shelf.store, S3Store):
@@ -240,7 +240,7 @@ def test_a_store_travels_without_secrets(shelf: Shelf, tmp_path: Path, monkeypat
 
 
 def test_no_space_left_says_so_and_leaves_nothing_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    shelf = Shelf(DirectoryStore(tmp_path / "store"))
+    shelf = FakeStore(DirectoryStore(tmp_path / "store"))
     shelf.store.put(folder(tmp_path / "in"), "a")
     before = shelf.keys()
 

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from orchestrator.cli import app
 from orchestrator.errors import UserError
 from orchestrator.generators import augmenting
-from orchestrator.generators.augmenting import Wish, augment
+from orchestrator.generators.augmenting import AugmentOptions, augment
 from orchestrator.generators.generator import Generator
 from tests.conftest import S3
 from tests.trainers.small import config as of_gan
@@ -53,7 +53,7 @@ def pixels(row: dict[str, Any]) -> np.ndarray:
 
 
 def test_samples_beside_real_pictures_are_read_back_as_a_data_set(conditional: Path, tmp_path: Path) -> None:
-    done = augment(str(conditional), Wish(per_class=3, data="digits"), str(tmp_path / "set"), uri="")
+    done = augment(str(conditional), AugmentOptions(per_class=3, data="digits"), str(tmp_path / "set"), uri="")
     assert (done.real, done.generated, done.held_out, done.gain) == (1437, 30, 360, None)
     made = [row for row in rows(tmp_path / "set", "train") if row["generated"]]
     assert [row["label"] for row in made] == [label for label in range(10) for _ in range(3)]
@@ -75,13 +75,13 @@ def test_samples_alone_and_what_a_gain_says(conditional: Path, tmp_path: Path, m
     result = CliRunner().invoke(app, [*words, "--json"])
     assert result.exit_code == 0 and json.loads(result.stdout)["generated"] == 20
     assert [row["seed"] for row in rows(tmp_path / "alone", "part")][:3] == [5, 6, 7]
-    done = augment(str(conditional), Wish(2, data="digits"), str(tmp_path / "measured"), uri="", measure=True)
+    done = augment(str(conditional), AugmentOptions(2, data="digits"), str(tmp_path / "measured"), uri="", measure=True)
     assert done.gain is not None and len(done.gain.accuracies["samples"]) == 5
 
 
 def test_a_translator_keeps_the_labels_of_what_it_translates(tmp_path: Path) -> None:
     translator = trained(of_translator(train={"images": 24}), tmp_path / "translator")
-    done = augment(str(translator), Wish(4, data="inked-digits"), str(tmp_path / "set"), uri="")
+    done = augment(str(translator), AugmentOptions(4, data="inked-digits"), str(tmp_path / "set"), uri="")
     assert (done.real, done.generated) == (0, 40)
     made = rows(tmp_path / "set", "part")
     assert sorted(row["label"] for row in made) == [label for label in range(10) for _ in range(4)]
@@ -102,7 +102,7 @@ def test_columns_are_read_by_the_names_that_the_generator_learned_them_by(tmp_pa
     names = {"image_column": "picture", "label_column": ("kind", "size")}
     data = {"name": "parquet", "path": str(file), "resolution": 8, "channels": 1, **names}
     generator = trained(of_gan(data=data, model={"conditional": True}, train={"images": 160}), tmp_path / "out")
-    done = augment(str(generator), Wish(3, data=str(file)), str(tmp_path / "set"), uri="")
+    done = augment(str(generator), AugmentOptions(3, data=str(file)), str(tmp_path / "set"), uri="")
     assert (done.real, done.generated, done.held_out) == (36, 6, 4)
     made = [row for row in rows(tmp_path / "set", "train") if row["generated"]]
     assert [row["kind"] for row in made] == ["a"] * 3 + ["b"] * 3 and all(0 <= row["size"] < 1 for row in made)
@@ -114,29 +114,29 @@ def test_what_does_not_go_together_is_refused(
     deaf = trained(of_gan(train={"images": 160}), tmp_path / "deaf")
     target = str(tmp_path / "set")
     with pytest.raises(UserError, match="knows no classes"):
-        augment(str(deaf), Wish(1), target, uri="")
+        augment(str(deaf), AugmentOptions(1), target, uri="")
     with pytest.raises(UserError, match="--gain: needs --data"):
-        augment(str(conditional), Wish(1), target, uri="", measure=True)
+        augment(str(conditional), AugmentOptions(1), target, uri="", measure=True)
     monkeypatch.setattr(augmenting, "_in_memory", lambda data: False)
     with pytest.raises(UserError, match="--gain: needs classes of one kind"):
-        augment(str(conditional), Wish(1, data="digits"), target, uri="", measure=True)
+        augment(str(conditional), AugmentOptions(1, data="digits"), target, uri="", measure=True)
     folder = tmp_path / "pets"
     for name in ("cat", "dog"):
         (folder / name).mkdir(parents=True)
         for number in range(10):
             Image.fromarray(np.full((8, 8), 10 * number, np.uint8)).save(folder / name / f"{number}.png")
     with pytest.raises(UserError, match="must be the same"):
-        augment(str(conditional), Wish(1, data=str(folder)), target, uri="")
+        augment(str(conditional), AugmentOptions(1, data=str(folder)), target, uri="")
     with pytest.raises(UserError, match="nowhere"):
-        augment(str(conditional), Wish(1, data=str(tmp_path / "nowhere")), target, uri="")
+        augment(str(conditional), AugmentOptions(1, data=str(tmp_path / "nowhere")), target, uri="")
     assert not Path(target).exists()
-    augment(str(conditional), Wish(1), target, uri="")
+    augment(str(conditional), AugmentOptions(1), target, uri="")
     with pytest.raises(DataError, match="two sets must not mix"):
-        augment(str(conditional), Wish(1), target, uri="")
+        augment(str(conditional), AugmentOptions(1), target, uri="")
 
 
 @pytest.mark.s3
 def test_a_set_in_s3(conditional: Path, s3: S3) -> None:
-    augment(str(conditional), Wish(2, data="digits"), f"{s3.url}/augmented", uri="")
+    augment(str(conditional), AugmentOptions(2, data="digits"), f"{s3.url}/augmented", uri="")
     back = load(Data(name="parquet", path=f"{s3.url}/augmented", resolution=8, channels=1))
     assert (len(back.train), len(back.test)) == (1457, len(split_digits()[1]))

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from orchestrator.errors import UserError
-from orchestrator.generators.sampling import FRAMES, Wish
+from orchestrator.generators.sampling import FRAMES, SampleOptions
 from orchestrator.generators.sampling import sample as sample_to_file
 from orchestrator.registry.models import SAFE, Evidence, promote, sample
 from trainers.config import Config
@@ -51,7 +51,7 @@ def test_a_checkpoint_knows_the_names_of_its_classes(flags: Path) -> None:
 
 
 def drawn(source: Path, label: str | None, file: Path, raw: bool = False) -> np.ndarray:
-    sample_to_file(str(source), Wish(range(6), label, raw), file, "")
+    sample_to_file(str(source), SampleOptions(range(6), label, raw), file, "")
     made: np.ndarray = np.load(file)
     return made
 
@@ -67,54 +67,54 @@ def test_the_plain_generator_can_be_seen_beside_the_average(flags: Path, tmp_pat
     average, plain = (drawn(flags, "flags", tmp_path / "a.npy", raw) for raw in (False, True))
     assert average.shape == plain.shape and not np.array_equal(average, plain)
     with pytest.raises(UserError, match=r"--raw: models:/x@champion has the averaged generator only"):
-        sample_to_file("models:/x@champion", Wish(range(6), raw=True), tmp_path / "b.npy", "")
+        sample_to_file("models:/x@champion", SampleOptions(range(6), raw=True), tmp_path / "b.npy", "")
 
 
 def test_a_class_grid_has_a_row_for_each_class(flags: Path, tmp_path: Path) -> None:
-    sample_to_file(str(flags), Wish((3, 7, 9), classes=True), tmp_path / "grid.npy", "")
+    sample_to_file(str(flags), SampleOptions((3, 7, 9), classes=True), tmp_path / "grid.npy", "")
     made = np.load(tmp_path / "grid.npy")
-    sample_to_file(str(flags), Wish((3, 7, 9), "flags"), tmp_path / "flags.npy", "")
+    sample_to_file(str(flags), SampleOptions((3, 7, 9), "flags"), tmp_path / "flags.npy", "")
     np.testing.assert_array_equal(made[3:], np.load(tmp_path / "flags.npy"))
-    sample_to_file(str(flags), Wish((3, 7, 9), classes=True), tmp_path / "grid.png", "")
+    sample_to_file(str(flags), SampleOptions((3, 7, 9), classes=True), tmp_path / "grid.png", "")
     with Image.open(tmp_path / "grid.png") as picture:
         assert picture.width > picture.height
 
 
 @pytest.mark.parametrize("name", ["walk.gif", "walk.webp"])
 def test_a_film_goes_from_seed_to_seed_and_keeps_its_class(flags: Path, tmp_path: Path, name: str) -> None:
-    sample_to_file(str(flags), Wish((3, 7), interpolate=True), tmp_path / name, "")
+    sample_to_file(str(flags), SampleOptions((3, 7), interpolate=True), tmp_path / name, "")
     with Image.open(tmp_path / name) as film:
         assert getattr(film, "n_frames", 1) > 4  # frames that do not differ are one
 
 
 @pytest.mark.parametrize(
-    ("wish", "name", "says"),
+    ("options", "name", "says"),
     [
-        (Wish((0,)), "a.gif", r"a film: --interpolate.*\.png, \.npy or \.txt"),
-        (Wish((0,), interpolate=True), "a.png", r"\.gif, \.webp or \.mp4"),
-        (Wish((0,), classes=True, label="flags"), "a.png", "leave --label"),
-        (Wish((0,), truncation=0.0), "a.png", "must be above 0"),
+        (SampleOptions((0,)), "a.gif", r"a film: --interpolate.*\.png, \.npy or \.txt"),
+        (SampleOptions((0,), interpolate=True), "a.png", r"\.gif, \.webp or \.mp4"),
+        (SampleOptions((0,), classes=True, label="flags"), "a.png", "leave --label"),
+        (SampleOptions((0,), truncation=0.0), "a.png", "must be above 0"),
     ],
 )
 def test_what_contradicts_itself_is_said_before_anything_is_loaded(
-    tmp_path: Path, wish: Wish, name: str, says: str
+    tmp_path: Path, options: SampleOptions, name: str, says: str
 ) -> None:
     with pytest.raises(UserError, match=says):
-        sample_to_file("nowhere", wish, tmp_path / name, "")
+        sample_to_file("nowhere", options, tmp_path / name, "")
 
 
 def test_no_ffmpeg_is_one_message_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     with pytest.raises(UserError, match=r"no ffmpeg here.*gansweep\[video\].*\.webp or \.gif"):
-        sample_to_file("nowhere", Wish((0,), interpolate=True), tmp_path / "a.mp4", "")
+        sample_to_file("nowhere", SampleOptions((0,), interpolate=True), tmp_path / "a.mp4", "")
 
 
 def test_the_extra_video_writes_mp4_for_every_player(
     flags: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    sample_to_file(str(flags), Wish((3, 7), interpolate=True), tmp_path / "walk.mp4", "")
+    sample_to_file(str(flags), SampleOptions((3, 7), interpolate=True), tmp_path / "walk.mp4", "")
     frames, seconds = imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "walk.mp4"))
     told = next(imageio_ffmpeg.read_frames(str(tmp_path / "walk.mp4")))
     assert (frames, seconds) == (2 * FRAMES, 2.0) and told["codec"] == "h264" and told["pix_fmt"].startswith("yuv420p")
@@ -151,7 +151,7 @@ def test_a_registered_model_takes_names_and_numbers(
     served = mlflow.pyfunc.load_model(document["uri"])
     mixed = served.predict(pd.DataFrame({"seed": seeds[:2], "label": ["flags", 1]}))
     np.testing.assert_array_equal(mixed, by_name[:2])
-    sample_to_file(document["uri"], Wish(range(6), "flags", truncation=1e-3), tmp_path / "cut.npy", uri)
+    sample_to_file(document["uri"], SampleOptions(range(6), "flags", truncation=1e-3), tmp_path / "cut.npy", uri)
     cut = np.load(tmp_path / "cut.npy")
     assert cut.std(0).max() < by_name.std(0).max()
     column = next(column for column in served.metadata.get_input_schema().inputs if column.name == "label")

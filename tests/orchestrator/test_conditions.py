@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from orchestrator.generators.generator import Generator
-from orchestrator.generators.sampling import Wish
+from orchestrator.generators.sampling import SampleOptions
 from orchestrator.generators.sampling import sample as to_file
 from orchestrator.registry.models import SAFE, Evidence, promote, sample
 from trainers.config import Config
@@ -60,8 +60,8 @@ def flags(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return report.checkpoint
 
 
-def drawn(flags: Path, file: Path, **wish: object) -> np.ndarray:
-    to_file(str(flags), Wish(range(6), **wish), file, "")  # type: ignore[arg-type]
+def drawn(flags: Path, file: Path, **options: object) -> np.ndarray:
+    to_file(str(flags), SampleOptions(range(6), **options), file, "")  # type: ignore[arg-type]
     made: np.ndarray = np.load(file)
     return made
 
@@ -80,7 +80,7 @@ def test_a_checkpoint_is_asked_by_name_and_value(flags: Path, tmp_path: Path) ->
 
 
 def test_a_film_keeps_its_conditions(flags: Path, tmp_path: Path) -> None:
-    to_file(str(flags), Wish(range(2), "kind=cross", interpolate=True), tmp_path / "walk.gif", "")
+    to_file(str(flags), SampleOptions(range(2), "kind=cross", interpolate=True), tmp_path / "walk.gif", "")
     assert (tmp_path / "walk.gif").stat().st_size > 0
 
 

@@ -72,7 +72,7 @@ def test_every_change_of_the_verdict_is_told_at_once_with_its_reasons(conductor:
     leg = order(conductor)
     for images, verdict in ((2, "healthy"), (4, "suspect"), (6, "suspect"), (8, "healthy"), (10, "collapsed")):
         conductor.heard(leg, report(images, verdict=verdict))
-    events = [event for event, _ in conductor._picture._spool.pending()]
+    events = [event for event, _ in conductor._mirror._spool.pending()]
     told = [e["tags"] for e in events if e["kind"] == "tags" and "gansweep.verdict" in e["tags"]]
     assert told == [
         {"gansweep.verdict.4": "suspect: it looks suspect", "gansweep.verdict": "suspect"}
@@ -89,7 +89,7 @@ def test_a_rewind_is_an_event_of_its_own(conductor: Conductor) -> None:
     told = report(10, verdict="suspect") | {"rewind": "back to the state after 0 images"}
     told["health"] = {"verdict": "suspect", "reasons": ["diversity fell", told["rewind"]], "signals": {"rewinds": 1}}
     conductor.heard(leg, told)
-    events = [event for event, _ in conductor._picture._spool.pending()]
+    events = [event for event, _ in conductor._mirror._spool.pending()]
     (tags,) = [e["tags"] for e in events if e["kind"] == "tags" and "gansweep.rewind.10" in e["tags"]]
     assert tags["gansweep.rewind.10"] == "diversity fell; back to the state after 0 images"
     (seen,) = [e for e in events if e["kind"] == "report"]
@@ -294,7 +294,7 @@ def test_an_interrupted_sweep_leaves_no_run_that_seems_to_train(conductor: Condu
     conductor.heard(first, report(10))
     conductor.interrupted = True
     assert conductor.close() == "interrupted"
-    events = [event for event, _ in conductor._picture._spool.pending()]
+    events = [event for event, _ in conductor._mirror._spool.pending()]
     assert [e["trial"] for e in events if e["kind"] == "pause"] == [0, 1], "at a rung, or cut short"
     assert second.prefix.endswith("/trials/1")
 

@@ -51,7 +51,7 @@ def conductor(tmp_path: Path) -> Conductor:
 
 
 def spool_of(conductor: Conductor) -> Spool:
-    return conductor._picture._spool
+    return conductor._mirror._spool
 
 
 def scraped(conductor: Conductor) -> dict[str, float]:

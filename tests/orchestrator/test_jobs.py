@@ -145,7 +145,7 @@ def test_a_job_has_the_profile_of_who_sends_it(
     monkeypatch.setenv("LAB_PASSWORD", "s3cret")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://s3")
     said: list[str] = []
-    remote.submit(sweep(), None, remote.Way(dashboard.address, detach=True), "lab", said.append)
+    remote.submit(sweep(), None, remote.JobOptions(dashboard.address, detach=True), "lab", said.append)
     (job,) = dashboard.jobs.values()
     assert (
         "GANSWEEP_CONFIG=config.toml python -m orchestrator submit sweep.yaml --address auto --profile lab"

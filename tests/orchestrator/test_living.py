@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 from optuna.trial import TrialState
 
-from orchestrator import living, spec
+from orchestrator import lifecycle, spec
 from orchestrator.artifacts.directory import DirectoryStore
 from orchestrator.conductor import Conductor
 from orchestrator.errors import UserError
@@ -17,7 +17,7 @@ from orchestrator.search.known import SPACES, Reading
 from orchestrator.search.lease import lease_of
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.trial import Leg
-from orchestrator.search.wishes import Wishes
+from orchestrator.search.trial_requests import TrialRequests
 from orchestrator.settings.dimension import Dimension, inside
 from orchestrator.settings.presets import PRESETS
 from orchestrator.spec import Sweep
@@ -104,7 +104,7 @@ def test_a_trial_outside_is_neither_promoted_nor_shown_to_the_sampler(tmp_path: 
     lost = {t.params["train.loss"] for t in ledger.trials()}
     assert lost == {"hinge", "non_saturating"}
     narrow = Ledger.open(searching({**RATE, **HINGE}, trials=3), tmp_path / "journal", new_space=True)
-    seen = narrow._view.of(narrow._book.trials, seed=0)
+    seen = narrow._view.of(narrow._writer.trials, seed=0)
     assert [one.params["train.loss"] for one in seen] == ["hinge"] * len(seen)
     assert all(one.state == TrialState.PRUNED for one in seen)
     legs = run(narrow, by_number)
@@ -143,21 +143,21 @@ def test_resume_changes_the_space_the_budget_and_no_name(tmp_path: Path, monkeyp
     home.sweep("small").root.mkdir(parents=True)
     home.sweep("small").spec.write_text(asked.to_yaml())
     given: list[Any] = []
-    monkeypatch.setattr(living, "submit", lambda *arguments, **named: given.append((arguments, named)))
+    monkeypatch.setattr(lifecycle, "submit", lambda *arguments, **named: given.append((arguments, named)))
     changes = ["search.space.train.loss={choice: [hinge]}", "budget.hours=3", "search.trials=40"]
-    living.resume("small", home, Quiet(), changes)
+    lifecycle.resume("small", home, Quiet(), changes)
     ((changed, *_), named) = given[0]
     assert (changed.budget.hours, changed.search.trials, named) == (3, 40, {"new_space": True})
     assert changed.search.space["train.loss"].choice == ("hinge",)
     with pytest.raises(UserError, match=r"a sweep keeps its name; begin another .* gansweep fork small other"):
-        living.resume("small", home, Quiet(), ["name=other"])
+        lifecycle.resume("small", home, Quiet(), ["name=other"])
     with pytest.raises(SettingsError, match=r"search.space.train.generator_lr"):
-        living.resume("small", home, Quiet(), ["search.space.train.generator_lr={float: [2, 1]}"])
-    living.fork("small", "other", home, Quiet(), ["train.batch_size=20"])
+        lifecycle.resume("small", home, Quiet(), ["search.space.train.generator_lr={float: [2, 1]}"])
+    lifecycle.fork("small", "other", home, Quiet(), ["train.batch_size=20"])
     ((forked, *_), named) = given[1]
     assert (forked.name, forked.train.batch_size, named) == ("other", 20, {"warm_start": "small"})
     with pytest.raises(UserError, match="there is a sweep 'small' already"):
-        living.fork("small", "small", home, Quiet())
+        lifecycle.fork("small", "small", home, Quiet())
 
 
 # -- a warm start ------------------------------------------------------------------------------------------------------
@@ -180,7 +180,7 @@ def test_a_warm_start_shows_the_sampler_what_another_sweep_knows(tmp_path: Path,
     before = known(tmp_path, searching({**RATE, **LOSS}, trials=20, **aim))
     asked = sweep(name="new", search={"sampler": sampler, "trials": 9}, confirm={"top": 0}, **aim)
     ledger = Ledger.open(asked, tmp_path / "journal", before=before)
-    seen = ledger._view.of(ledger._book.trials, seed=0)
+    seen = ledger._view.of(ledger._writer.trials, seed=0)
     inside = [t for t in before.trials() if t.params["train.loss"] == "non_saturating"]
     assert len(seen) == len(inside), "hinge has a penalty here that the file says there: 0 lies outside"
     assert ledger._view.known == len(seen)
@@ -189,7 +189,7 @@ def test_a_warm_start_shows_the_sampler_what_another_sweep_knows(tmp_path: Path,
     run(ledger, by_number)
     assert len(ledger.trials()) == 9 and all(t.id < 9 for t in ledger.trials())
     again = Ledger.open(asked, tmp_path / "journal")
-    assert len(again._view.of(again._book.trials, seed=0)) == len(seen) + 9, "also after the other is gone"
+    assert len(again._view.of(again._writer.trials, seed=0)) == len(seen) + 9, "also after the other is gone"
 
 
 def test_it_begins_where_the_other_was_good(tmp_path: Path):
@@ -260,9 +260,9 @@ class At(NamedTuple):
     def driven(self) -> Conductor:
         paths = self.home.sweep("small")
         ledger = Ledger.open(self.asked, paths.ledger)
-        wishes = Wishes(self.asked, paths.ledger)
+        requests = TrialRequests(self.asked, paths.ledger)
         store = DirectoryStore(self.home.artifacts)
-        return Conductor(ledger, Spool(paths.spool), store, lease_of(self.asked, paths), Quiet(), wishes)
+        return Conductor(ledger, Spool(paths.spool), store, lease_of(self.asked, paths), Quiet(), requests)
 
 
 @pytest.fixture
@@ -282,10 +282,10 @@ def handed_out(conductor: Conductor) -> Leg:
 
 
 def test_settings_that_somebody_adds_are_tried_next_and_once(at: At):
-    assert "when the sweep goes on: gansweep resume small" in living.add_trial(
+    assert "when the sweep goes on: gansweep resume small" in lifecycle.add_trial(
         "small", ["train.generator_lr=0.02"], at.home
     )
-    living.add_trial("small", ["train.loss=hinge", "train.generator_lr=3e-2"], at.home)
+    lifecycle.add_trial("small", ["train.loss=hinge", "train.generator_lr=3e-2"], at.home)
     conductor = at.driven()
     conductor.listen()
     first, second = (handed_out(conductor).params for _ in range(2))
@@ -301,7 +301,7 @@ def test_a_sweep_that_is_over_tries_what_is_added(at: At):
     ledger = at.driven()._ledger
     run(ledger, by_number)
     assert ledger.is_over()
-    living.add_trial("small", ["train.generator_lr=0.02"], at.home)
+    lifecycle.add_trial("small", ["train.generator_lr=0.02"], at.home)
     conductor = at.driven()
     conductor.listen()
     assert not conductor._ledger.is_over()
@@ -314,27 +314,27 @@ def test_a_trial_that_somebody_stops_ends_after_its_report_as_pruned(at: At):
     assert isinstance(found, tuple)
     order = found[1]
     assert not conductor.unwanted(order.prefix)
-    living.stop_trial("small", 0, at.home)
-    conductor._wishes._looked = -9.0  # type: ignore[union-attr]
+    lifecycle.stop_trial("small", 0, at.home)
+    conductor._requests._looked = -9.0  # type: ignore[union-attr]
     conductor.heard(order, report(10))
     assert conductor.unwanted(order.prefix)
     conductor.ended(order)
     assert conductor._ledger.trial(0).state == "pruned"
     with pytest.raises(UserError, match="trial 0 of sweep 'small' has ended already: pruned"):
-        living.stop_trial("small", 0, at.home)
+        lifecycle.stop_trial("small", 0, at.home)
 
 
 def test_one_that_nobody_trains_ends_at_once_and_its_driver_may_die_in_between(at: At):
     ledger = at.driven()._ledger
     next_leg(ledger)
-    living.stop_trial("small", 0, at.home)
+    lifecycle.stop_trial("small", 0, at.home)
     conductor = at.driven()
     conductor.listen()
     assert conductor._ledger.trial(0).state == "pruned"
     assert at.driven()._ledger.trial(0).state == "pruned"
 
 
-def test_wishes_that_can_not_be_are_refused(at: At):
+def test_requests_that_can_not_be_are_refused(at: At):
     run(at.driven()._ledger, by_number)
     tried = at.driven()._ledger.trial(0).params
     for given, words in (
@@ -346,6 +346,6 @@ def test_wishes_that_can_not_be_are_refused(at: At):
         ([f"{name}={value}" for name, value in tried.items()], "a trial of the sweep has just these settings"),
     ):
         with pytest.raises(UserError, match=words):
-            living.add_trial("small", given, at.home)
+            lifecycle.add_trial("small", given, at.home)
     with pytest.raises(UserError, match="has no trial 9; it has 2, from 0 on"):
-        living.stop_trial("small", 9, at.home)
+        lifecycle.stop_trial("small", 9, at.home)

@@ -23,7 +23,7 @@ LUCKY = {None: 112.0, 1000: 85.0, 1001: 99.0, 1002: 120.0}
 """FID of one configuration by seed; None is the search's own."""
 
 
-class Shelf:
+class FakeStore:
     """A store in which everything lies, each file with its own key in it."""
 
     def get(self, key: str, target: Path) -> Path:
@@ -57,7 +57,7 @@ class Desk:
 
     def promote(self, **wanted: Any) -> dict[str, Any]:
         wanted = {"number": None, "forced_reason": None, **wanted}
-        return promotion.promote(self.ledger, Shelf(), "uri", "small", "champion", assure=lambda: None, **wanted)  # type: ignore[arg-type]
+        return promotion.promote(self.ledger, FakeStore(), "uri", "small", "champion", assure=lambda: None, **wanted)  # type: ignore[arg-type]
 
     def _publish(
         self, uri: str, model: str, alias: str, run_id: str, evidence: Evidence, assure: Any

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from orchestrator.errors import UserError
-from orchestrator.generators.sampling import Wish, sample
+from orchestrator.generators.sampling import SampleOptions, sample
 from tests.orchestrator.sweeps import User
 from tests.trainers.small import config
 from trainers.loop import train
@@ -48,16 +48,16 @@ def test_a_sweep_over_text_ends_in_a_registered_generator(tmp_path: Path) -> Non
     made = user.predict(uri)
     assert made.shape == (5,)
     assert np.mean([text[0] in "12x" for text in made]) > 0.5, "a line of text per seed"
-    sample(uri, Wish(range(5)), tmp_path / "drawn.txt", user.mlflow)
+    sample(uri, SampleOptions(range(5)), tmp_path / "drawn.txt", user.mlflow)
     assert (tmp_path / "drawn.txt").read_text().splitlines() == made.tolist()
     for gone in ("models:/sum@champion", "models:/sums@challenger"):
         with pytest.raises(UserError, match=rf"the registry has no {gone}; it has models:/sums@champion$"):
             sample(gone, Wish(range(2)), tmp_path / "drawn.txt", user.mlflow)
     with pytest.raises(UserError, match="nothing between one text and the next"):
-        sample(uri, Wish(range(2), interpolate=True), tmp_path / "film.gif", user.mlflow)
+        sample(uri, SampleOptions(range(2), interpolate=True), tmp_path / "film.gif", user.mlflow)
 
 
 def test_pictures_are_no_text_file(tmp_path: Path) -> None:
     *_, last = train(config(train={"images": 160}), World.single(), out=tmp_path)
     with pytest.raises(UserError, match="makes no text"):
-        sample(str(last.checkpoint), Wish(range(2)), tmp_path / "drawn.txt", "")
+        sample(str(last.checkpoint), SampleOptions(range(2)), tmp_path / "drawn.txt", "")

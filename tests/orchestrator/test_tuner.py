@@ -19,7 +19,7 @@ def test_what_the_conductor_raises_ends_all_legs_and_stays_what_it_is(call: str)
     conductor: Any = Mock(
         **{"stopping.return_value": False, "unwanted.return_value": False, f"{call}.side_effect": full}
     )
-    legs = _Legs(conductor, Mock(), Mock(**{"allowed.return_value": 1}), "hearts")
+    legs = _Legs(conductor, Mock(), Mock(**{"allowed.return_value": 1}), "heartbeats")
     feedback, stop = _Feedback(conductor, Mock(), legs), _Stop(conductor, legs)
     trial = Mock(config={"order": Mock(prefix="trials/0")})
     assert not stop("0", {})

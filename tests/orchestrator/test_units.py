@@ -12,7 +12,7 @@ from PIL import Image
 from orchestrator.errors import UserError
 from orchestrator.generators import augmenting
 from orchestrator.generators.generator import Generator
-from orchestrator.generators.sampling import Wish
+from orchestrator.generators.sampling import SampleOptions
 from orchestrator.generators.sampling import sample as to_file
 from orchestrator.generators.serving import _answer
 from orchestrator.planning.look import look
@@ -40,19 +40,19 @@ def test_arrays_are_in_levels_and_pictures_say_how_to_get_back(checkpoint: Path,
     levels = Generator.load(checkpoint).sample(1)
     assert levels.dtype == np.float32 and levels.shape == (1, 32, 32, 1)
     assert 0 <= levels.min() < 2048 < levels.max() <= 4095
-    to_file(str(checkpoint), Wish([0]), tmp_path / "x.npy", "")
+    to_file(str(checkpoint), SampleOptions([0]), tmp_path / "x.npy", "")
     np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), levels)
-    to_file(str(checkpoint), Wish([0]), tmp_path / "x.png", "")
+    to_file(str(checkpoint), SampleOptions([0]), tmp_path / "x.png", "")
     with Image.open(tmp_path / "x.png") as picture:
         assert (picture.mode, picture.text["window"]) == ("I;16", "0 4095")  # type: ignore[attr-defined]
         shown = np.asarray(picture)[2:514:16, 2:514:16] / 65_535 * 4095
     assert np.abs(shown - levels[0, :, :, 0]).max() < 0.04, "half a step of 16 bits over 4,095"
-    to_file(str(checkpoint), Wish([0, 1], interpolate=True), tmp_path / "x.gif", "")
+    to_file(str(checkpoint), SampleOptions([0, 1], interpolate=True), tmp_path / "x.gif", "")
 
 
 def test_a_set_of_pictures_would_lose_the_units(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="its samples are in units, and a set of pictures has 8 bits"):
-        augmenting.augment(str(checkpoint), augmenting.Wish(per_class=1), str(tmp_path), "")
+        augmenting.augment(str(checkpoint), augmenting.AugmentOptions(per_class=1), str(tmp_path), "")
 
 
 def test_over_http_too(checkpoint: Path) -> None:
@@ -65,9 +65,9 @@ def test_over_http_too(checkpoint: Path) -> None:
 
 def test_a_registered_model_predicts_units(checkpoint: Path, tmp_path: Path) -> None:
     uri, told = registered(checkpoint, "flags", tmp_path)
-    to_file(told["uri"], Wish(range(3)), tmp_path / "y.npy", uri)
+    to_file(told["uri"], SampleOptions(range(3)), tmp_path / "y.npy", uri)
     np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), Generator.load(checkpoint).sample(3))
-    to_file(told["uri"], Wish(range(3)), tmp_path / "y.png", uri)
+    to_file(told["uri"], SampleOptions(range(3)), tmp_path / "y.png", uri)
     with Image.open(tmp_path / "y.png") as picture:
         assert picture.mode == "I;16"
 

@@ -12,7 +12,7 @@ from orchestrator.errors import StoreError
 from orchestrator.execution.upload import Uploader
 
 
-class Shelf:
+class FakeStore:
     """A store in memory that can be slow, or down."""
 
     url = "memory"
@@ -42,12 +42,12 @@ class Shelf:
 
 
 @pytest.fixture
-def shelf() -> Shelf:
-    return Shelf()
+def shelf() -> FakeStore:
+    return FakeStore()
 
 
 @pytest.fixture
-def uploader(shelf: Shelf) -> Iterator[Uploader]:
+def uploader(shelf: FakeStore) -> Iterator[Uploader]:
     one = Uploader(shelf)
     yield one
     shelf.open.set()
@@ -61,7 +61,7 @@ def checkpoint(folder: Path, images: int) -> Path:
     return path
 
 
-def test_the_two_newest_checkpoints_are_kept_and_local_ones_go(shelf: Shelf, uploader: Uploader, tmp_path: Path):
+def test_the_two_newest_checkpoints_are_kept_and_local_ones_go(shelf: FakeStore, uploader: Uploader, tmp_path: Path):
     uploader.begin([])
     for images in (10, 20, 30, 40):
         uploader.checkpoint(checkpoint(tmp_path, images), f"k/{images}")
@@ -73,7 +73,7 @@ def test_the_two_newest_checkpoints_are_kept_and_local_ones_go(shelf: Shelf, upl
     assert [path.name for path in tmp_path.iterdir()] == ["grid.png"], "stored checkpoints leave the disk"
 
 
-def test_what_an_earlier_leg_stored_counts(shelf: Shelf, uploader: Uploader, tmp_path: Path):
+def test_what_an_earlier_leg_stored_counts(shelf: FakeStore, uploader: Uploader, tmp_path: Path):
     shelf.keys = ["k/10", "k/20"]
     uploader.begin(["k/10", "k/20"])
     uploader.checkpoint(checkpoint(tmp_path, 30), "k/30")
@@ -85,7 +85,7 @@ def test_what_an_earlier_leg_stored_counts(shelf: Shelf, uploader: Uploader, tmp
     assert shelf.keys == ["k/20", "k/30"]
 
 
-def test_what_was_told_last_outlives_what_was_not(shelf: Shelf, uploader: Uploader, tmp_path: Path):
+def test_what_was_told_last_outlives_what_was_not(shelf: FakeStore, uploader: Uploader, tmp_path: Path):
     """A report that never comes must not leave the ledger with keys of which none is there."""
     uploader.begin([])
     for images in (10, 20):
@@ -98,7 +98,7 @@ def test_what_was_told_last_outlives_what_was_not(shelf: Shelf, uploader: Upload
     assert set(known) <= set(shelf.keys)
 
 
-def test_a_checkpoint_made_again_replaces_itself(shelf: Shelf, uploader: Uploader, tmp_path: Path):
+def test_a_checkpoint_made_again_replaces_itself(shelf: FakeStore, uploader: Uploader, tmp_path: Path):
     shelf.keys = ["k/10", "k/20"]
     uploader.begin(["k/10", "k/20"])
     uploader.checkpoint(checkpoint(tmp_path, 20), "k/20")
@@ -106,7 +106,7 @@ def test_a_checkpoint_made_again_replaces_itself(shelf: Shelf, uploader: Uploade
     assert uploader.checkpoints == ["k/10", "k/20"]
 
 
-def test_training_does_not_wait_for_a_slow_store_and_flush_does(shelf: Shelf, uploader: Uploader, tmp_path: Path):
+def test_training_does_not_wait_for_a_slow_store_and_flush_does(shelf: FakeStore, uploader: Uploader, tmp_path: Path):
     uploader.begin([])
     shelf.open.clear()
     for images in (10, 20):
@@ -117,7 +117,7 @@ def test_training_does_not_wait_for_a_slow_store_and_flush_does(shelf: Shelf, up
     assert uploader.checkpoints == ["k/10", "k/20"]
 
 
-def test_a_failed_upload_is_heard_at_the_next_flush(shelf: Shelf, uploader: Uploader, tmp_path: Path):
+def test_a_failed_upload_is_heard_at_the_next_flush(shelf: FakeStore, uploader: Uploader, tmp_path: Path):
     uploader.begin([])
     shelf.down = True
     uploader.checkpoint(folder := checkpoint(tmp_path, 10), "k/10")
@@ -126,7 +126,7 @@ def test_a_failed_upload_is_heard_at_the_next_flush(shelf: Shelf, uploader: Uplo
     assert uploader.checkpoints == [] and folder.is_dir(), "not stored, so not thrown away"
 
 
-def test_a_failed_upload_is_heard_at_a_later_report(shelf: Shelf, uploader: Uploader, tmp_path: Path):
+def test_a_failed_upload_is_heard_at_a_later_report(shelf: FakeStore, uploader: Uploader, tmp_path: Path):
     uploader.begin([])
     shelf.down = True
     uploader.checkpoint(checkpoint(tmp_path, 10), "k/10")
@@ -136,7 +136,7 @@ def test_a_failed_upload_is_heard_at_a_later_report(shelf: Shelf, uploader: Uplo
         uploader.checkpoint(checkpoint(tmp_path, 20), "k/20")
 
 
-def test_the_next_training_is_not_blamed_for_the_last_one(shelf: Shelf, uploader: Uploader, tmp_path: Path):
+def test_the_next_training_is_not_blamed_for_the_last_one(shelf: FakeStore, uploader: Uploader, tmp_path: Path):
     uploader.begin([])
     shelf.down = True
     shelf.open.clear()

@@ -1,4 +1,4 @@
-"""Features of real data are made once, and found again in the cache and on the shelf."""
+"""Features of real data are made once, and found again in the cache and on the remote_cache."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from orchestrator.artifacts import open_store
-from orchestrator.execution.rank import StatisticsShelf
+from orchestrator.execution.rank import StatisticsCache
 from tests.trainers.small import config
 from trainers.config import Config
 from trainers.data import load
@@ -38,11 +38,11 @@ def made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
     return rows
 
 
-def look(settings: Config, shelf: real.Shelf | None = None, fresh: bool = True) -> real.Real:
+def look(settings: Config, remote_cache: real.RemoteCache | None = None, fresh: bool = True) -> real.Real:
     """What a training finds, in a process of its own where ``fresh``."""
     if fresh:
         real._prepared.clear()
-    return real.real_side(settings, load(settings.data), World.single(), shelf)
+    return real.real_side(settings, load(settings.data), World.single(), remote_cache)
 
 
 def cached(tmp_path: Path) -> list[Path]:
@@ -85,16 +85,16 @@ def test_a_damaged_cache_is_made_again(made: list[int], tmp_path: Path) -> None:
 
 
 def test_another_machine_finds_them_in_the_store(made: list[int], tmp_path: Path) -> None:
-    shelf = StatisticsShelf(open_store(str(tmp_path / "store"), tmp_path))
-    first = look(DIGITS, shelf)
+    remote_cache = StatisticsCache(open_store(str(tmp_path / "store"), tmp_path))
+    first = look(DIGITS, remote_cache)
     shutil.rmtree(tmp_path / "cache")
-    assert torch.equal(look(DIGITS, shelf).train, first.train)
+    assert torch.equal(look(DIGITS, remote_cache).train, first.train)
     assert made == [1437, 360]
 
 
 def test_a_store_that_fails_costs_only_time(made: list[int], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    look(DIGITS, StatisticsShelf(open_store(str(tmp_path / "file"), tmp_path)))
+    look(DIGITS, StatisticsCache(open_store(str(tmp_path / "file"), tmp_path)))
     assert made == [1437, 360]
 
 

@@ -13,7 +13,7 @@ from trainers.data import Dataset
 from trainers.health import WATCHED, WITHIN
 from trainers.metrics.coding import Coded
 from trainers.metrics.conditions import comparable
-from trainers.metrics.real import Shelf, real_side
+from trainers.metrics.real import RemoteCache, real_side
 from trainers.metrics.table import METRICS, OF_PICTURES, Comparison, Measure
 from trainers.randomness import normal
 from trainers.reading.registry import lookup
@@ -44,10 +44,15 @@ class Evaluator:
     """What the verdict hears of the two generators, beside what was asked for."""
 
     def __init__(
-        self, config: Config, dataset: Dataset, world: World, shelf: Shelf | None = None, inputs: Inputs | None = None
+        self,
+        config: Config,
+        dataset: Dataset,
+        world: World,
+        remote_cache: RemoteCache | None = None,
+        inputs: Inputs | None = None,
     ) -> None:
         evaluate = config.evaluate
-        self._real = real_side(config, dataset, world, shelf)
+        self._real = real_side(config, dataset, world, remote_cache)
         self._at_once = min(AT_ONCE, max(1, config.train.batch_size // world.size))
         self._world, self._samples = world, min(evaluate.samples, len(inputs[0])) if inputs else evaluate.samples
         self._to_watch = self._samples if inputs else min(max(evaluate.samples, FEWEST), MOST)

@@ -1,7 +1,7 @@
 """Features of real data: made once per data set, extractor and resize, kept in a sealed folder, shared by trainings.
 
-A training looks in this process, then in the cache folder, then on the shelf that whoever started it has given; what it
-had to make itself it leaves in all three.
+A training looks in this process, then in the cache folder, then in the remote cache that whoever started it has given; what
+it had to make itself it leaves in all three.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ log = logging.getLogger(__name__)
 FILE = "features.safetensors"
 
 
-class Shelf(Protocol):
-    """A place beyond this machine where sealed folders are kept under a name."""
+class RemoteCache(Protocol):
+    """Beyond this machine: sealed folders by name."""
 
     def fetch(self, name: str, folder: Path) -> None:
         """Brings ``name`` to ``folder``, where it is there."""
@@ -76,14 +76,14 @@ depend on it and trainings share them.
 """
 
 
-def real_side(config: Config, dataset: Dataset, world: World, shelf: Shelf | None) -> Real:
+def real_side(config: Config, dataset: Dataset, world: World, remote_cache: RemoteCache | None) -> Real:
     """What generated images are compared with. Call it on every rank."""
     settings = config.evaluate
     names = ("extractor", "extractor_sha256", "resize", "real_samples")
     key = (dataset.fingerprint, *(getattr(settings, name) for name in names), world)
     if key not in _prepared:
         extractor = build(settings, dataset, world)
-        features = _features(extractor, dataset, settings, world, shelf)
+        features = _features(extractor, dataset, settings, world, remote_cache)
         complete = len(dataset) <= settings.real_samples
         labels, examples = None, None
         if isinstance(dataset.train, Examples) and isinstance(dataset.test, Examples):
@@ -95,32 +95,32 @@ def real_side(config: Config, dataset: Dataset, world: World, shelf: Shelf | Non
 
 
 def _features(
-    extractor: Extractor, dataset: Dataset, settings: Evaluate, world: World, shelf: Shelf | None
+    extractor: Extractor, dataset: Dataset, settings: Evaluate, world: World, remote_cache: RemoteCache | None
 ) -> tuple[Tensor, Tensor]:
     folder, found, at_most = Path(), None, settings.real_samples
     if world.rank == 0:
         parts = (dataset.fingerprint, extractor.id, settings.resize, at_most)
         folder = cache_folder() / f"real-{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"
-        if shelf is not None and not folder.exists():
-            shelf.fetch(folder.name, folder)
+        if remote_cache is not None and not folder.exists():
+            remote_cache.fetch(folder.name, folder)
         found = _read(folder)
     if not world.agree(found is not None):
         train, held_out = (_made(extractor, rows, at_most, world) for rows in (dataset.train, dataset.test))
         found = train, held_out
         if world.rank == 0:
-            _keep(folder, found, extractor, shelf)
+            _keep(folder, found, extractor, remote_cache)
     return found if found is not None and world.rank == 0 else (torch.empty(0), torch.empty(0))
 
 
-def _keep(folder: Path, found: tuple[Tensor, Tensor], extractor: Extractor, shelf: Shelf | None) -> None:
+def _keep(folder: Path, found: tuple[Tensor, Tensor], extractor: Extractor, remote_cache: RemoteCache | None) -> None:
     """For trainings to come; this one has what it needs."""
     try:
         seal(folder, {FILE: save(dict(zip(("train", "held_out"), found, strict=True)))}, extractor=extractor.id)
     except OSError as error:
         log.warning("%s: features of real data can't be kept there (%s); set GANSWEEP_CACHE", folder, error)
         return
-    if shelf is not None:
-        shelf.keep(folder.name, folder)
+    if remote_cache is not None:
+        remote_cache.keep(folder.name, folder)
 
 
 def _read(folder: Path) -> tuple[Tensor, Tensor] | None:

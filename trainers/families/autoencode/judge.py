@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from trainers.config import Config
 from trainers.data import Dataset, Examples, Rows
-from trainers.metrics import Shelf
+from trainers.metrics import RemoteCache
 from trainers.metrics.coding import Coded
 from trainers.metrics.evaluator import Evaluator, Generator, share
 from trainers.models.autoencoder import Autoencoder
@@ -30,8 +30,8 @@ class CodingEvaluator(Evaluator):
     watches = (*Evaluator.watches, *CODES)
     of_plain = (*Evaluator.of_plain, *CODES)
 
-    def __init__(self, config: Config, dataset: Dataset, world: World, shelf: Shelf | None = None) -> None:
-        super().__init__(config, dataset, world, shelf)
+    def __init__(self, config: Config, dataset: Dataset, world: World, remote_cache: RemoteCache | None = None) -> None:
+        super().__init__(config, dataset, world, remote_cache)
         train, held_out = (_some(rows, config.evaluate.samples) for rows in (dataset.train, dataset.test))
         self._mean = train.floats().mean(0)
         self._counts = len(train), len(held_out)

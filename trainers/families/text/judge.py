@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from trainers.config import Config
 from trainers.data import Dataset
 from trainers.data.lines import strings_of
-from trainers.metrics import Evaluator, Shelf
+from trainers.metrics import Evaluator, RemoteCache
 from trainers.metrics.evaluator import PLAIN, Generator
 from trainers.metrics.table import Comparison
 from trainers.metrics.text import Written
@@ -25,8 +25,8 @@ class TextJudge(Evaluator):
     watches = ("misfit", "mode_diversity", *NGRAMS)
     of_plain = (*PLAIN, *NGRAMS)
 
-    def __init__(self, config: Config, dataset: Dataset, world: World, shelf: Shelf | None = None) -> None:
-        super().__init__(config, dataset, world, shelf)
+    def __init__(self, config: Config, dataset: Dataset, world: World, remote_cache: RemoteCache | None = None) -> None:
+        super().__init__(config, dataset, world, remote_cache)
         self._length, self._language, most = dataset.space.shape[0], dataset.language, config.evaluate.real_samples
         train, self._held_out = (
             strings_of(rows[torch.arange(min(len(rows), most))].values).tolist()

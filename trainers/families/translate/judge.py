@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from trainers.config import Config
 from trainers.data import Dataset
-from trainers.metrics import Evaluator, Shelf
+from trainers.metrics import Evaluator, RemoteCache
 from trainers.metrics.evaluator import Generator
 from trainers.metrics.table import Comparison
 from trainers.metrics.translation import Translated, styles
@@ -22,10 +22,10 @@ nothing.
 class TranslationJudge(Evaluator):
     """Adds style to what is seen of translations, the classes of their inputs, and the rival's numbers."""
 
-    def __init__(self, config: Config, dataset: Dataset, world: World, shelf: Shelf | None = None) -> None:
+    def __init__(self, config: Config, dataset: Dataset, world: World, remote_cache: RemoteCache | None = None) -> None:
         assert dataset.source is not None
         held_out = dataset.source.test[torch.arange(min(len(dataset.source.test), config.evaluate.samples))]
-        super().__init__(config, dataset, world, shelf, inputs=(held_out.floats(),))
+        super().__init__(config, dataset, world, remote_cache, inputs=(held_out.floats(),))
         self._labels = held_out.labels
         chosen = torch.arange(min(len(dataset), config.evaluate.real_samples))
         self._real_styles = styles(dataset.train[chosen].floats()).cpu()

@@ -13,7 +13,7 @@ from orchestrator.search.journal import Study
 from orchestrator.search.record import told_of
 
 
-class Book:
+class StudyWriter:
     """A study as its only writer knows it. ``trials`` are Optuna's part of them; what is ours is kept by who writes
     it.
     """

@@ -1,4 +1,4 @@
-"""MLflow as a picture of the ledger: what is told of a sweep, as it happens, or again from what the ledger knows.
+"""MLflow as a mirror of the ledger: what is told of a sweep, as it happens, or again from what the ledger knows.
 
 Everything goes through the spool, which takes each report once.
 """
@@ -30,7 +30,7 @@ COURSE = ("finished", *FATAL)
 _SWEEP_STATUS: dict[SweepState, str] = {"finished": "FINISHED", "failed": "FAILED"}
 
 
-class Picture:
+class Mirror:
     """``dataset`` is what was learned from, as ``events.started`` takes it."""
 
     def __init__(self, ledger: Ledger, spool: Spool, store: Store, dataset: Mapping[str, str]) -> None:

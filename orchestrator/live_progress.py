@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from orchestrator.paths import RunKey
 
 
-class Going:
+class LiveProgress:
     """Images and images/s of what trains now, since its last report."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ import pytest
 import requests
 from mlflow.tracking import MlflowClient
 
-from orchestrator import surroundings
+from orchestrator import environment
 from orchestrator.errors import UserError
 from orchestrator.execution.cluster import LONGEST_PARENT, socket_folder
 from orchestrator.paths import Home
@@ -24,7 +24,7 @@ PROXY = "http://127.0.0.1:9"
 @pytest.fixture(autouse=True)
 def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
     """No proxy yet; what is set by ``mend`` is taken back."""
-    for name in ("NO_PROXY", "no_proxy", "LOGNAME", *surroundings.PROXIES, *map(str.upper, surroundings.PROXIES)):
+    for name in ("NO_PROXY", "no_proxy", "LOGNAME", *environment.PROXIES, *map(str.upper, environment.PROXIES)):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
 
@@ -33,8 +33,8 @@ def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_loopback_is_spared_and_nothing_else(monkeypatch: pytest.MonkeyPatch, variable: str):
     monkeypatch.setenv(variable, PROXY)
     monkeypatch.setenv("no_proxy", "intranet.example")
-    surroundings.mend()
-    surroundings.mend()
+    environment.mend()
+    environment.mend()
     assert os.environ["NO_PROXY"] == os.environ["no_proxy"] == "intranet.example,127.0.0.1,localhost,::1"
     scheme = "https" if "https" in variable.lower() else "http"
     for host in ("127.0.0.1:5000", "localhost:5000", "[::1]:5000", "intranet.example"):
@@ -46,11 +46,11 @@ def test_loopback_is_spared_and_nothing_else(monkeypatch: pytest.MonkeyPatch, va
 
 
 def test_who_has_no_proxy_and_who_has_none_for_anything_keep_what_they_have(monkeypatch: pytest.MonkeyPatch):
-    surroundings.mend()
+    environment.mend()
     assert "NO_PROXY" not in os.environ
     monkeypatch.setenv("HTTP_PROXY", PROXY)
     monkeypatch.setenv("NO_PROXY", "*")
-    surroundings.mend()
+    environment.mend()
     assert os.environ["NO_PROXY"] == os.environ["no_proxy"] == "*"
 
 
@@ -61,7 +61,7 @@ def test_a_user_without_home_and_name_gets_a_private_one(tmp_path: Path, monkeyp
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setattr(pwd, "getpwuid", nobody)
-    surroundings.mend()
+    environment.mend()
     assert Path.home() == tmp_path / f"gansweep-{os.getuid()}" and Path.home().stat().st_mode & 0o777 == 0o700
     assert os.environ["LOGNAME"] == str(os.getuid())
 

@@ -14,7 +14,7 @@ from orchestrator.errors import UserError
 from orchestrator.paths import Home
 from orchestrator.search.kept import kept
 from orchestrator.search.points import Points
-from orchestrator.search.wishes import Wishes
+from orchestrator.search.trial_requests import TrialRequests
 from orchestrator.spec import Sweep, load
 from orchestrator.status import find, ledger_of, state, sweeps
 from orchestrator.sweep import Outcome, submit
@@ -25,7 +25,7 @@ from trainers.settings import did_you_mean
 def resume(
     name: str, home: Home, progress: Progress, changes: Sequence[str] = (), address: str | None = None
 ) -> Outcome:
-    """Go on after any death; ``changes`` (a.b=value) may be of the space, and of what makes no trial another."""
+    """Go on after any death; ``changes`` (a.b=value) are of the space, or of settings that leave trials comparable."""
     sweep, _ = find(name, home)
     if changes:
         sweep = load(yaml.safe_load(sweep.to_yaml()), changes)
@@ -58,7 +58,7 @@ def add_trial(name: str, given: Sequence[str], home: Home) -> str:
         wrong = ["a trial of the sweep has just these settings"]
     if wrong:
         raise UserError("; ".join(wrong))
-    Wishes(ledger.sweep, paths.ledger).add({"add": kept(params)})
+    TrialRequests(ledger.sweep, paths.ledger).add({"add": kept(params)})
     running = state(ledger, paths) == "running"
     return "a free slot tries it next" if running else f"it is tried when the sweep goes on: {command('resume', name)}"
 
@@ -98,7 +98,7 @@ def stop_trial(name: str, number: int, home: Home) -> str:
         raise UserError(f"sweep '{name}' has no trial {number}; it has {len(trials)}, from 0 on")
     if trials[number].ended:
         raise UserError(f"trial {number} of sweep '{name}' has ended already: {trials[number].state}")
-    Wishes(ledger.sweep, paths.ledger).add({"stop": number})
+    TrialRequests(ledger.sweep, paths.ledger).add({"stop": number})
     running = state(ledger, paths) == "running"
     return (
         "it ends after its current report" if running else f"it ends when the sweep goes on: {command('resume', name)}"

@@ -24,7 +24,7 @@ EVERY = 2.0
 """Seconds between two looks of a driver."""
 
 
-class Wishes:
+class TrialRequests:
     """Attributes of a study of their own: in the same database, or in a journal beside the ledger's."""
 
     def __init__(self, sweep: Sweep, default: Path | str) -> None:
@@ -32,20 +32,20 @@ class Wishes:
         self._where = where.with_name("wishes.journal") if isinstance(where, Path) else where
         self._name, self._looked = f"wishes:{sweep.name}", -EVERY
 
-    def add(self, wish: Mapping[str, Any]) -> None:
+    def add(self, request: Mapping[str, Any]) -> None:
         """For the driver, now or at the next resume: ``{"add": settings}`` or ``{"stop": trial}``."""
         study = self._studies.find(self._name) or self._created()
-        study.storage.set_study_user_attr(study.id, f"{time.time_ns():020d}", dict(wish))
+        study.storage.set_study_user_attr(study.id, f"{time.time_ns():020d}", dict(request))
 
     def all(self) -> dict[str, dict[str, Any]]:
-        """The wishes so far, by key, the oldest first; none before it is time to look again."""
+        """The requests so far, by key, the oldest first; none before it is time to look again."""
         if time.monotonic() - self._looked < EVERY or (isinstance(self._where, Path) and not self._where.exists()):
             return {}
         self._looked = time.monotonic()
         try:
             study = self._studies.find(self._name)
         except UserError as error:  # a database that does not answer: what the driver has to write will tell
-            log.warning("%s; wishes wait", error)
+            log.warning("%s; requests wait", error)
             return {}
         return dict(sorted(study.attrs.items())) if study else {}
 
