@@ -50,7 +50,8 @@ def train(
     ``health.stop`` names. The consumer may stop at any report and go on later from its checkpoint, with a result equal
     to the last bit. Asked by ``world.pulse.stop``, on any rank, it ends between two reports, within a second or a few
     steps; rank 0 returns the folder of a checkpoint from there.
-    ``remote_cache`` is where features of real data are shared with other machines; ``watcher`` hears of the way to a report.
+    ``remote_cache`` is where features of real data are shared with other machines; ``watcher`` hears of the way to a
+    report.
     Raises DataError, UnusableSettingError, CheckpointError; TrainerError where the ranks have drifted apart.
     """
     ownimports.provide(config.code)

@@ -1,7 +1,7 @@
 """Features of real data: made once per data set, extractor and resize, kept in a sealed folder, shared by trainings.
 
-A training looks in this process, then in the cache folder, then in the remote cache that whoever started it has given; what
-it had to make itself it leaves in all three.
+A training looks in this process, then in the cache folder, then in the remote cache that whoever started it has given;
+what it had to make itself it leaves in all three.
 """
 
 from __future__ import annotations
