@@ -52,7 +52,7 @@ def test_a_sweep_over_text_ends_in_a_registered_generator(tmp_path: Path) -> Non
     assert (tmp_path / "drawn.txt").read_text().splitlines() == made.tolist()
     for gone in ("models:/sum@champion", "models:/sums@challenger"):
         with pytest.raises(UserError, match=rf"the registry has no {gone}; it has models:/sums@champion$"):
-            sample(gone, Wish(range(2)), tmp_path / "drawn.txt", user.mlflow)
+            sample(gone, SampleOptions(range(2)), tmp_path / "drawn.txt", user.mlflow)
     with pytest.raises(UserError, match="nothing between one text and the next"):
         sample(uri, SampleOptions(range(2), interpolate=True), tmp_path / "film.gif", user.mlflow)
 
