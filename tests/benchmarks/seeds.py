@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import statistics
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainers import launch
 from trainers.__main__ import read_training
 from trainers.config import Config
-from trainers.loop import train
 from trainers.settings import build
-from trainers.world import World
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "infra" / "results"
@@ -37,15 +37,21 @@ class Seeds:
         lines = self.file.read_text().splitlines() if self.file.exists() else []
         return [row for row in map(json.loads, lines) if all(row[name] == value for name, value in key.items())]
 
-    def add(self, paper: str, overrides: Sequence[str], seed: int, **key: Any) -> None:
-        """Trains ``configs/<paper>.yaml`` with this seed, unless its row is there."""
+    def add(self, paper: str, overrides: Sequence[str], seed: int, out: Path | None = None, **key: Any) -> None:
+        """Trains ``configs/<paper>.yaml`` with this seed, unless its row is there. A training that was killed goes on
+        from its newest checkpoint below ``out``.
+        """
         if self.rows(seed=seed, **key):
             return
         file = ROOT / "configs" / f"{paper}.yaml"
         config = build(Config, read_training(file, [*overrides, f"train.seed={seed}"]))
-        report = list(train(config, World.single()))[-1]
-        row = {**key, "seed": seed, "steps": report.images // config.train.batch_size}
-        row |= {"seconds": round(report.seconds, 1), **{name: report.metrics[name] for name in self.measures}}
+        with tempfile.TemporaryDirectory() as fresh:
+            folder = out / "-".join(map(str, (*key.values(), seed))) if out else Path(fresh)
+            for _ in launch.run(config, 1, folder):
+                pass
+            last = json.loads((folder / "reports.jsonl").read_text().splitlines()[-1])
+        row = {**key, "seed": seed, "steps": last["images"] // config.train.batch_size}
+        row |= {"seconds": round(last["seconds"], 1), **{name: last["metrics"][name] for name in self.measures}}
         with self.file.open("a") as lines:
             lines.write(json.dumps(row) + "\n")
         print(row, flush=True)

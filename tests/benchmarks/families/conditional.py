@@ -1,16 +1,18 @@
 """Protocols of conditional generators over seeds, each beside its bar, the rival that must lose and the floor.
 
     python -m tests.benchmarks.families.conditional circle --seeds 3
-    python -m tests.benchmarks.families.conditional scenes --seeds 1
-    python -m tests.benchmarks.families.conditional faces --seeds 1
+    python -m tests.benchmarks.families.conditional scenes --seeds 3 --out /tmp/trainings
+    python -m tests.benchmarks.families.conditional faces --seeds 3 --out /tmp/trainings
 
-Every finished seed is a line of infra/results/conditional.jsonl; the same command again does only what is missing.
+Every finished seed is a line of infra/results/conditional.jsonl; the same command again does only what is missing, and
+goes on with a training that was killed where there is ``--out``.
 The tables are a section of infra/results/families.md.
 """
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -83,10 +85,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("protocol", choices=PROTOCOLS)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--out", type=Path, help="folder for checkpoints of trainings")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    rows, paper = _rows(arguments.protocol), PROTOCOLS[arguments.protocol].paper
     for seed in range(arguments.seeds):
-        _rows(arguments.protocol).add(PROTOCOLS[arguments.protocol].paper, [], seed, protocol=arguments.protocol)
+        rows.add(paper, [], seed, arguments.out, protocol=arguments.protocol)
     put(HEAD, "\n\n".join([TOLD, *map(section, PROTOCOLS)]))
 
 
