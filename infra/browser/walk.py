@@ -73,9 +73,6 @@ def pages(server: str, sweep: str) -> Iterator[Page]:
     yield Page(
         "trial", f"{base}/runs/{best}", ("finished, verdict healthy", "score", "system/cpu_utilization_percentage")
     )
-    found = _ask(server, f"artifacts/list?run_id={best}&path=images")["files"]
-    grid = next(file["path"] for file in found if file["path"].endswith(".png"))
-    yield Page("grid", f"{base}/runs/{best}/artifacts/{urllib.parse.quote(grid)}", (grid,), PICTURES)
     for run in others[:1]:
         yield Page("other", f"{base}/runs/{run}", (f"{state[run]}, verdict",))
         both = urllib.parse.quote(json.dumps([best, run]))

@@ -153,7 +153,7 @@ def test_mlflow_server(s3: S3, postgres: str, tmp_path: Path, monkeypatch: pytes
     port = free_port()
     here = {
         "SECRET_KEY=…": "SECRET_KEY=0123456789abcdef0123456789abcdef",
-        "--host 0.0.0.0 --port 5000": f"--host 127.0.0.1 --port {port}",
+        "--host 0.0.0.0 --port 5000": f"--host 127.0.0.1 --port {port} --workers 1",  # four need many cores
         "postgresql://mlflow:…@db.example.com/mlflow": postgres,
         "s3://bucket": s3.url,
         "--allowed-hosts ": f"--allowed-hosts 127.0.0.1:{port},",
@@ -188,7 +188,7 @@ def test_ray_jobs(s3: S3, postgres: str, tmp_path: Path) -> None:
             "s3://lab": s3.url,
             "worker = 1": "worker = 0",
         }
-        line = f"mlflow server --host 127.0.0.1 --port {port} --backend-store-uri sqlite:///{tmp_path}/mlflow.db"
+        line = f"mlflow server --host 127.0.0.1 --port {port} --workers 1 --backend-store-uri sqlite:///{tmp_path}/mlflow.db"
         servers.enter_context(reader.running(f"{line} --artifacts-destination {s3.url}/mlflow"))
         (tmp_path / "head").mkdir()
         head = servers.enter_context(heads.head(tmp_path / "head"))
