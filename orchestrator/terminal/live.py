@@ -47,6 +47,8 @@ def watch(ledger: Reading, paths: SweepPaths) -> None:
             time.sleep(REFRESH)
             ledger.refresh()
         live.update(picture(ledger, state, pace, console), refresh=True)
+    if not console.is_terminal:  # there Rich leaves the last line open
+        console.line()
 
 
 @contextmanager
