@@ -44,7 +44,7 @@ def common(
     logging.basicConfig(level=logging.INFO if debug else logging.CRITICAL, format="%(name)s: %(message)s")
 
 
-_RUN = (sweeps.plan, sweeps.submit, sweeps.resume, sweeps.fork, sweeps.trial, sweeps.stop, sweeps.sync)
+_RUN = (sweeps.plan, sweeps.submit, sweeps.resume, sweeps.fork, sweeps.trial, sweeps.stop, sweeps.sync, sweeps.delete)
 _LOOK = (results.list_, results.status, results.logs, results.promote, results.report, results.samples)
 _MODELS = (models.sample, models.translate, models.augment, models.serve)
 for tool in (*_RUN, *_LOOK, tools.init, tools.train, *_MODELS, tools.ui, tools.doctor):

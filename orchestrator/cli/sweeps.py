@@ -167,6 +167,30 @@ def sync(name: options.Name, home: options.HomeDir = Path(HOME), profile: option
     print(f"MLflow has all that the ledger of sweep '{name}' knows")
 
 
+def delete(
+    name: options.Name,
+    checkpoints: Annotated[
+        bool,
+        typer.Option("--checkpoints", help="Only those of ended trials, but the best and confirmed."),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    home: options.HomeDir = Path(HOME),
+    profile: options.Profile = PROFILE,
+) -> None:
+    """Remove a sweep that nobody drives, or only checkpoints that nothing needs. MLflow keeps runs and models."""
+    handle = options.sweep(name, home, profile)
+    if checkpoints:
+        print(f"sweep '{name}': {handle.delete_checkpoints()} checkpoints removed")
+        return
+    lost = f"checkpoints, grids, logs and the ledger of sweep '{name}', {len(handle.ledger()[0].trials())} trials"
+    if not yes and not sys.stdin.isatty():
+        raise UserError(f"this removes {lost}; say so with --yes")
+    if not yes and not typer.confirm(f"Remove {lost}?"):
+        raise typer.Exit(1)
+    handle.delete()
+    print(f"removed: {lost}")
+
+
 def _run(work: Callable[[Any], Outcome], handle: Handle, as_json: bool) -> None:
     """Run or go on with a sweep under a display that fits where the output goes; end with its table."""
     from orchestrator import status as standing

@@ -193,6 +193,22 @@ class Handle:
         self._driver.begun()
         return self
 
+    def delete(self) -> None:
+        """Remove its checkpoints, grids and logs, its ledger and its folder. MLflow keeps runs and registered models.
+        Raises UserError where somebody drives it.
+        """
+        from orchestrator.deletion import delete
+
+        delete(self.name, self.home)
+
+    def delete_checkpoints(self) -> int:
+        """Remove the checkpoints of trials that have ended, but those from which the best can be promoted; returns how
+        many.
+        """
+        from orchestrator.deletion import delete_checkpoints
+
+        return delete_checkpoints(self.name, self.home)
+
     def sync(self, progress: Progress | None = None) -> str | None:
         """Send MLflow what the ledger knows and it does not; returns why some of it could not be sent, or None."""
         from orchestrator import sweep

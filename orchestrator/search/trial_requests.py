@@ -30,7 +30,12 @@ class TrialRequests:
     def __init__(self, sweep: Sweep, default: Path | str) -> None:
         where = place_of(sweep, default)
         self._where = where.with_name("wishes.journal") if isinstance(where, Path) else where
-        self._name, self._looked = f"wishes:{sweep.name}", -EVERY
+        self._name, self._looked = self.name_of(sweep), -EVERY
+
+    @staticmethod
+    def name_of(sweep: Sweep) -> str:
+        """Of the study that holds those of ``sweep`` in a database."""
+        return f"wishes:{sweep.name}"
 
     def add(self, request: Mapping[str, Any]) -> None:
         """For the driver, now or at the next resume: ``{"add": settings}`` or ``{"stop": trial}``."""

@@ -131,6 +131,8 @@ def test_a_driver_that_sleeps_and_wakes_up_writes_nothing_and_says_why(lab: Lab)
     ledger, _ = standing.ledger_of("small", lab.home("anywhere"))
     asleep = lab.home("first").sweep(ledger.key).spool.read_text()
     assert '"state":"failed"' not in asleep and output.count("\n") <= 2, "what it does not own it does not tell"
+    Handle("small", lab.home("third")).delete()
+    assert standing.sweeps(lab.home("anywhere")) == [] and Database(lab.url).find("small") is None
 
 
 def test_a_killed_driver_is_followed_by_another_as_soon_as_its_lease_is_over(lab: Lab) -> None:

@@ -1,0 +1,51 @@
+"""What of a sweep is thrown away, and never while somebody drives it. MLflow and its registry keep what they have."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from orchestrator.artifacts import store_of
+from orchestrator.paths import Home
+from orchestrator.search.journal import place
+from orchestrator.search.known import Known
+from orchestrator.search.lease import lease_of, place_of
+from orchestrator.search.trial_requests import TrialRequests
+from orchestrator.status import find, ledger_of
+
+
+def delete(name: str, home: Home) -> None:
+    """Remove a sweep: its files in the artifact store, then its ledger, then its folder here, so that the same command
+    goes on after a death in between. Raises UserError where there is none, or somebody drives it.
+    """
+    ledger, _ = ledger_of(name, home)
+    sweep, paths = find(name, home)
+    where = place_of(sweep, paths.ledger)
+    with lease_of(sweep, paths).held():
+        store_of(sweep, home).delete(ledger.key)
+        if not isinstance(where, Path):  # a journal lies in the folder
+            studies = place(where)
+            for study in filter(None, map(studies.find, (TrialRequests.name_of(sweep), name))):
+                studies.delete(study)
+        for root in {paths.root, home.sweep(ledger.key).root}:  # under a shared profile it is named by the key
+            shutil.rmtree(root, ignore_errors=True)
+
+
+def delete_checkpoints(name: str, home: Home) -> int:
+    """Remove the checkpoints of trials that have ended, but of the best and of whom is confirmed; returns how many.
+    Scores, curves, grids and logs stay.
+    """
+    sweep, paths = find(name, home)
+    with lease_of(sweep, paths).held():
+        ledger, _ = ledger_of(name, home)
+        store, found = store_of(sweep, home), _spare(ledger)
+        there = [key for key in found if store.exists(key)]
+        for key in there:
+            store.delete(key)
+    return len(there)
+
+
+def _spare(ledger: Known) -> list[str]:
+    again = ledger.confirmations.all()
+    kept = {trial.id for trial in ledger.front()} | {run.trial for run in again}
+    return [key for trial in ledger.trials() if trial.ended and trial.id not in kept for key in trial.checkpoints]
