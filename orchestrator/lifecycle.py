@@ -25,7 +25,7 @@ from trainers.settings import did_you_mean
 def resume(
     name: str, home: Home, progress: Progress, changes: Sequence[str] = (), address: str | None = None
 ) -> Outcome:
-    """Go on after any death; ``changes`` (a.b=value) are of the space, or of settings that leave trials comparable."""
+    """Go on after any crash; ``changes`` (a.b=value) are of the space, or of settings that leave trials comparable."""
     sweep, _ = find(name, home)
     if changes:
         sweep = load(yaml.safe_load(sweep.to_yaml()), changes)

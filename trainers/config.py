@@ -204,7 +204,7 @@ class Autoencode(Settings):
         default="pixel", description="what is compared: pixels, or the last features of the discriminator"
     )
     gamma: NonNegative = Field(
-        default=0.1, description="weight of the reconstruction against the discriminator's word, in the decoder"
+        default=0.1, description="weight of the reconstruction against the discriminator's loss, in the decoder"
     )
 
 

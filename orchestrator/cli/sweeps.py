@@ -89,7 +89,7 @@ def resume(
     profile: options.Profile = PROFILE,
     as_json: options.Json = False,
 ) -> None:
-    """Go on after any death, add trials, or change the space or the budget."""
+    """Go on after any crash, add trials, or change the space or the budget."""
     from orchestrator import spec
 
     given = [*(changes or ()), *spec.overrides(trials=trials)]

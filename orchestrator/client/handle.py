@@ -175,7 +175,7 @@ class Handle:
         set: Mapping[str, Any] | None = None,
         env: Sequence[str] = (),
     ) -> Handle:
-        """Go on in the background after any death, or to so many ``trials`` in all; ``set`` changes the space, or
+        """Go on in the background after any crash, or to so many ``trials`` in all; ``set`` changes the space, or
         settings that leave trials comparable. Returns once it runs; where ``address`` is a cluster's dashboard, once
         the job that gets the variables named in ``env`` is queued there.
         """

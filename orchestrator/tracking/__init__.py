@@ -1,1 +1,1 @@
-"""MLflow runs, written in batches from an append-only spool that survives any death."""
+"""MLflow runs, written in batches from an append-only spool that survives any crash."""

@@ -19,7 +19,7 @@ from trainers.world import World
 
 class Weights(NamedTuple):
     """``beta`` of the code's divergence; ``gamma`` of the reconstruction in the decoder's loss, beside the
-    discriminator's word; ``noise`` is the standard deviation of what is reconstructed, None the most likely one.
+    discriminator's loss; ``noise`` is the standard deviation of what is reconstructed, None the most likely one.
     """
 
     beta: float
