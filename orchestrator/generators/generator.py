@@ -124,7 +124,7 @@ def opened(source: str, raw: bool, trusted: Collection[str], uri: str) -> Genera
     if source.startswith(REGISTERED):
         if raw:
             raise UserError(f"--raw: {source} has the averaged generator only; give the folder of a checkpoint")
-        from orchestrator.registry.models import load
+        from orchestrator.registry.drawing import load
 
         return Generator(*load(uri, source))
     folder = Path(source)

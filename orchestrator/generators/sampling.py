@@ -71,7 +71,7 @@ def sample(source: str, options: SampleOptions, output: Path, uri: str) -> tuple
 
     options.check(output)
     if source.startswith(REGISTERED) and options.is_plain:
-        from orchestrator.registry.models import sample as from_registry
+        from orchestrator.registry.drawing import sample as from_registry
 
         made = from_registry(uri, source, np.array(options.seeds, np.int64), options.label)
         window = opened(source, False, (), uri).space.window if _in_units(made) else None

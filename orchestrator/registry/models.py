@@ -1,13 +1,10 @@
-"""Generators in the MLflow model registry: publish with evidence, roll back, sample."""
+"""Generators in the MLflow model registry: publish with evidence, roll back."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-import logging
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -23,36 +20,22 @@ from mlflow.models import Model, ModelSignature
 from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, Schema, TensorSpec
 from mlflow.types.schema import AnyType
-from numpy.typing import NDArray
-from torch import nn
 
 import trainers
 from orchestrator.errors import UserError, WorkError
 from orchestrator.registry import card
+from orchestrator.registry.connection import connected
 from orchestrator.secrets import without_secrets
-from trainers.config import Config
 from trainers.data import Space
 from trainers.data.conditions import Column
 from trainers.families import FAMILIES
 from trainers.files.sealed import facts
-from trainers.sample import asked, conditions
 from trainers.state import load_space
 
 NEEDS = ("torch", "safetensors", "numpy", "pydantic", "PyYAML", "pillow", "pyarrow", "scikit-learn", "pandas")
 """What serving a generator imports; pinned in the model, since MLflow's own inference takes ten seconds and guesses."""
 
-UNKNOWN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
-"""What MLflow says of a model, and of an alias, that is not there."""
-MOST = 50
-"""Models that a message names."""
-
 NAME_OR_NUMBER = AnyType()  # type: ignore[no-untyped-call]
-
-SAFE = {
-    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-}
 
 
 @dataclass(frozen=True)
@@ -78,7 +61,7 @@ def promote(
     stays as it ended, and is restored where somebody deleted it. Returns what ``gansweep promote --json`` prints.
     ``assure`` raises, right before the alias is given, where somebody else promotes by now. Raises RunGoneError.
     """
-    with _registry(uri) as client:
+    with connected(uri) as client:
         restored = _restored(client, run_id)
         standing = _same(client, model, evidence.tags)
         found = standing or _publish(client, model, alias, run_id, evidence)
@@ -96,7 +79,7 @@ def promote(
 
 def rollback(uri: str, model: str, alias: str, assure: Callable[[], None]) -> dict[str, Any]:
     """Give ``alias`` back to the version that held it before. Raises UserError where there is none."""
-    with _registry(uri) as client:
+    with connected(uri) as client:
         now = _holder(client, model, alias)
         if now is None:
             raise UserError(f"no version of model '{model}' holds the alias '{alias}'")
@@ -106,63 +89,6 @@ def rollback(uri: str, model: str, alias: str, assure: Callable[[], None]) -> di
         assure()
         client.set_registered_model_alias(model, alias, before)
         return _document(uri, model, alias, before, client.get_model_version(model, before).tags, new=True)
-
-
-def sample(uri: str, model_uri: str, seeds: NDArray[np.int64], label: str | None) -> NDArray[Any]:
-    """One example per seed from a registered generator, through the same face that serves it anywhere."""
-    loaded = _found(uri, model_uri)
-    if FAMILIES[loaded.unwrap_python_model().config.family].translates:
-        raise UserError(f"{model_uri} translates pictures, and makes nothing from seeds; use gansweep translate")
-    table = pd.DataFrame({"seed": seeds})
-    if label is not None:
-        table = table.assign(**_known(label, loaded.unwrap_python_model()))
-    made: NDArray[Any] = loaded.predict(table)
-    return made
-
-
-def load(uri: str, model_uri: str) -> tuple[Config, nn.Module, Space]:
-    """A registered generator in plain PyTorch, its settings and what it makes."""
-    served = _found(uri, model_uri).unwrap_python_model()
-    if not hasattr(served, "space"):
-        raise UserError(f"{model_uri} was registered by a version that can draw plain samples of it only")
-    return served.config, served.generator, served.space
-
-
-def _found(uri: str, model_uri: str) -> Any:
-    """A pyfunc model. Raises UserError, with the models that there are, where there is none under this address."""
-    with _registry(uri) as client:
-        try:
-            return mlflow.pyfunc.load_model(model_uri)
-        except MlflowException as error:
-            if error.error_code not in UNKNOWN or not model_uri.startswith("models:/"):
-                raise
-            models = client.search_registered_models(max_results=MOST)
-            known = [f"models:/{m.name}@{alias}" for m in models for alias in m.aliases]
-            there = f"; it has {', '.join(known)}" if known else ""
-            raise UserError(f"the registry has no {model_uri}{there}") from None
-
-
-def _known(label: str, served: Any) -> dict[str, Any]:
-    """Conditions that the model knows, by column: of a class its name, or its number where the classes have no
-    names.
-    """
-    space = getattr(served, "space", None)
-    if space is None and not label.isdecimal():
-        raise UserError(f"label: {label!r} is no number, and this model was registered before classes had names")
-    space = space or Space((), int(label) + 1)
-    row = asked(label, served.config, space)
-    found = conditions({name: [value] for name, value in row.items()}, served.config, space, np.zeros(1, np.int64))
-    if found is None or space.columns:
-        return {name: _plain(value) for name, value in row.items()}
-    return {"label": space.names[int(found[0])] if space.names else int(found[0])}
-
-
-def _plain(value: str) -> float | str:
-    """As a column of numbers holds it."""
-    try:
-        return float(value)
-    except ValueError:
-        return value
 
 
 def _restored(client: MlflowClient, run_id: str) -> bool:
@@ -287,30 +213,3 @@ def _document(uri: str, model: str, alias: str, number: str, tags: Mapping[str, 
         "new": new,
         "evidence": dict(tags),
     }
-
-
-@contextmanager
-def _registry(uri: str) -> Iterator[MlflowClient]:
-    """MLflow's own errors in our words; nothing pickled is ever loaded. What MLflow was set to is set again, in a
-    notebook too.
-    """
-    kept = {name: os.environ.get(name) for name in (*SAFE, "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")}
-    os.environ.update(SAFE)
-    log, level = logging.getLogger("mlflow"), logging.getLogger("mlflow").level
-    log.setLevel(logging.ERROR)
-    mlflow.set_tracking_uri(uri)
-    if not uri.startswith("http"):  # a database holds the registry too, whatever MLFLOW_REGISTRY_URI says of servers
-        mlflow.set_registry_uri(uri)
-    try:
-        yield MlflowClient(uri)
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            raise UserError(f"the registry does not know that: {error.message}") from None
-        raise WorkError(f"the model registry refused ({error.error_code}): {error.message}") from error
-    finally:
-        log.setLevel(level)
-        mlflow.set_tracking_uri(kept["MLFLOW_TRACKING_URI"])  # type: ignore[arg-type]  # None: as if never set
-        mlflow.set_registry_uri(kept["MLFLOW_REGISTRY_URI"] or "")
-        for name, value in kept.items():
-            os.environ.pop(name, None)
-            os.environ.update({name: value} if value is not None else {})

@@ -16,7 +16,9 @@ from PIL import Image
 from orchestrator.errors import UserError
 from orchestrator.generators.sampling import FRAMES, SampleOptions
 from orchestrator.generators.sampling import sample as sample_to_file
-from orchestrator.registry.models import SAFE, Evidence, promote, sample
+from orchestrator.registry.connection import SAFE
+from orchestrator.registry.drawing import sample
+from orchestrator.registry.models import Evidence, promote
 from trainers.config import Config
 from trainers.errors import UnusableSettingError
 from trainers.loop import train

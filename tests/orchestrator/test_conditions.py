@@ -15,7 +15,9 @@ import pytest
 from orchestrator.generators.generator import Generator
 from orchestrator.generators.sampling import SampleOptions
 from orchestrator.generators.sampling import sample as to_file
-from orchestrator.registry.models import SAFE, Evidence, promote, sample
+from orchestrator.registry.connection import SAFE
+from orchestrator.registry.drawing import sample
+from orchestrator.registry.models import Evidence, promote
 from trainers.config import Config
 from trainers.errors import UnusableSettingError
 from trainers.loop import train

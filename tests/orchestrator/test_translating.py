@@ -15,7 +15,7 @@ from PIL import Image
 from orchestrator.errors import UserError
 from orchestrator.generators.generator import Generator, opened
 from orchestrator.generators.translating import translate
-from orchestrator.registry import models
+from orchestrator.registry import drawing
 from orchestrator.terminal import show
 from tests.orchestrator.registered import registered, run_card
 from tests.trainers.small import config as of_gan
@@ -51,7 +51,7 @@ def test_a_registered_translator_answers_in_a_fresh_process(
     as_on_its_card = run_card(uri, "day-to-night", monkeypatch, pictures=given)["translations"]
     assert np.array_equal(as_on_its_card, np.load(tmp_path / "made.npy"))
     with pytest.raises(UserError, match="use gansweep translate"):
-        models.sample(uri, made["uri"], np.arange(2), None)
+        drawing.sample(uri, made["uri"], np.arange(2), None)
 
 
 def test_pictures_of_any_size_are_translated_under_their_names(checkpoint: Path, tmp_path: Path) -> None:
