@@ -30,7 +30,7 @@ from orchestrator.errors import LedgerError, UserError
 from orchestrator.execution.environment import prepare
 from orchestrator.execution.order import GangSpec
 from orchestrator.mirror import Mirror
-from orchestrator.paths import Home, RunKey, SweepPaths, samples_key, trial_key
+from orchestrator.paths import Home, RunKey, SweepPaths
 from orchestrator.planning.earlier import like, remember, require_room
 from orchestrator.search.known import Known, SweepState
 from orchestrator.search.lease import Lease, lease_of, promoting
@@ -144,14 +144,6 @@ def _promoting(model: str, home: Home) -> Iterator[Lease]:
     lease = promoting(model, home)
     with lease.held():
         yield lease
-
-
-def grid_of(ledger: Known, home: Home) -> str | None:
-    """Where the sample grid of the best trial lies in the artifact store."""
-    best = ledger.best()
-    if best is None:
-        return None
-    return f"{store_of(ledger.sweep, home).url}/{samples_key(trial_key(ledger.key, best.id), best.images)}"
 
 
 def tracking_uri(sweep: Sweep, home: Home) -> str:

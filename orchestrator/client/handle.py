@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator import status as standing
 from orchestrator.client import reports
-from orchestrator.client.reports import LOOK, TrialReport
+from orchestrator.client.reports import LOOK, TrialReport, headline
 from orchestrator.commands import command
 from orchestrator.errors import GansweepError, UserError, WorkError
-from orchestrator.paths import Home, SweepPaths
+from orchestrator.paths import Home, SweepPaths, samples_key, trial_key
 from orchestrator.profiles import is_dashboard
-from orchestrator.search.known import Known, Reading, SweepState
+from orchestrator.search.known import Reading, SweepState
 from orchestrator.search.trial import Trial
-from orchestrator.spec import Sweep, counted, overrides
+from orchestrator.spec import Sweep, overrides
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -267,10 +267,10 @@ class Handle:
 
     @property
     def grid(self) -> str | None:
-        """Where the sample grid of the best trial lies."""
-        from orchestrator.sweep import grid_of
-
-        return grid_of(self.ledger()[0], self.home)
+        """Where the sample grid of the best trial lies among its artifacts."""
+        ledger, _ = self.ledger()
+        best, url = ledger.best(), self.store.url
+        return f"{url}/{samples_key(trial_key(ledger.key, best.id), best.images)}" if best else None
 
     def __repr__(self) -> str:
         try:
@@ -284,14 +284,6 @@ class Handle:
         from orchestrator.client import notebook
 
         return notebook.html(self)
-
-
-def headline(ledger: Known, state: SweepState) -> str:
-    """``finished, 12 trials, best fid 3.21 (trial 4)``."""
-    best, metric = ledger.best(), ledger.sweep.objective.metric
-    found = f", best {metric} {best.score:.4g} (trial {best.id})" if best else ""
-    found = f", {counted(len(front), 'trial')} on the Pareto front" if (front := standing.front_rows(ledger)) else found
-    return f"{state}, {counted(len(ledger.trials()), 'trial')}{found}"
 
 
 def _write(output: Path, text: str) -> None:

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator import status as standing
-from orchestrator.client.handle import headline
-from orchestrator.client.reports import LOOK
+from orchestrator.client.reports import LOOK, headline
 from orchestrator.errors import GansweepError
 from orchestrator.paths import samples_key, trial_key
 from orchestrator.search.known import Known

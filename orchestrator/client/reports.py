@@ -1,4 +1,4 @@
-"""What the trials of a sweep report, in one order, as it comes."""
+"""What a sweep says: the reports of its trials as they come, and how it stands in one line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from orchestrator import status as standing
 from orchestrator.paths import SweepPaths
-from orchestrator.search.known import Known, Reading
+from orchestrator.search.known import Known, Reading, SweepState
+from orchestrator.spec import counted
 
 LOOK = 1.0
 """Seconds between two looks at a sweep that runs."""
@@ -47,3 +48,11 @@ def _reports(ledger: Known) -> Iterator[TrialReport]:
     for run in ledger.confirmations.all():
         for images, metrics in sorted(run.reports.items()):
             yield TrialReport(run.trial, run.seed, images, metrics, run.verdict)
+
+
+def headline(ledger: Known, state: SweepState) -> str:
+    """``finished, 12 trials, best fid 3.21 (trial 4)``."""
+    best, metric = ledger.best(), ledger.sweep.objective.metric
+    found = f", best {metric} {best.score:.4g} (trial {best.id})" if best else ""
+    found = f", {counted(len(front), 'trial')} on the Pareto front" if (front := standing.front_rows(ledger)) else found
+    return f"{state}, {counted(len(ledger.trials()), 'trial')}{found}"
