@@ -7,6 +7,8 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -119,20 +121,26 @@ def test_two_sweeps_take_turns_on_a_cluster_with_one_place(tmp_path: Path, monke
     with nodes.cluster(tmp_path, monkeypatch) as cluster:
         cluster.add_node(num_cpus=1)
         told = tmp_path / "told"
-        drivers = [_driver(cluster.address, tmp_path, "first", told)]
-        _until_told(told, "first", drivers)
-        drivers.append(_driver(cluster.address, tmp_path, "second", told))
-        assert [driver.wait(120) for driver in drivers] == [0, 0]
+        with _driver(cluster.address, tmp_path, "first", told) as first:
+            _until_told(told, "first", first)
+            with _driver(cluster.address, tmp_path, "second", told) as second:
+                assert (first.wait(120), second.wait(120)) == (0, 0)
     order = [name for name, _ in itertools.groupby(told.read_text().split())]
     assert order == ["first", "second", "first"]
 
 
-def _driver(address: str, folder: Path, name: str, told: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "tests.orchestrator.sharing", address, str(folder), name, str(told)])
+@contextmanager
+def _driver(address: str, folder: Path, name: str, told: Path) -> Iterator[subprocess.Popen[bytes]]:
+    words = [sys.executable, "-m", "tests.orchestrator.sharing", address, str(folder), name, str(told)]
+    with subprocess.Popen(words) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
-def _until_told(told: Path, name: str, drivers: list[subprocess.Popen[bytes]]) -> None:
+def _until_told(told: Path, name: str, driver: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 120
     while not (told.exists() and name in told.read_text()):
-        assert time.monotonic() < deadline and drivers[0].poll() is None
+        assert time.monotonic() < deadline and driver.poll() is None
         time.sleep(0.1)
