@@ -98,7 +98,8 @@ PROTOCOLS = {
         ),
         "Skin, hair, its colour, glasses, mouth and beard, read by a network that was trained on fresh drawings. "
         "Conditions are the 17 classes of these: their combinations are too many to be judged one by one. No training "
-        f"has gone to the end yet: the first row is of one with batches of 16 and penalties of .2, that still gained. {COST}",
+        "has gone to the end yet: the first row is of one with batches of 16 and penalties of .2 that still gained. "
+        f"{COST}",
     ),
 }
 
