@@ -185,7 +185,7 @@ def _checked(document: Document, more: Callable[[Sweep], Iterable[Problem]] = la
 
 
 def _missing_files(sweep: Sweep, document: Document) -> Iterator[Problem]:
-    if sweep.data.name in ("images", "parquet", *TEXT):
+    if sweep.data.name in ("images", "parquet", "clips", *TEXT):
         for path in filter(is_missing, sweep.data.places):
             yield document.problem("data.path", f"there is no {path}")
         if sweep.data.source and is_missing(sweep.data.source):

@@ -39,8 +39,9 @@ BUILT_IN = {
     "flags": BuiltIn(2_000, 32, True),
 }
 TEXT = ("grammar", "lines")
+CLIPS = ("moving-digits", "clips")
 NAMES = {
-    "data.name": (*BUILT_IN, "images", "parquet", *TEXT),
+    "data.name": (*BUILT_IN, "images", "parquet", *TEXT, *CLIPS),
     "evaluate.metrics": (
         *("fid", "misfit", "kid", "fid_infinity", "mind", "precision", "recall", "density", "coverage", "diversity"),
         *("duplicates", "ndb", "missing_bins", "memorised", "copies"),
@@ -222,6 +223,10 @@ def _data(config: Config) -> Problems:
         found.append(("data.path", "'lines' needs a file of text, a sequence per line"))
     if data.name in TEXT and not FAMILIES[config.family].writes:
         found.append(("data.name", f"{data.name!r} is text, and family {config.family!r} does not write; use 'text'"))
+    if data.name == "clips" and not data.path:
+        found.append(("data.path", "'clips' needs a folder of clips: animated GIF or WebP files, or folders of frames"))
+    if data.name in CLIPS and not FAMILIES[config.family].moves:
+        found.append(("data.name", f"{data.name!r} is clips, and family {config.family!r} makes none; use 'video'"))
     if data.intensity:
         found += _intensity(config)
     if data.source and not FAMILIES[config.family].translates:

@@ -219,6 +219,25 @@ class Text(Settings):
     )
 
 
+class Video(Settings):
+    """Of the family ``video``: what moves, and who looks at it."""
+
+    motion_dim: int = Field(
+        default=8, ge=1, le=1024, description="of model.latent_dim: numbers that a motion is made of"
+    )
+    motion: Literal["codes", "shift", "both"] = Field(
+        default="codes",
+        description="each frame is drawn from content and motion (MoCoGAN); one picture is shifted; both",
+    )
+    width: int = Field(default=64, ge=1, le=2048, description="units of the recurrent cell that unrolls it")
+    seen: int = Field(
+        default=3, ge=2, le=64, description="frames that the discriminator of motion sees at once, evenly apart"
+    )
+    frame_weight: NonNegative = Field(
+        default=1.0, description="of the discriminator of single frames, beside that of motion; 0: there is none"
+    )
+
+
 class Config(Settings):
     """One training: everything that decides its outcome, beside the world it runs in."""
 
@@ -231,6 +250,7 @@ class Config(Settings):
     health: Health = Health()
     autoencode: Autoencode = Autoencode()
     text: Text = Text()
+    video: Video = Video()
     code: dict[str, dict[str, str]] = Field(
         default={}, description="the user's own code by its sha256, filled in from the files that settings name"
     )

@@ -38,13 +38,14 @@ class Intensity(Settings):
 
 class Data(Settings):
     """What to learn: ``digits``, ``stacked-digits``, ``ring``, ``grid``, ``circular-gaussians``, ``weather-scenes``,
-    ``faces``, ``flags``, ``images`` (a folder), ``parquet``, ``grammar``, ``lines`` (of a text file) or a dotted path.
+    ``faces``, ``flags``, ``images`` (a folder), ``parquet``, ``grammar``, ``lines`` (of a text file),
+    ``moving-digits``, ``clips`` (a folder) or a dotted path.
     """
 
     name: str = Field(
         default="digits",
         description="digits, stacked-digits, painted-digits, inked-digits, ring, grid, circular-gaussians, "
-        "weather-scenes, faces, flags, images, parquet, grammar, lines, or ./mine.py:data",
+        "weather-scenes, faces, flags, images, parquet, grammar, lines, moving-digits, clips, or ./mine.py:data",
     )
     path: str | tuple[str, ...] | None = Field(
         default=None,
@@ -72,6 +73,7 @@ class Data(Settings):
     length: int | None = Field(
         default=None, ge=1, le=512, description="characters of a text, at most; left out: 13 for grammar, 64 for lines"
     )
+    frames: int = Field(default=16, ge=3, le=1024, description="of clips: how many are learned at a time")
     max_broken: Share = Field(default=0.01, description="share of images that may be unreadable and are skipped")
     standardise: bool = Field(
         default=True, description="2-D data: networks and penalties see coordinates divided by their spread"
@@ -87,12 +89,12 @@ class Data(Settings):
     def _known_place(cls, path: str | tuple[str, ...] | None, info: ValidationInfo) -> str | tuple[str, ...] | None:
         """Of our own readers; what a path means to a reader from outside, it knows itself."""
         name = info.data.get("name")
-        if path is None or name not in ("images", "parquet", "grammar", "lines"):
+        if path is None or name not in ("images", "clips", "parquet", "grammar", "lines"):
             return path
         if isinstance(path, str):
             return place(path)
         if name != "parquet" or not path:
-            one = "folder" if name == "images" else "file"
+            one = "folder" if name in ("images", "clips") else "file"
             raise ValueError(f"give one {one}; a list is for Parquet" if path else "is an empty list")
         return tuple(map(place, path))
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
-from PIL.Image import Image
 from torch import Tensor, nn
 
 from trainers.config import Config, Train
@@ -94,6 +94,13 @@ class Judge(Protocol):
         """
 
 
+class Picture(Protocol):
+    """What can be saved as PNG; Pillow's images are such."""
+
+    def save(self, path: Path, /) -> None:
+        """Writes it."""
+
+
 @dataclass(frozen=True)
 class Family:
     """Its room in one row. What it says of settings without torch is ``check.py`` in the same room."""
@@ -102,7 +109,9 @@ class Family:
     judge: Callable[[Config, Dataset, World, RemoteCache | None], Judge]
     sampler: Callable[[Config, Space], nn.Module]
     """A network to load kept weights into."""
-    picture: Callable[[nn.Module, Config, Dataset], Image]
-    """What a person sees of a report: made by ``Training.sampler``, of held-out data where it needs any."""
+    picture: Callable[[nn.Module, Config, Dataset], Picture]
+    """What a person sees of a report, a still or one that moves: made by ``Training.sampler``, of held-out data where
+    it needs any.
+    """
     sizes: Callable[[Config, Space], dict[str, int]]
     """How many values of each network are trained, without building any."""

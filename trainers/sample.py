@@ -23,6 +23,8 @@ from trainers.randomness import normal, uniform
 # Batches are always full: the last bits of a matrix product depend on its shape, and an example must not depend on its
 # neighbours.
 BATCH = 32
+LONGEST = 1_024
+"""Frames of a clip."""
 NAMED = 20  # classes that a message names
 Window = tuple[float, float]
 Labels = NDArray[np.int64] | NDArray[np.float32]
@@ -35,14 +37,26 @@ def sample(
     labels: Labels | None = None,
     truncation: float | None = None,
     window: Window | None = None,
+    frames: int | None = None,
 ) -> NDArray[Any]:
     """One example per seed: uint8 (n, H, W, C) for images, float32 (n, 2) in true coordinates for points, strings (n,)
-    for text; with a ``window``, that of ``Space``, float32 (n, H, W, C) in the units of the training files.
+    for text, uint8 (n, frames, H, W, C) for clips, of as many frames as were learned if not told; with a ``window``,
+    that of ``Space``, float32 (n, H, W, C) in the units of the training files.
 
     ``labels`` are for conditional generators, as ``conditions`` gives them; where missing, each seed draws its own.
-    ``truncation`` is as for ``latents``.
+    ``truncation`` is as for ``latents``. Raises UnusableSettingError where ``frames`` are none, too many, or asked of a
+    generator that makes no clips.
     """
-    return drawn(generator, latents(config, seeds, truncation), labels, window)
+    return drawn(generator, latents(config, seeds, truncation), labels, window, length(config, frames))
+
+
+def length(config: Config, frames: int | None) -> int | None:
+    """How many frames are asked for. Raises UnusableSettingError."""
+    if frames is not None and not FAMILIES[config.family].moves:
+        raise UnusableSettingError("frames: this generator makes no clips; leave it out")
+    if frames is not None and not 1 <= frames <= LONGEST:
+        raise UnusableSettingError(f"frames: {frames} can't be made; ask for 1 to {LONGEST:,}")
+    return frames
 
 
 def latents(config: Config, seeds: NDArray[np.int64], truncation: float | None = None) -> Tensor:
@@ -73,19 +87,34 @@ def walk(waypoints: Tensor, frames: int) -> Tensor:
     return ((start * waypoints[:, None] + end * ends[:, None]) / torch.sin(angle)).flatten(0, 1)
 
 
+def one_length(column: Iterable[Any]) -> int | None:
+    """Of clips that are asked for in a table; None where it is left open. Raises UnusableSettingError where rows
+    differ: their clips would not fit into one array.
+    """
+    asked = {int(number) for number in column if number is not None and number == number}  # None and NaN say nothing
+    if len(asked) > 1:
+        message = f"{', '.join(map(str, sorted(asked)))} in one table; ask for clips of one length at a time"
+        raise UnusableSettingError(f"frames: {message}")
+    return next(iter(asked), None)
+
+
 @torch.no_grad()
 def drawn(
-    generator: nn.Module, latents: Tensor, labels: Labels | None = None, window: Window | None = None
+    generator: nn.Module,
+    latents: Tensor,
+    labels: Labels | None = None,
+    window: Window | None = None,
+    frames: int | None = None,
 ) -> NDArray[Any]:
     """What ``generator`` makes of latents (n, latent_dim), as ``sample`` returns it."""
-    device = next(generator.parameters()).device
+    device, more = next(generator.parameters()).device, {} if frames is None else {"frames": frames}
     pieces = []
     for start in range(0, max(len(latents), 1), BATCH):
         count = len(latents[start : start + BATCH])
         rows = np.resize(np.arange(start, start + count), BATCH) if count else np.zeros(0, np.int64)
         classes = None if labels is None else torch.from_numpy(labels[rows]).to(device)
         given = latents[torch.from_numpy(rows)] if count else torch.zeros(1, latents.shape[1])
-        made = generator(given.to(device), classes if count else None)[:count]
+        made = generator(given.to(device), classes if count else None, **more)[:count]
         pieces.append(to_arrays(made, window))
     return np.concatenate(pieces)
 
@@ -207,8 +236,8 @@ def _class_number(label: str, names: tuple[str, ...], where: str) -> int:
 
 
 def to_arrays(examples: Tensor, window: Window | None = None) -> NDArray[Any]:
-    """Images (n, C, H, W) in [-1, 1] to uint8 (n, H, W, C), or to float32 from one end of ``window`` to the other;
-    points stay float32 (n, 2); code points to strings (n,).
+    """Images (n, C, H, W) in [-1, 1] to uint8 (n, H, W, C), clips (n, frames, C, H, W) to (n, frames, H, W, C), or to
+    float32 from one end of ``window`` to the other; points stay float32 (n, 2); code points to strings (n,).
     """
     if examples.dtype == torch.int64:
         return strings_of(examples)
@@ -218,4 +247,4 @@ def to_arrays(examples: Tensor, window: Window | None = None) -> NDArray[Any]:
         levels = ((examples.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
     else:
         levels = window[0] + (examples.float().clamp(-1, 1) + 1) * ((window[1] - window[0]) / 2)
-    return levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return levels.movedim(-3, -1).contiguous().cpu().numpy()

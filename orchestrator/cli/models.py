@@ -21,7 +21,9 @@ def sample(
     ] = None,
     output: Annotated[
         Path,
-        typer.Option("-o", "--output", help=".png: a grid; .npy: an array; .txt: text; .gif, .webp, .mp4: a film."),
+        typer.Option(
+            "-o", "--output", help=".png: a grid or strips; .npy: an array; .txt: text; .gif, .webp, .mp4: a film."
+        ),
     ] = Path("samples.png"),
     seed: Annotated[int, typer.Option(help="Of the first sample; the next ones count up.")] = 0,
     seeds: Annotated[str | None, typer.Option(help="These instead, as 3,7,9.", show_default=False)] = None,
@@ -37,6 +39,9 @@ def sample(
     raw: Annotated[
         bool, typer.Option("--raw", help="The plain generator of a checkpoint, not the averaged one.")
     ] = False,
+    frames: Annotated[
+        int | None, typer.Option(help="Of each clip, for a generator of clips; left out: as many as it has learned.")
+    ] = None,
     code_sha256: options.CodeSha256 = None,
     home: options.HomeDir = Path(HOME),
     profile: options.Profile = PROFILE,
@@ -52,7 +57,7 @@ def sample(
     if number is None:
         number = 8 if classes or interpolate else 64
     chosen = _seeds(seeds) if seeds else range(seed, seed + number)
-    wanted = SampleOptions(chosen, label, raw, truncation, classes, interpolate, code_sha256 or ())
+    wanted = SampleOptions(chosen, label, raw, truncation, classes, interpolate, code_sha256 or (), frames)
     shape = run(model, wanted, output, registry_of(place(home, profile)))
     what = "a film through" if interpolate else "every class at" if classes else ""
     made = f"{len(chosen)} samples" + (f" of shape {'x'.join(map(str, shape))}" if shape else "")

@@ -58,9 +58,9 @@ class Generator:
         return opened(str(source), raw, trusted, uri)
 
     def __call__(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        """``latents`` (n, latent_dim), standard normal, to images (n, C, H, W) in [-1, 1], points (n, 2), or code
-        points (n, length). ``labels`` (n,) are numbers of classes; a conditional generator takes any where they are
-        missing.
+        """``latents`` (n, latent_dim), standard normal, to images (n, C, H, W) in [-1, 1], points (n, 2), code points
+        (n, length), or clips (n, frames, C, H, W). ``labels`` (n,) are numbers of classes; a conditional generator
+        takes any where they are missing.
         """
         made: Tensor = self.module(latents, labels)
         return made
@@ -72,9 +72,11 @@ class Generator:
         seeds: Sequence[int] | None = None,
         label: Label | Sequence[Label] | None = None,
         truncation: float | None = None,
+        frames: int | None = None,
     ) -> NDArray[Any]:
         """An example for each of ``seeds``, or of 0 to n - 1, and a function of it: uint8 (n, H, W, C), float32 points
-        (n, 2), or strings (n,); where ``space`` has a window, float32 (n, H, W, C) in the units of the training files.
+        (n, 2), strings (n,), or uint8 clips (n, frames, H, W, C), of as many frames as were learned if not told; where
+        ``space`` has a window, float32 (n, H, W, C) in the units of the training files.
 
         ``label`` is a class by name or number, or conditions by name, as ``{"weather": "snow", "fog": 0.3}``: one for
         all, or a list with one for each. ``truncation`` cuts latents off at that value: less varied, more typical
@@ -84,7 +86,7 @@ class Generator:
 
         rows = np.arange(n) if seeds is None else np.array(seeds, np.int64)
         labels = conditions(tabled(label, len(rows), self.config, self.space), self.config, self.space, rows)
-        return sample(self.module, self.config, rows, labels, truncation, self.space.window)
+        return sample(self.module, self.config, rows, labels, truncation, self.space.window, frames)
 
     def translate(self, pictures: NDArray[np.uint8]) -> NDArray[Any]:
         """Pictures (n, H, W, C) of the source, uint8 and of the size of ``space``, in the look of the target: as many,

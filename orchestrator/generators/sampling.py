@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 STILLS = (".png", ".npy", ".txt")
 FILMS = (".gif", ".webp", ".mp4")
+CLIPS = 5
+"""Axes of an array of clips."""
 FRAMES = 16
 """Of a film, between two seeds."""
 PER_SECOND = 16
@@ -30,8 +32,9 @@ PER_SECOND = 16
 @dataclass(frozen=True)
 class SampleOptions:
     """What to draw: an example for each of ``seeds``; with ``classes`` a row of them for each class; with
-    ``interpolate`` a film from one to the next. ``raw``: of the plain generator instead of the averaged one.
-    Code that a checkpoint brings is run where its sha256 is ``trusted``, or that of the same files here.
+    ``interpolate`` a film from one to the next; clips of so many ``frames``. ``raw``: of the plain generator instead of
+    the averaged one. Code that a checkpoint brings is run where its sha256 is ``trusted``, or that of the same files
+    here.
     """
 
     seeds: Sequence[int]
@@ -41,6 +44,7 @@ class SampleOptions:
     classes: bool = False
     interpolate: bool = False
     trusted: Sequence[str] = ()
+    frames: int | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -49,10 +53,8 @@ class SampleOptions:
 
     def check(self, output: Path) -> None:
         """Raises UserError where it contradicts itself, or ``output`` can't hold it."""
-        kinds = FILMS if self.interpolate else STILLS
-        if output.suffix not in kinds:
-            other = " (a film: --interpolate)" if output.suffix in FILMS else ""
-            raise UserError(f"-o {output}{other}: the name must end in {', '.join(kinds[:-1])} or {kinds[-1]}")
+        if output.suffix not in (FILMS if self.interpolate else STILLS + FILMS):
+            raise _misnamed(output, FILMS if self.interpolate else STILLS)
         if self.classes and (self.interpolate or self.label is not None):
             raise UserError("--classes draws every class side by side: leave --label and --interpolate out")
         if self.truncation is not None and self.truncation <= 0:
@@ -64,22 +66,25 @@ class SampleOptions:
 
 
 def sample(source: str, options: SampleOptions, output: Path, uri: str) -> tuple[int, ...]:
-    """Write what is wished for to ``output`` (.png, .npy; text: .txt; films: .gif, .webp, .mp4); returns an example's
-    shape.
+    """Write what is wished for to ``output`` (.png, .npy; text: .txt; films and clips: .gif, .webp, .mp4); returns an
+    example's shape.
     """
-    from trainers.pictures import draw
+    from trainers.pictures import PER_SECOND as CLIPS_PER_SECOND
+    from trainers.pictures import draw, film
 
     options.check(output)
     if source.startswith(REGISTERED) and options.is_plain:
         from orchestrator.registry.drawing import sample as from_registry
 
-        made = from_registry(uri, source, np.array(options.seeds, np.int64), options.label)
+        made = from_registry(uri, source, np.array(options.seeds, np.int64), options.label, options.frames)
         window = opened(source, False, (), uri).space.window if _in_units(made) else None
     else:
         generator = opened(source, options.raw, options.trusted, uri)
         made, window = _made(options, generator), generator.space.window
     if output.suffix == ".txt" and made.dtype.kind != "U":
         raise UserError(f"-o {output}: this generator makes no text; take .png or .npy")
+    if output.suffix in FILMS and not (options.interpolate or made.ndim == CLIPS):
+        raise _misnamed(output, STILLS)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         if output.suffix == ".npy":
@@ -88,6 +93,8 @@ def sample(source: str, options: SampleOptions, output: Path, uri: str) -> tuple
             output.write_text("".join(f"{text}\n" for text in made), "utf-8")
         elif options.interpolate:
             _film([draw(frame[None]) for frame in made], output)
+        elif output.suffix in FILMS:
+            _film(film(made).frames, output, CLIPS_PER_SECOND)
         else:
             picture = draw(made, columns=len(options.seeds) if options.classes else None, window=window)
             picture.save(output, pnginfo=_told(window))
@@ -114,11 +121,13 @@ def _told(window: tuple[float, float] | None) -> PngInfo | None:
 
 def _made(options: SampleOptions, generator: Generator) -> NDArray[Any]:
     """Examples, in units where they have any, or the frames of a film; of classes row by row."""
-    from trainers.sample import asked, conditions, drawn, every_class, latents, tabled, walk
+    from trainers.sample import asked, conditions, drawn, every_class, latents, length, tabled, walk
 
     config, space = generator.config, generator.space
     if options.interpolate and space.alphabet:
         raise UserError("--interpolate: there is nothing between one text and the next; leave it out")
+    if options.interpolate and space.is_clip:
+        raise UserError("--interpolate: clips move by themselves; leave it out")
     window = None if options.interpolate else space.window  # films have 8 bits
     given = latents(config, np.array(options.seeds, np.int64), options.truncation)
     if options.interpolate:
@@ -136,18 +145,25 @@ def _made(options: SampleOptions, generator: Generator) -> NDArray[Any]:
         row = {c.name: c.names[0] if c.names else c.low for c in space.conditions} | row
         seeds = np.zeros(len(given), np.int64)
     table = tabled(row, len(given), config, space)
-    return drawn(generator.module, given, conditions(table, config, space, seeds), window)
+    labels = conditions(table, config, space, seeds)
+    return drawn(generator.module, given, labels, window, length(config, options.frames))
 
 
-def _film(frames: Sequence[Image], output: Path) -> None:
+def _misnamed(output: Path, kinds: Sequence[str]) -> UserError:
+    other = " (a film: --interpolate)" if output.suffix in FILMS else ""
+    return UserError(f"-o {output}{other}: the name must end in {', '.join(kinds[:-1])} or {kinds[-1]}")
+
+
+def _film(frames: Sequence[Image], output: Path, per_second: float = PER_SECOND) -> None:
+    from trainers.pictures import play
+
     if output.suffix == ".mp4":
         with tempfile.TemporaryDirectory() as folder:
             for number, frame in enumerate(frames):
                 frame.convert("RGB").save(Path(folder) / f"{number:06d}.png")
-            _encode(Path(folder), output)
+            _encode(Path(folder), output, per_second)
         return
-    milliseconds = round(1000 / PER_SECOND)
-    frames[0].save(output, save_all=True, append_images=list(frames[1:]), duration=milliseconds, loop=0)
+    play(frames, output, per_second)
 
 
 def _ffmpeg() -> str | None:
@@ -159,9 +175,9 @@ def _ffmpeg() -> str | None:
     return shutil.which("ffmpeg") or get_ffmpeg_exe()
 
 
-def _encode(folder: Path, output: Path) -> None:
+def _encode(folder: Path, output: Path, per_second: float) -> None:
     """The numbered pictures of ``folder`` as H.264 in the colours that every player knows, with even sides."""
-    pictures = ["-framerate", str(PER_SECOND), "-i", str(folder / "%06d.png")]
+    pictures = ["-framerate", str(per_second), "-i", str(folder / "%06d.png")]
     look = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-pix_fmt", "yuv420p"]
     command = [str(_ffmpeg()), "-y", "-loglevel", "error", *pictures, *look, str(output)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

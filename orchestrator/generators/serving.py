@@ -2,7 +2,7 @@
 
     GET  /health                            is it there?
     GET  /                                  what it makes, under which conditions
-    GET  /samples.png, .npy, of text .txt   n, seed, seeds, label, truncation: the words of ``gansweep sample``
+    GET  /samples.png, .npy, of text .txt   n, seed, seeds, label, truncation, frames: the words of ``gansweep sample``
     POST /translation.png, /translation.npy of a translator: the body is a picture
 
 ``.npy`` is NumPy's format, without pickle; ``.txt`` a line for each example.
@@ -56,6 +56,12 @@ class Asked(BaseModel, extra="forbid"):
     seeds: Seeds | None = None
     label: list[str] = []
     truncation: float | None = Field(None, gt=0)
+    frames: int | None = None
+
+    @property
+    def more(self) -> dict[str, Any]:
+        """What it says beside seeds and labels."""
+        return {"truncation": self.truncation, "frames": self.frames}
 
 
 def serve(generator: Generator, name: str, host: str, port: int, announce: Callable[[str], None]) -> None:
@@ -114,7 +120,7 @@ def app(generator: Generator, name: str, token: str) -> FastAPI:
             raise HTTPException(404, "this generator makes no text; ask for .png or .npy")
         seeds = asked.seeds or range(asked.seed, asked.seed + asked.n)
         with busy:
-            examples = _told(lambda: generator.sample(seeds=seeds, label=_labels(asked), truncation=asked.truncation))
+            examples = _told(lambda: generator.sample(seeds=seeds, label=_labels(asked), **asked.more))
         return _answer(examples, kind, generator)
 
     async def translation(kind: Kind, request: Request) -> Response:

@@ -62,11 +62,13 @@ def _counts(sweep: Sweep, space: Space, params: dict[str, Any]) -> dict[str, int
 
 
 def _space(sweep: Sweep) -> Space | None:
-    from trainers.check import BUILT_IN, TEXT
+    from trainers.check import BUILT_IN, CLIPS, TEXT
     from trainers.data import Space, load
 
     data = sweep.data
-    if data.name in (*BUILT_IN, *TEXT):
+    if data.name == "clips":
+        return Space((data.frames, data.channels, data.resolution, data.resolution))
+    if data.name in (*BUILT_IN, *TEXT, *CLIPS):
         return load(data).space
     if sweep.model.conditional or ":" in data.name:
         return None

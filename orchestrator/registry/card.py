@@ -27,12 +27,22 @@ def of_model(
         return "\n".join([*lines, LICENCE])
     size += ", in units from {:g} to {:g}".format(*space.window) if space.window else ""
     told = f", by {'; '.join(column.told for column in conditions)[:500]}" if conditions else ""
-    what = f"texts of up to {space.shape[0] - 1} characters" if space.alphabet else f"examples of shape {size}"
+    what = _what(space, size)
     lines = [f"**{model}** generates {what}{told}. The same seed gives the same example.", ""]
     lines += ["```python", "import mlflow, pandas", ""]
     lines += [f'generator = mlflow.pyfunc.load_model("models:/{model}@{alias}")']
     lines += [f"examples = generator.predict(pandas.DataFrame({table}))", "```", ""]
     return "\n".join([*lines, LICENCE])
+
+
+def _what(space: Space, size: str) -> str:
+    if space.alphabet:
+        return f"texts of up to {space.shape[0] - 1} characters"
+    if space.is_clip:
+        frames, *shape = space.shape
+        learned = f"clips of shape {' x '.join(map(str, shape))}, of {frames} frames"
+        return f"{learned}, or as many as a column `frames` asks for"
+    return f"examples of shape {size}"
 
 
 def of_version(tags: Mapping[str, str]) -> str:

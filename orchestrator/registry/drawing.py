@@ -16,7 +16,7 @@ from orchestrator.registry.connection import connected
 from trainers.config import Config
 from trainers.data import Space
 from trainers.families import FAMILIES
-from trainers.sample import asked, conditions
+from trainers.sample import asked, conditions, length
 
 UNKNOWN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """What MLflow says of a model, and of an alias, that is not there."""
@@ -24,14 +24,20 @@ MOST = 50
 """Models that a message names."""
 
 
-def sample(uri: str, model_uri: str, seeds: NDArray[np.int64], label: str | None) -> NDArray[Any]:
-    """One example per seed from a registered generator, through the same face that serves it anywhere."""
+def sample(
+    uri: str, model_uri: str, seeds: NDArray[np.int64], label: str | None, frames: int | None = None
+) -> NDArray[Any]:
+    """One example per seed, clips of so many ``frames``, from a registered generator, through the same face that serves
+    it anywhere.
+    """
     loaded = _found(uri, model_uri)
     if FAMILIES[loaded.unwrap_python_model().config.family].translates:
         raise UserError(f"{model_uri} translates pictures, and makes nothing from seeds; use gansweep translate")
     table = pd.DataFrame({"seed": seeds})
     if label is not None:
         table = table.assign(**_known(label, loaded.unwrap_python_model()))
+    if frames is not None:
+        table = table.assign(frames=length(loaded.unwrap_python_model().config, frames))
     made: NDArray[Any] = loaded.predict(table)
     return made
 

@@ -181,6 +181,10 @@ def _signature(example: Any, space: Space, conditions: tuple[Column, ...]) -> Mo
     if space.is_image:
         channels, height, width = space.shape
         output = TensorSpec(np.dtype(np.float32 if space.window else np.uint8), (-1, height, width, channels))
+    elif space.is_clip:
+        inputs.append(ColSpec("long", "frames", required=False))
+        _, channels, height, width = space.shape
+        output = TensorSpec(np.dtype(np.uint8), (-1, -1, height, width, channels))
     elif space.alphabet:
         output = TensorSpec(np.dtype(np.str_), (-1,))
     else:

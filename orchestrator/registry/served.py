@@ -4,7 +4,8 @@ Input: a table with a column ``seed`` (int64) and, for conditional generators, `
 a column for each of its conditions, of which any may be missing: then the seed draws it. A translator is given pictures
 instead: uint8 (n, H, W, C).
 Output: uint8 images (n, H, W, C), one per row and a function of that row alone; images of measured values come as
-float32 (n, H, W, C) in the units of the training files, points as float32 (n, 2), text as strings (n,).
+float32 (n, H, W, C) in the units of the training files, points as float32 (n, 2), text as strings (n,). A generator of
+clips takes a column ``frames``, one number for all rows, and gives uint8 (n, frames, H, W, C).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import pandas as pd
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from trainers.families import FAMILIES
-from trainers.sample import conditions, sample, translated
+from trainers.sample import conditions, one_length, sample, translated
 from trainers.state import load_generator, load_space
 
 
@@ -38,7 +39,8 @@ class Generator(PythonModel):
         names = {column.name for column in self.space.conditions} | {"label"}
         given = {name: list(model_input[name]) for name in model_input.columns if name in names}
         labels = conditions(given, self.config, self.space, seeds)
-        return sample(self.generator, self.config, seeds, labels, window=self.space.window)
+        frames = one_length(model_input["frames"]) if "frames" in model_input else None
+        return sample(self.generator, self.config, seeds, labels, window=self.space.window, frames=frames)
 
 
 mlflow.models.set_model(Generator())

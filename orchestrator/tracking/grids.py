@@ -1,4 +1,4 @@
-"""Sample grids on their way from the artifact store to MLflow."""
+"""Sample grids, and films of clips, on their way from the artifact store to MLflow."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from PIL import Image
 
 from orchestrator.errors import StoreError
 from orchestrator.tracking.spool import Event
+from trainers.pictures import frames, play
 
 if TYPE_CHECKING:
     from orchestrator.artifacts import Store
@@ -25,8 +26,9 @@ SHOWN = RunTag(MLFLOW_LOGGED_IMAGES, "True")
 
 
 def log_grid(client: MlflowClient, run: str, event: Event, store: Store, may_be_lost: bool) -> None:
-    """The grid of a report, as an image of ``run``. Raises StoreError where it is not there, unless it may be lost: the
-    leg died before it stored the grid, and the next report brings another.
+    """The grid of a report, as an image of ``run``; one that moves as ``films/<images>.gif`` too, for MLflow's pages to
+    play. Raises StoreError where it is not there, unless it may be lost: the leg died before it stored the grid, and
+    the next report brings another.
 
     As ``MlflowClient.log_image`` does it, which would encode the picture again and send the run's tag each time.
     """
@@ -41,6 +43,10 @@ def log_grid(client: MlflowClient, run: str, event: Event, store: Store, may_be_
         with Image.open(file) as picture:
             compress_image_size(picture.convert("RGB")).save(Path(folder) / f"{name}+compressed.webp", method=0)
         client.log_artifacts(run, folder, "images")
+        if moving := frames(file):
+            film = Path(folder) / f"{event['images']:09d}.gif"
+            play(moving, film)
+            client.log_artifact(run, str(film), "films")
 
 
 def has_grid(client: MlflowClient, run: str, images: int) -> bool:

@@ -30,10 +30,10 @@ resources: {workers_per_trial: 2}
 """
 
 LOAD = """
-import sys, mlflow, numpy as np, pandas as pd
+import json, sys, mlflow, numpy as np, pandas as pd
 assert "trainers" not in sys.modules
 model = mlflow.pyfunc.load_model(sys.argv[1])
-made = model.predict(pd.DataFrame({"seed": np.arange(5, dtype=np.int64)}))
+made = model.predict(pd.DataFrame({"seed": np.arange(5, dtype=np.int64), **json.loads(sys.argv[3])}))
 np.save(sys.argv[2], made)
 """
 
@@ -70,11 +70,11 @@ class User:
         document: dict[str, Any] = json.loads(done.stdout)
         return document
 
-    def predict(self, uri: str) -> np.ndarray:
+    def predict(self, uri: str, **columns: int) -> np.ndarray:
         """What a registered model makes of seeds 0 to 4, in a process that knows nothing of gansweep and no pickle."""
         out = self.home.parent / "predicted.npy"
         environment = {**os.environ, "MLFLOW_TRACKING_URI": self.mlflow, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
-        command = [sys.executable, "-c", LOAD, uri, str(out)]
+        command = [sys.executable, "-c", LOAD, uri, str(out), json.dumps(columns)]
         subprocess.run(command, check=True, env=environment, cwd=out.parent, capture_output=True)
         made: np.ndarray = np.load(out)
         return made

@@ -92,7 +92,6 @@ def test_a_film_goes_from_seed_to_seed_and_keeps_its_class(flags: Path, tmp_path
 @pytest.mark.parametrize(
     ("options", "name", "says"),
     [
-        (SampleOptions((0,)), "a.gif", r"a film: --interpolate.*\.png, \.npy or \.txt"),
         (SampleOptions((0,), interpolate=True), "a.png", r"\.gif, \.webp or \.mp4"),
         (SampleOptions((0,), classes=True, label="flags"), "a.png", "leave --label"),
         (SampleOptions((0,), truncation=0.0), "a.png", "must be above 0"),

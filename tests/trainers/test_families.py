@@ -28,12 +28,14 @@ NETWORKS = {
     "text": {"generator": "lstm", "discriminator": "conv1d"},
 }
 """Of families that can't do with MLPs."""
+DATA = {"video": {"name": "moving-digits", "resolution": 16}}
+"""Of families that can't do with digits."""
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_room_is_whole_and_its_checks_need_no_torch(name: str) -> None:
     family = FAMILIES[name].open()
-    settings = config(model=NETWORKS.get(name, {}))
+    settings = config(model=NETWORKS.get(name, {}), data=DATA.get(name, {}))
     assert family.sizes(settings, load(settings.data).space)["generator"] > 0
     code = "import sys; from trainers.families import FAMILIES; from trainers.config import Config; "
     code += f"FAMILIES[{name!r}].problems(Config(), 1, False); sys.exit('torch' in sys.modules)"

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from trainers.config import Data
 from trainers.data.circle import circular_gaussians
+from trainers.data.clips import clips
 from trainers.data.dataset import Dataset, Examples, Order, Rows, Space
 from trainers.data.digits import digits
 from trainers.data.faces import faces
@@ -21,6 +22,7 @@ from trainers.data.gaussians import grid, ring
 from trainers.data.grammar import grammar
 from trainers.data.lines import lines
 from trainers.data.measured import measured
+from trainers.data.moving import moving_digits
 from trainers.data.painted import painted_digits
 from trainers.data.scenes import weather_scenes
 from trainers.data.shards import parquet
@@ -42,6 +44,8 @@ DATASETS: dict[str, Callable[[Data], Dataset]] = {
     "weather-scenes": weather_scenes,
     "faces": faces,
     "flags": flags,
+    "moving-digits": moving_digits,
+    "clips": clips,
     "grammar": grammar,
     "lines": lines,
     "images": lambda settings: (measured if settings.intensity else images)(settings),

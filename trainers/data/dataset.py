@@ -19,7 +19,8 @@ from trainers.world import World, sent
 
 @dataclass(frozen=True)
 class Space:
-    """Where examples live. ``shape`` is (C, H, W) for images, (2,) for points; ``classes`` 0 means no labels of one
+    """Where examples live. ``shape`` is (C, H, W) for images, (frames, C, H, W) for clips,
+    (2,) for points; ``classes`` 0 means no labels of one
     kind. ``columns`` are the conditions of examples that have several, or a number.
 
     ``names`` says what the classes are called, in order; empty where they are called by their numbers. Images are
@@ -43,6 +44,11 @@ class Space:
         return replace(self, shape=(self.shape[0] * count, *self.shape[1:]))
 
     @property
+    def frame(self) -> Space:
+        """Of a clip's single frames."""
+        return Space(self.shape[1:], window=self.window)
+
+    @property
     def conditions(self) -> tuple[Column, ...]:
         """Every condition of an example; classes are one, called label."""
         called = self.names or tuple(map(str, range(self.classes)))
@@ -52,6 +58,11 @@ class Space:
     def is_image(self) -> bool:
         """Whether examples are pictures."""
         return len(self.shape) == 3
+
+    @property
+    def is_clip(self) -> bool:
+        """Whether examples are clips."""
+        return len(self.shape) == 4
 
 
 class Rows(Protocol):
@@ -107,6 +118,16 @@ class Examples:
         return self.values.float().div_(127.5).sub_(1) if self.values.dtype == torch.uint8 else self.values
 
 
+class Law(Protocol):
+    """How things move in clips that are drawn by code."""
+
+    def paths(self, clips: Tensor) -> Tensor:
+        """Where they are in each frame (n, frames, 2), x and y in pixels, of clips (n, frames, C, H, W) in [-1, 1]."""
+
+    def residuals(self, paths: Tensor) -> Tensor:
+        """How far (n,) in pixels, root mean square, paths (n, frames, 2) are from the nearest ones that obey it."""
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Training and test examples. Nothing of ``test`` is ever trained on.
@@ -120,7 +141,7 @@ class Dataset:
 
     ``source`` is the other domain, of the same space, from which a translation starts; ``paired`` says that each row of
     its ``test`` is, in this domain, the same row of this ``test``. ``language`` is the probability of every string, of
-    text where it is known.
+    text where it is known; ``law`` how things move, in clips where that is known.
     """
 
     WINDOW: ClassVar[int] = 8  # blocks that are shuffled into each other
@@ -140,6 +161,7 @@ class Dataset:
     fresh: Callable[[int], Examples] | None = None
     language: Mapping[str, float] | None = None
     known: Callable[[Tensor], dict[str, float]] | None = None
+    law: Law | None = None
 
     def __post_init__(self) -> None:
         for split, rows in (("train", self.train), ("test", self.test)):

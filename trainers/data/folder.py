@@ -66,7 +66,7 @@ def images(settings: Data) -> Dataset:
     if scans := sum(kind(file) is not None for file in found.train.files):
         way_out = "give data.intensity: {window: [low, high]}, or {percentiles: [0.5, 99.5]}"
         raise DataError(f"data.path: {scans:,} DICOM or NIfTI files, whose values need a window; {way_out}")
-    require_memory(found, settings.channels * settings.resolution**2)
+    require_memory(found.total, settings.channels * settings.resolution**2)
     skipped = Skipped(settings, found.total)
     train = _read(found.train, settings, skipped)
     if len(train) < FEWEST:
@@ -83,14 +83,15 @@ def images(settings: Data) -> Dataset:
     return Dataset("images", space, train, test, notes=tuple(notes))
 
 
-def require_memory(found: Found, each: int) -> None:
-    """Raises DataError where pictures of so many bytes would take more than half of the memory."""
-    needed, there = found.total * each, _memory()
+def require_memory(
+    total: int,
+    each: int,
+    way_out: str = "pack them with 'gansweep data import' and read them as parquet, which is streamed",
+) -> None:
+    """Raises DataError where so many pictures of so many bytes would take more than half of the memory."""
+    needed, there = total * each, _memory()
     if needed > there / 2:
-        way_out = "pack them with 'gansweep data import' and read them as parquet, which is streamed"
-        raise DataError(
-            f"data.path: its {found.total:,} images would take {needed / 2**30:.1f} GiB of memory; {way_out}"
-        )
+        raise DataError(f"data.path: its {total:,} images would take {needed / 2**30:.1f} GiB of memory; {way_out}")
 
 
 def image_files(root: Path | None) -> Found:

@@ -31,7 +31,7 @@ def measured(settings: Data) -> Dataset:
     assert settings.intensity is not None
     found = image_files(Path(settings.places[0]) if settings.places else None)
     require([*found.train.files, *(found.held_out.files if found.held_out else ())])
-    require_memory(found, 4 * settings.resolution**2)
+    require_memory(found.total, 4 * settings.resolution**2)
     skipped = Skipped(settings, found.total)
     train, *given = [_read(part, settings, skipped) for part in (found.train, found.held_out) if part]
     if len(train.values) < FEWEST:

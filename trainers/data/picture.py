@@ -40,9 +40,14 @@ UPRIGHT = {
 def pixels(source: Source, settings: Data) -> Pixels:
     """Encoded image to uint8 (C, resolution, resolution). Raises DataError where it cannot be read."""
     with decoding(), Image.open(io.BytesIO(source if isinstance(source, bytes) else source())) as opened:
-        picture = _eight_bits(upright(opened)).convert("RGB" if settings.channels == 3 else "L")
-        levels = np.asarray(square(picture, settings.resolution), dtype=np.uint8)
-        return levels.reshape(*levels.shape[:2], settings.channels).transpose(2, 0, 1)
+        return squared(opened, settings)
+
+
+def squared(opened: Image.Image, settings: Data) -> Pixels:
+    """The frame of an opened image that it stands at."""
+    picture = _eight_bits(upright(opened)).convert("RGB" if settings.channels == 3 else "L")
+    levels = np.asarray(square(picture, settings.resolution), dtype=np.uint8)
+    return levels.reshape(*levels.shape[:2], settings.channels).transpose(2, 0, 1)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ NAMED = 8  # classes that are named one by one; of more, the first
 def describe(data: Dataset) -> list[str]:
     """What was loaded: how many examples of which shape, the classes with their counts, then what was skipped."""
     shape = "x".join(map(str, data.space.shape))
-    what = f"{'images' if data.space.is_image else 'points'} of shape {shape}"
+    what = f"{'images' if data.space.is_image else 'clips' if data.space.is_clip else 'points'} of shape {shape}"
     if data.space.alphabet:
         what = f"texts of up to {data.space.shape[0] - 1} of {len(data.space.alphabet)} characters"
     line = f"{data.name}: {len(data):,} {what} to train on, {len(data.test):,} held out; "

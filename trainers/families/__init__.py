@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 class Entry(NamedTuple):
     """A family's room, and the groups of settings and the measures that no other family knows. ``translates``: what it
-    keeps is given pictures of ``data.source``, not seeds. ``writes``: it learns from text.
+    keeps is given pictures of ``data.source``, not seeds. ``writes``: it learns from text. ``moves``: it
+    learns from clips, and makes them of any number of frames.
     """
 
     room: str
@@ -21,6 +22,7 @@ class Entry(NamedTuple):
     measures: tuple[str, ...] = ()
     translates: bool = False
     writes: bool = False
+    moves: bool = False
 
     def open(self) -> Family:
         """What it brings."""
@@ -60,6 +62,9 @@ FAMILIES = {
             *("ngram_tv", "ngram_floor", "ngram_misfit", "ngram_precision", "ngram_recall"),
         ),
         writes=True,
+    ),
+    "video": Entry(
+        "trainers.families.video", ("video",), measures=("identity", "law_residual", "motion_ratio"), moves=True
     ),
 }
 

@@ -19,6 +19,7 @@ from trainers.data.digits import split_digits
 from trainers.data.painted import LOOKS
 from trainers.errors import UnusableSettingError
 from trainers.metrics.digits_cnn import DigitsCNN, load_digits_cnn
+from trainers.metrics.moving_reader import MovingReader, load_moving_reader
 from trainers.metrics.painted_cnn import PaintedCNN, fresh
 from trainers.metrics.reader import Reader, accuracy, load_reader
 from trainers.metrics.torchscript import load_torchscript
@@ -37,7 +38,7 @@ class Extractor:
         self.net = net.eval().requires_grad_(False).to(device)
         self.id = f"{name}@{(digest or _content_hash(net))[:12]}"
         self.device = device
-        self.classify = net.classify if isinstance(net, DigitsCNN) else None
+        self.classify = net.classify if isinstance(net, DigitsCNN | MovingReader) else None
         self.read = net.read if isinstance(net, Reader) else None
         self.told: dict[str, str] = {}
 
@@ -102,6 +103,22 @@ class RandomConv1d(nn.Module):
         return torch.cat(pooled, 1)
 
 
+class RandomConvOfClips(RandomConv):
+    """The same over clips: what three frames in a row show, on average over a few places in the clip."""
+
+    SEEN, PLACES = 3, 4
+
+    def __init__(self, space: Space) -> None:
+        self.seen = min(self.SEEN, space.shape[0])
+        super().__init__(space.shape[1] * self.seen)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Features (n, up to 1920) of clips (n, frames, c, h, w)."""
+        starts = torch.linspace(0, clips.shape[1] - self.seen, self.PLACES).long().tolist()
+        parts = [super(RandomConvOfClips, self).forward(clips[:, at : at + self.seen].flatten(1, 2)) for at in starts]
+        return torch.stack(parts).mean(0)
+
+
 def build(settings: Evaluate, dataset: Dataset, world: World) -> Extractor:
     """The extractor that the settings name for such data; ``auto`` chooses.
 
@@ -115,7 +132,7 @@ def build(settings: Evaluate, dataset: Dataset, world: World) -> Extractor:
         name = _automatic(dataset)
     extractor = Extractor(name, lookup(EXTRACTORS, name, "evaluate.extractor")(dataset, world), world.device)
     if extractor.classify:
-        held_out = dataset.test if isinstance(extractor.net, PaintedCNN) else split_digits()[1]
+        held_out = dataset.test if isinstance(extractor.net, PaintedCNN | MovingReader) else split_digits()[1]
         extractor.told = {"extractor_accuracy": _accuracy(extractor, held_out[torch.arange(len(held_out))])}
     if isinstance(extractor.net, Reader) and isinstance(dataset.test, Examples):
         extractor.told = {"extractor_accuracy": accuracy(extractor.net, dataset.test)}
@@ -125,6 +142,8 @@ def build(settings: Evaluate, dataset: Dataset, world: World) -> Extractor:
 def _automatic(dataset: Dataset) -> str:
     if dataset.space.alphabet:
         return "random-conv"
+    if dataset.space.is_clip:
+        return "moving-reader" if dataset.law else "random-conv"
     if not dataset.space.is_image:
         return "raw"
     if dataset.name in LOOKS:
@@ -154,6 +173,8 @@ def _painted_cnn(dataset: Dataset, world: World) -> nn.Module:
 
 
 def _random_conv(dataset: Dataset, world: World) -> nn.Module:
+    if dataset.space.is_clip:
+        return RandomConvOfClips(dataset.space)
     return RandomConv1d(dataset.space) if dataset.space.alphabet else RandomConv(dataset.space.shape[0])
 
 
@@ -162,6 +183,7 @@ EXTRACTORS: dict[str, Callable[[Dataset, World], nn.Module]] = {
     "digits-cnn": _digits_cnn,
     "painted-cnn": _painted_cnn,
     "random-conv": _random_conv,
+    "moving-reader": load_moving_reader,
     "reader": load_reader,
 }
 

@@ -29,6 +29,7 @@ from trainers.metrics.prdc import prdc, real_radii
 from trainers.metrics.rules import of_prevalence, of_rules
 from trainers.metrics.text import Written, of_language, of_ngrams, of_strings, relative_perplexity
 from trainers.metrics.translation import Translated, content, sensitivity, spread
+from trainers.metrics.video import Moved, of_law, of_motion
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,8 +108,8 @@ class Reals:
 class Comparison(NamedTuple):
     """What a measure may look at: the reals, features (m, d) of generated samples, in an autoencoder's family what
     becomes of real examples, in a translator's what samples were made from, what conditions they were asked for, and of
-    text the strings themselves; ``pictures`` (m, c, h, w) are the samples themselves, where a measure needs them;
-    ``critic`` is a GAN's discriminator.
+    text the strings themselves, of clips how they move; ``pictures`` (m, c, h, w) are the samples themselves, where a
+    measure needs them; ``critic`` is a GAN's discriminator.
     """
 
     real: Reals
@@ -119,6 +120,7 @@ class Comparison(NamedTuple):
     pictures: Tensor | None = None
     written: Written | None = None
     critic: nn.Module | None = None
+    moved: Moved | None = None
 
 
 Measure = Callable[[Comparison], dict[str, float]]
@@ -190,14 +192,16 @@ def _modes(c: Comparison) -> dict[str, float]:
 
 def _mode_diversity(c: Comparison) -> dict[str, float]:
     """A translation that heeds its input differs from picture to picture as the data do; where its content can be read,
-    no more counts than is kept of it: a scrambled picture is no mode of the data.
+    no more counts than is kept of it: a scrambled picture is no mode of the data. Neither is a clip that stands still
+    or flickers.
     """
     if c.translated:
         kept = _content(c)["content"] if c.translated.labels is not None and c.real.classify else 1.0
         return {"mode_diversity": min(sensitivity(c.real.sample, c.fake), kept)}
     if c.written:
         return {"mode_diversity": relative_perplexity(c.written)}
-    return {"mode_diversity": relative_mode_diversity(c.real.modes, c.real.modes_of(c.fake))}
+    modes = relative_mode_diversity(c.real.modes, c.real.modes_of(c.fake))
+    return {"mode_diversity": modes * c.moved.steadiness if c.moved else modes}
 
 
 def _content(c: Comparison) -> dict[str, float]:
@@ -280,16 +284,12 @@ METRICS: dict[str, Measure] = {
     "prevalence_tv": of_prevalence,
     "cas": _lessons,
     "gain": _lessons,
-    "tv": _language,
-    "valid": _language,
-    "hit": _language,
-    "distinct": _strings,
-    "entropy": _strings,
-    "ngram_tv": _ngrams,
-    "ngram_floor": _ngrams,
-    "ngram_misfit": _ngrams,
-    "ngram_precision": _ngrams,
-    "ngram_recall": _ngrams,
+    **dict.fromkeys(("tv", "valid", "hit"), _language),
+    **dict.fromkeys(("distinct", "entropy"), _strings),
+    **dict.fromkeys(("ngram_tv", "ngram_floor", "ngram_misfit", "ngram_precision", "ngram_recall"), _ngrams),
+    "motion_ratio": of_motion,
+    "identity": of_law,
+    "law_residual": of_law,
     "rule_kept": of_rules,
     "wrong_squares": of_rules,
     "forbidden": of_rules,
