@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -72,5 +73,7 @@ def test_a_sweep_outlives_a_node_and_its_drivers_machine(tmp_path: Path) -> None
         told = (cluster["laptop"].folder / "calm.jsonl").read_text().splitlines()
         lines = [json.loads(line) for line in told if line.startswith("{")]
         assert seen["curves"] == {"0": [[line["images"], line["metrics"]["fid"]] for line in lines]}
-        services.wait_for("ranks and their folders to go", lambda: not left_behind(cluster), 20)
+        with suppress(TimeoutError):
+            services.wait_for("ranks and their folders to go", lambda: not left_behind(cluster), 20)
+        assert left_behind(cluster) == set()
     assert not any(machine.is_on() for machine in map(cluster.__getitem__, ("head", nodes[0], "services")))
