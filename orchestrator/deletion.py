@@ -11,16 +11,15 @@ from orchestrator.search.journal import place
 from orchestrator.search.known import Known
 from orchestrator.search.lease import lease_of, place_of
 from orchestrator.search.trial_requests import TrialRequests
-from orchestrator.status import find, ledger_of
+from orchestrator.status import ledger_of
 
 
 def delete(name: str, home: Home) -> None:
     """Remove a sweep: its files in the artifact store, then its ledger, then its folder here, so that the same command
     goes on after a death in between. Raises UserError where there is none, or somebody drives it.
     """
-    ledger, _ = ledger_of(name, home)
-    sweep, paths = find(name, home)
-    where = place_of(sweep, paths.ledger)
+    ledger, paths = ledger_of(name, home)
+    sweep, where = ledger.sweep, place_of(ledger.sweep, paths.ledger)
     with lease_of(sweep, paths).held():
         store_of(sweep, home).delete(ledger.key)
         if not isinstance(where, Path):  # a journal lies in the folder
@@ -35,10 +34,10 @@ def delete_checkpoints(name: str, home: Home) -> int:
     """Remove the checkpoints of trials that have ended, but of the best and of whom is confirmed; returns how many.
     Scores, curves, grids and logs stay.
     """
-    sweep, paths = find(name, home)
-    with lease_of(sweep, paths).held():
-        ledger, _ = ledger_of(name, home)
-        store, found = store_of(sweep, home), _spare(ledger)
+    ledger, paths = ledger_of(name, home)
+    with lease_of(ledger.sweep, paths).held():
+        ledger.refresh()
+        store, found = store_of(ledger.sweep, home), _spare(ledger)
         there = [key for key in found if store.exists(key)]
         for key in there:
             store.delete(key)

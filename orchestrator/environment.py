@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from trainers.files.cache import cache_folder, temporary_home
+from trainers.files.cache import temporary_home
 
 HOSTS = ("127.0.0.1", "localhost", "::1")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy")
@@ -15,8 +15,6 @@ def mend() -> None:
     """For this process and those it starts. What is right stays as it is."""
     _spare_loopback()
     _name_a_home()
-    # torch by itself leaves a folder of compiled code among temporary files
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "torch"))
 
 
 def _name_a_home() -> None:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.errors import GansweepError, UserError
+from orchestrator.errors import GansweepError, UserError, WorkError
 from orchestrator.paths import Home, SweepPaths
 from orchestrator.search.known import FILE, Known, Reading, SweepState
 from orchestrator.search.lease import lease_of
@@ -129,14 +129,15 @@ def front_words(front: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         yield f"trial {one['id']}: {scores}{' (confirmed)' if one['confirmed'] else ''}"
 
 
-def fruitless(document: dict[str, Any]) -> str | None:
-    """How the trials ended, with a reason for each kind of end, where none finished; None where one did."""
+def require_fruit(document: dict[str, Any]) -> None:
+    """Raises WorkError where a sweep is over and no trial finished: how they ended, with a reason for each kind."""
     trials = document["trials"]
-    if any(trial["state"] == "finished" for trial in trials):
-        return None
+    if document["state"] != "finished" or any(trial["state"] == "finished" for trial in trials):
+        return
     ends = Counter(trial["state"] for trial in trials)
     first = {trial["state"]: trial for trial in reversed(trials)}
-    return "".join(f"\n  {count} {state}{_reason(first[state])}" for state, count in ends.most_common())
+    why = "".join(f"\n  {count} {state}{_reason(first[state])}" for state, count in ends.most_common())
+    raise WorkError(f"sweep '{document['name']}' is over and no trial finished:{why}")
 
 
 def why(trial: Mapping[str, Any]) -> str:

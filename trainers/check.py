@@ -66,6 +66,16 @@ def problems(config: Config, ranks: int = 1, on_gpu: bool = False) -> Problems:
     ]
 
 
+def unused(config: Config, names: Sequence[str], family: str) -> Problems:
+    """Settings of ``train`` that say something although trainings of ``family`` (in words) have no use for them."""
+    fields = type(config.train).model_fields
+    return [
+        (f"train.{name}", f"is not for {family}; leave it out")
+        for name in names
+        if getattr(config.train, name) != fields[name].default
+    ]
+
+
 CONVOLUTIONAL = ("dcgan", "resnet", "r3gan")
 RESOLUTIONS = (8, 16, 32, 64, 128, 256)
 """Of convolutional networks."""

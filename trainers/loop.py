@@ -7,6 +7,7 @@ train -> start (training and judge of the family, health; load the checkpoint)
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Generator
 from dataclasses import replace
@@ -22,6 +23,7 @@ from trainers.data import Dataset, describe, load
 from trainers.errors import CheckpointError, TrainerError
 from trainers.families import FAMILIES
 from trainers.family import Judge, Training
+from trainers.files.cache import cache_folder
 from trainers.health import HealthMonitor
 from trainers.metrics import RemoteCache
 from trainers.players.tally import BROKEN, WATCHED_STEPS
@@ -55,6 +57,8 @@ def train(
     Raises DataError, UnusableSettingError, CheckpointError; TrainerError where the ranks have drifted apart.
     """
     ownimports.provide(config.code)
+    # an optimiser makes this folder, torch's own choice is among temporary files
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "torch"))
     run = Run(config, world, remote_cache, watcher if world.rank == 0 else None)
     if resume is not None:
         with state.explained(resume):

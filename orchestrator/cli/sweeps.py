@@ -210,5 +210,4 @@ def _run(work: Callable[[Any], Outcome], handle: Handle, as_json: bool) -> None:
         show.ending(document, ledger.notes, ledger.sweep.objective.direction, outcome, handle.grid)
     if outcome.state == "interrupted":
         raise typer.Exit(130)
-    if outcome.state == "finished" and (why := standing.fruitless(document)):
-        raise WorkError(f"sweep '{handle.name}' is over and no trial finished:{why}")
+    standing.require_fruit(document)

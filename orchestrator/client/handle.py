@@ -149,8 +149,7 @@ class Handle:
         document = standing.describe(*self.ledger())
         if document["state"] == "failed":
             raise WorkError(f"sweep '{self.name}' failed; see why with: {command('resume', self.name)}")
-        if document["state"] == "finished" and (why := standing.fruitless(document)):
-            raise WorkError(f"sweep '{self.name}' is over and no trial finished:{why}")
+        standing.require_fruit(document)
         return self
 
     def watch(self) -> None:

@@ -54,9 +54,6 @@ class Rank:
         self._world: World | None = None
         self.scratch = scratch_folder()
         os.environ["GANSWEEP_CACHE"] = spec.cache
-        os.environ.setdefault(
-            "TORCHINDUCTOR_CACHE_DIR", f"{spec.cache}/torch"
-        )  # torch by itself leaves a folder in /tmp
         torch.set_num_threads(max(1, int(spec.cpus)))
 
     def listen(self) -> tuple[str, int]:

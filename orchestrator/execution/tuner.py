@@ -213,7 +213,7 @@ class _Order(_StaysHere, FIFOScheduler):
         self._legs.close_idle_gangs = partial(_close_idle_gangs, tune_controller)
         chosen = super().choose_trial_to_run(tune_controller)
         if chosen is None and self._legs.idle():
-            tune_controller._cleanup_cached_actors(force_all=True)
+            self._legs.close_idle_gangs()
         return chosen
 
 

@@ -37,9 +37,9 @@ def studied(sweep: Sweep, studies: Place, new_space: bool, before: Known | None)
     else:
         _refuse_other_settings(sweep, study.attrs, new_space)
         news = _moved(sweep, study)
-    book = StudyWriter(study)
+    writer = StudyWriter(study)
     for name, value in news.items():
-        book.set_attr(name, value)
+        writer.set_attr(name, value)
     return study
 
 

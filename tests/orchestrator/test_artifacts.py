@@ -20,7 +20,7 @@ from orchestrator.artifacts.s3 import S3Store
 from orchestrator.errors import DamagedArtifactError, StoreError
 
 
-class FakeStore:
+class StoreCase:
     """A store, and a way round it to the bytes that it keeps."""
 
     def __init__(self, store: Store, bucket: str | None = None) -> None:
@@ -53,12 +53,12 @@ class FakeStore:
 
 
 @pytest.fixture(params=["directory", pytest.param("s3", marks=pytest.mark.s3)])
-def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[FakeStore]:
+def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StoreCase]:
     if request.param == "directory":
-        yield FakeStore(DirectoryStore(tmp_path / "store"))
+        yield StoreCase(DirectoryStore(tmp_path / "store"))
     else:
         s3 = request.getfixturevalue("s3")
-        yield FakeStore(S3Store(f"{s3.url}/some/prefix"), s3.bucket)
+        yield StoreCase(S3Store(f"{s3.url}/some/prefix"), s3.bucket)
 
 
 CONTENT = {"weights.bin": b"\x00\x01weights" * 1000, "state.json": b"{}", "nested/more.bin": b""}
@@ -89,94 +89,94 @@ def one_line(error: BaseException) -> str:
 # -- what it is for ----------------------------------------------------------------------------------------------------
 
 
-def test_a_folder_comes_back_as_it_went_in(shelf: FakeStore, tmp_path: Path):
-    shelf.store.check()
-    assert not shelf.store.exists("a/b")
-    shelf.store.put(folder(tmp_path / "in"), "a/b")
-    assert shelf.store.exists("a/b")
-    back = shelf.store.get("a/b", tmp_path / "deep" / "out")
+def test_a_folder_comes_back_as_it_went_in(case: StoreCase, tmp_path: Path):
+    case.store.check()
+    assert not case.store.exists("a/b")
+    case.store.put(folder(tmp_path / "in"), "a/b")
+    assert case.store.exists("a/b")
+    back = case.store.get("a/b", tmp_path / "deep" / "out")
     assert back == tmp_path / "deep" / "out"
     assert files_of(back) == CONTENT
-    assert shelf.keys() == {f"a/b/{name}" for name in (*CONTENT, "manifest.json")}, "no probe, no leftovers"
+    assert case.keys() == {f"a/b/{name}" for name in (*CONTENT, "manifest.json")}, "no probe, no leftovers"
 
 
-def test_a_file_comes_back_as_it_went_in(shelf: FakeStore, tmp_path: Path):
+def test_a_file_comes_back_as_it_went_in(case: StoreCase, tmp_path: Path):
     (tmp_path / "grid.png").write_bytes(b"picture")
-    shelf.store.put(tmp_path / "grid.png", "samples/10.png")
-    assert shelf.store.exists("samples/10.png") and not shelf.store.exists("samples/1")
-    assert shelf.store.get("samples/10.png", tmp_path / "deep" / "out.png").read_bytes() == b"picture"
+    case.store.put(tmp_path / "grid.png", "samples/10.png")
+    assert case.store.exists("samples/10.png") and not case.store.exists("samples/1")
+    assert case.store.get("samples/10.png", tmp_path / "deep" / "out.png").read_bytes() == b"picture"
 
 
-def test_the_same_store_is_made_of_its_url(shelf: FakeStore, tmp_path: Path):
-    shelf.store.put(folder(tmp_path / "in"), "a")
-    again = open_store(shelf.store.url, tmp_path / "unused")
-    assert (type(again), again.url) == (type(shelf.store), shelf.store.url)
+def test_the_same_store_is_made_of_its_url(case: StoreCase, tmp_path: Path):
+    case.store.put(folder(tmp_path / "in"), "a")
+    again = open_store(case.store.url, tmp_path / "unused")
+    assert (type(again), again.url) == (type(case.store), case.store.url)
     assert files_of(again.get("a", tmp_path / "out")) == CONTENT
 
 
-def test_putting_again_replaces(shelf: FakeStore, tmp_path: Path):
-    shelf.store.put(folder(tmp_path / "old"), "a")
-    shelf.store.put(folder(tmp_path / "new", {"weights.bin": b"other"}), "a")
-    assert files_of(shelf.store.get("a", tmp_path / "out")) == {"weights.bin": b"other"}
+def test_putting_again_replaces(case: StoreCase, tmp_path: Path):
+    case.store.put(folder(tmp_path / "old"), "a")
+    case.store.put(folder(tmp_path / "new", {"weights.bin": b"other"}), "a")
+    assert files_of(case.store.get("a", tmp_path / "out")) == {"weights.bin": b"other"}
 
 
-def test_delete_takes_all_of_one_and_nothing_of_another(shelf: FakeStore, tmp_path: Path):
+def test_delete_takes_all_of_one_and_nothing_of_another(case: StoreCase, tmp_path: Path):
     for key in ("a/1", "a/10"):
-        shelf.store.put(folder(tmp_path / key), key)
+        case.store.put(folder(tmp_path / key), key)
     (tmp_path / "file").write_bytes(b"x")
-    shelf.store.put(tmp_path / "file", "a/1.png")
+    case.store.put(tmp_path / "file", "a/1.png")
     for key in ("a/1", "a/1", "never/there"):
-        shelf.store.delete(key)
-    assert not shelf.store.exists("a/1")
-    assert shelf.keys() == {"a/1.png", *(f"a/10/{name}" for name in (*CONTENT, "manifest.json"))}
-    shelf.store.delete("a/1.png")
-    assert not shelf.store.exists("a/1.png") and shelf.store.exists("a/10")
+        case.store.delete(key)
+    assert not case.store.exists("a/1")
+    assert case.keys() == {"a/1.png", *(f"a/10/{name}" for name in (*CONTENT, "manifest.json"))}
+    case.store.delete("a/1.png")
+    assert not case.store.exists("a/1.png") and case.store.exists("a/10")
 
 
 # -- what may have happened meanwhile ----------------------------------------------------------------------------------
 
 
-def test_a_flipped_byte_is_noticed(shelf: FakeStore, tmp_path: Path):
-    shelf.store.put(folder(tmp_path / "in"), "a")
+def test_a_flipped_byte_is_noticed(case: StoreCase, tmp_path: Path):
+    case.store.put(folder(tmp_path / "in"), "a")
     flipped = bytearray(CONTENT["weights.bin"])
     flipped[5000] ^= 1
-    shelf.write("a/weights.bin", bytes(flipped))
+    case.write("a/weights.bin", bytes(flipped))
     with pytest.raises(DamagedArtifactError, match=r"^a/weights\.bin is damaged"):
-        shelf.store.get("a", tmp_path / "out")
+        case.store.get("a", tmp_path / "out")
 
 
-def test_another_size_is_noticed(shelf: FakeStore, tmp_path: Path):
-    shelf.store.put(folder(tmp_path / "in"), "a")
+def test_another_size_is_noticed(case: StoreCase, tmp_path: Path):
+    case.store.put(folder(tmp_path / "in"), "a")
     for content in (b"short", CONTENT["weights.bin"] + b"x"):
-        shelf.write("a/weights.bin", content)
+        case.write("a/weights.bin", content)
         with pytest.raises(DamagedArtifactError):
-            shelf.store.get("a", tmp_path / "out")
+            case.store.get("a", tmp_path / "out")
 
 
-def test_a_missing_file_is_noticed(shelf: FakeStore, tmp_path: Path):
-    shelf.store.put(folder(tmp_path / "in"), "a")
-    shelf.remove("a/state.json")
+def test_a_missing_file_is_noticed(case: StoreCase, tmp_path: Path):
+    case.store.put(folder(tmp_path / "in"), "a")
+    case.remove("a/state.json")
     with pytest.raises(DamagedArtifactError, match=r"state\.json"):  # so that an older checkpoint is taken
-        shelf.store.get("a", tmp_path / "out")
+        case.store.get("a", tmp_path / "out")
 
 
-def test_a_folder_without_its_manifest_does_not_exist(shelf: FakeStore, tmp_path: Path):
+def test_a_folder_without_its_manifest_does_not_exist(case: StoreCase, tmp_path: Path):
     """Its writer died before the last file."""
-    shelf.store.put(folder(tmp_path / "in"), "a")
-    shelf.remove("a/manifest.json")
-    assert not shelf.store.exists("a")
+    case.store.put(folder(tmp_path / "in"), "a")
+    case.remove("a/manifest.json")
+    assert not case.store.exists("a")
     with pytest.raises(DamagedArtifactError, match=r"^artifact a ") as caught:
-        shelf.store.get("a", tmp_path / "out")
+        case.store.get("a", tmp_path / "out")
     one_line(caught.value)
 
 
-def test_a_manifest_that_names_a_file_outside_is_refused(shelf: FakeStore, tmp_path: Path):
-    shelf.store.put(folder(tmp_path / "in"), "a")
-    shelf.write("outside", b"x")
+def test_a_manifest_that_names_a_file_outside_is_refused(case: StoreCase, tmp_path: Path):
+    case.store.put(folder(tmp_path / "in"), "a")
+    case.write("outside", b"x")
     for name in ("../outside", str(tmp_path / "x" / "outside"), "nested/../../outside"):
-        shelf.write("a/manifest.json", json.dumps({"files": {name: {"sha256": "0", "size": 1}}}).encode())
+        case.write("a/manifest.json", json.dumps({"files": {name: {"sha256": "0", "size": 1}}}).encode())
         with pytest.raises(StoreError, match="names a file outside its folder"):
-            shelf.store.get("a", tmp_path / "x" / "out")
+            case.store.get("a", tmp_path / "x" / "out")
         assert not (tmp_path / "x" / "outside").exists()
 
 
@@ -186,63 +186,63 @@ NONSENSE = (
 )
 
 
-def test_a_manifest_that_makes_no_sense_is_damage(shelf: FakeStore, tmp_path: Path):
-    shelf.store.put(folder(tmp_path / "in", {"a": b"x"}), "a")
+def test_a_manifest_that_makes_no_sense_is_damage(case: StoreCase, tmp_path: Path):
+    case.store.put(folder(tmp_path / "in", {"a": b"x"}), "a")
     for manifest in NONSENSE:
-        shelf.write("a/manifest.json", manifest)
+        case.write("a/manifest.json", manifest)
         with pytest.raises(DamagedArtifactError, match=r"manifest\.json is damaged"):
-            shelf.store.get("a", tmp_path / "out")
+            case.store.get("a", tmp_path / "out")
 
 
-def test_what_is_not_there_is_said_so(shelf: FakeStore, tmp_path: Path):
-    shelf.store.check()
+def test_what_is_not_there_is_said_so(case: StoreCase, tmp_path: Path):
+    case.store.check()
     with pytest.raises(DamagedArtifactError, match="artifact no/such/thing") as caught:
-        shelf.store.get("no/such/thing", tmp_path / "out")
+        case.store.get("no/such/thing", tmp_path / "out")
     one_line(caught.value)
 
 
-def test_a_source_that_is_not_there_is_said_so(shelf: FakeStore, tmp_path: Path):
+def test_a_source_that_is_not_there_is_said_so(case: StoreCase, tmp_path: Path):
     with pytest.raises(StoreError, match="No such file"):
-        shelf.store.put(tmp_path / "nothing", "a")
+        case.store.put(tmp_path / "nothing", "a")
     (tmp_path / "bare").mkdir()
     with pytest.raises(StoreError, match=r"manifest\.json"):
-        shelf.store.put(tmp_path / "bare", "a")
-    assert not shelf.store.exists("a")
+        case.store.put(tmp_path / "bare", "a")
+    assert not case.store.exists("a")
 
 
-def test_a_key_that_leaves_the_store_is_refused(shelf: FakeStore, tmp_path: Path):
-    shelf.write("outside", b"x")
+def test_a_key_that_leaves_the_store_is_refused(case: StoreCase, tmp_path: Path):
+    case.write("outside", b"x")
     source = folder(tmp_path / "in")
     for key in ("../outside", "a/../../outside", "/etc/hostname", "", "."):
         for work in (
-            lambda key=key: shelf.store.put(source, key),
-            lambda key=key: shelf.store.get(key, tmp_path / "out"),
-            lambda key=key: shelf.store.exists(key),
-            lambda key=key: shelf.store.delete(key),
+            lambda key=key: case.store.put(source, key),
+            lambda key=key: case.store.get(key, tmp_path / "out"),
+            lambda key=key: case.store.exists(key),
+            lambda key=key: case.store.delete(key),
         ):
             with pytest.raises(StoreError, match="leaves the store"):
                 work()
 
 
-def test_a_store_travels_without_secrets(shelf: FakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    shelf.store.check()  # an S3 store has its client now, and the client has the keys
-    travelled = pickle.dumps(shelf.store)
-    if isinstance(shelf.store, S3Store):
+def test_a_store_travels_without_secrets(case: StoreCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    case.store.check()  # an S3 store has its client now, and the client has the keys
+    travelled = pickle.dumps(case.store)
+    if isinstance(case.store, S3Store):
         client = boto3.Session().get_credentials()
         assert client and client.secret_key and client.access_key
         assert client.secret_key.encode() not in travelled and client.access_key.encode() not in travelled
     arrived: Store = pickle.loads(travelled)  # noqa: S301 (our own, of a moment ago: how Ray sends it to workers)
     arrived.put(folder(tmp_path / "in"), "a")
-    assert shelf.store.exists("a")
+    assert case.store.exists("a")
 
 
 # -- what can't be mended from here ------------------------------------------------------------------------------------
 
 
 def test_no_space_left_says_so_and_leaves_nothing_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    shelf = FakeStore(DirectoryStore(tmp_path / "store"))
-    shelf.store.put(folder(tmp_path / "in"), "a")
-    before = shelf.keys()
+    case = StoreCase(DirectoryStore(tmp_path / "store"))
+    case.store.put(folder(tmp_path / "in"), "a")
+    before = case.keys()
 
     def full(source: Path, target: Path, **options: Any) -> None:
         Path(target).write_bytes(b"the first few by")
@@ -254,10 +254,10 @@ def test_no_space_left_says_so_and_leaves_nothing_half(tmp_path: Path, monkeypat
         with pytest.raises(
             StoreError, match=r"^artifact . in .*: No space left on device; free some space, then resume$"
         ):
-            shelf.store.put(source, key)
+            case.store.put(source, key)
     monkeypatch.undo()
-    assert shelf.keys() == before
-    assert files_of(shelf.store.get("a", tmp_path / "out")) == CONTENT, "the old one stands"
+    assert case.keys() == before
+    assert files_of(case.store.get("a", tmp_path / "out")) == CONTENT, "the old one stands"
 
 
 def test_a_folder_that_can_not_be_made_says_so(tmp_path: Path):

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import yaml
+from torch import Tensor
+
+from trainers import launch
 from trainers.config import Config
 from trainers.families.gan.training import GanTraining
+from trainers.family import Training
 from trainers.loop import Run
+from trainers.state import load
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,6 +49,34 @@ def killed_on_its_way(file: Path, out: Path, ranks: int, seconds: float) -> None
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     process.stdout.close()
+
+
+def left_alone_and_killed(
+    config: Callable[..., Config], images: int, ranks: int, folder: Path
+) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """The tensors of two trainings after ``images``: of one that nobody disturbs, and of one that is killed on its way
+    and begun again.
+    """
+    asked, file = config(train={"images": images}), folder / "small.yaml"
+    file.write_text(yaml.safe_dump(config().model_dump(mode="json")))
+    killed_on_its_way(file, folder / "killed", ranks, random.Random(0).uniform(0.0, 0.2))
+    for out in ("whole", "killed"):
+        list(launch.run(asked, ranks, folder / out))
+    return checkpointed(folder / "whole", images), checkpointed(folder / "killed", images)
+
+
+def checkpointed(folder: Path, images: int) -> dict[str, bytes]:
+    """The tensors of the checkpoint after ``images`` of the training in ``folder``, bit for bit."""
+    groups = load(folder / "checkpoints" / str(images)).tensors
+    return {f"{group}/{name}": t.numpy().tobytes() for group, named in groups.items() for name, t in named.items()}
+
+
+def stepped(training: Training, images: int) -> dict[str, Tensor]:
+    """A training's tensors but its optimisers', once it has shown so many ``images``, without the loop around it."""
+    while training.images < images:
+        training.step()
+    groups = {name: group for name, group in training.tensors().items() if name != "optimisers"}
+    return {f"{group}/{name}": t for group, named in groups.items() for name, t in named.items()}
 
 
 def gan(run: Run) -> GanTraining:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
-import random
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import yaml
 from PIL import Image
 from torch import Tensor, nn
 
-from tests.trainers.small import killed_on_its_way
-from trainers import launch
+from tests.trainers.small import left_alone_and_killed, stepped
 from trainers.check import problems
 from trainers.config import BAD, Config, Data, Model
 from trainers.data import Space, load
@@ -30,7 +27,6 @@ from trainers.metrics.text import Written, of_language, of_ngrams, of_strings, r
 from trainers.models.sequences import LstmGenerator
 from trainers.report import Report
 from trainers.sample import sample
-from trainers.state import load as load_checkpoint
 from trainers.state import load_generator
 from trainers.world import World
 
@@ -222,12 +218,8 @@ def test_two_ranks_do_what_one_does(method: str, on_ranks: Any) -> None:
 
 
 def test_a_killed_training_goes_on_to_the_same_bits(tmp_path: Path) -> None:
-    list(launch.run(config(train={"images": 144}), 1, tmp_path / "whole"))
-    file, dice = tmp_path / "small.yaml", random.Random(0)
-    file.write_text(yaml.safe_dump(config().model_dump(mode="json")))
-    killed_on_its_way(file, tmp_path / "killed", 1, dice.uniform(0.0, 0.2))
-    list(launch.run(config(train={"images": 144}), 1, tmp_path / "killed"))
-    assert _tensors(tmp_path / "killed", 144) == _tensors(tmp_path / "whole", 144)
+    whole, killed = left_alone_and_killed(config, 144, 1, tmp_path)
+    assert killed == whole
 
 
 def test_a_text_is_a_function_of_its_seed_and_shown_as_a_line(tmp_path: Path) -> None:
@@ -299,13 +291,4 @@ def test_text_and_its_settings_are_refused_elsewhere() -> None:
 
 
 def _trained(world: World, settings: Config) -> dict[str, Tensor]:
-    training = TextTraining(settings, load(settings.data), world)
-    while training.images < settings.train.images:
-        training.step()
-    groups = {name: group for name, group in training.tensors().items() if name != "optimisers"}
-    return {f"{group}/{name}": t for group, named in groups.items() for name, t in named.items()}
-
-
-def _tensors(folder: Path, images: int) -> dict[str, bytes]:
-    groups = load_checkpoint(folder / "checkpoints" / str(images)).tensors
-    return {f"{group}/{name}": t.numpy().tobytes() for group, named in groups.items() for name, t in named.items()}
+    return stepped(TextTraining(settings, load(settings.data), world), settings.train.images)

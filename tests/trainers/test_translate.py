@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import yaml
 from PIL import Image
 from torch import Tensor, nn
 
-from tests.trainers.small import killed_on_its_way
-from trainers import launch
+from tests.trainers.small import checkpointed, left_alone_and_killed, stepped
 from trainers.check import problems
 from trainers.config import BAD, Config
 from trainers.data import load
@@ -24,7 +21,6 @@ from trainers.families.translate.training import CycleTraining
 from trainers.loop import Run, train
 from trainers.losses import LOSSES
 from trainers.settings import SettingsError, build, parse
-from trainers.state import load as load_checkpoint
 from trainers.state import load_generator
 from trainers.world import World
 
@@ -131,19 +127,15 @@ def test_a_resumed_training_equals_the_uninterrupted_one_to_the_last_bit(tmp_pat
     list(train(config(), World.single(), out=tmp_path / "whole"))
     first = next(train(config(), World.single(), out=tmp_path / "parts"))
     list(train(config(), World.single(), resume=first.checkpoint, out=tmp_path / "parts"))
-    assert _tensors(tmp_path / "parts", 48) == _tensors(tmp_path / "whole", 48)
-    assert {"pool/a", "pool/b"} <= _tensors(tmp_path / "whole", 48).keys()
+    assert checkpointed(tmp_path / "parts", 48) == checkpointed(tmp_path / "whole", 48)
+    assert {"pool/a", "pool/b"} <= checkpointed(tmp_path / "whole", 48).keys()
     with Image.open(tmp_path / "whole" / "samples" / "48.png") as picture:
         assert picture.width > 3 * picture.height, "inputs, outputs and truth, one row each"
 
 
 def test_a_killed_training_of_two_ranks_goes_on_to_the_same_bits(tmp_path: Path) -> None:
-    list(launch.run(config(train={"images": 72}), 2, tmp_path / "whole"))
-    file, dice = tmp_path / "small.yaml", random.Random(0)
-    file.write_text(yaml.safe_dump(config().model_dump(mode="json")))
-    killed_on_its_way(file, tmp_path / "killed", 2, dice.uniform(0.0, 0.2))
-    list(launch.run(config(train={"images": 72}), 2, tmp_path / "killed"))
-    assert _tensors(tmp_path / "killed", 72) == _tensors(tmp_path / "whole", 72)
+    whole, killed = left_alone_and_killed(config, 72, 2, tmp_path)
+    assert killed == whole
 
 
 def test_two_ranks_do_what_one_does(on_ranks: Any) -> None:
@@ -235,15 +227,7 @@ def test_settings_of_a_translation_are_refused_elsewhere() -> None:
 
 
 def _trained(world: World, settings: Config) -> dict[str, Tensor]:
-    training = CycleTraining(settings, load(settings.data), world)
-    while training.images < settings.train.images:
-        training.step()
-    return {f"{group}/{name}": t for group, named in training.tensors().items() for name, t in named.items()}
-
-
-def _tensors(folder: Path, images: int) -> dict[str, bytes]:
-    groups = load_checkpoint(folder / "checkpoints" / str(images)).tensors
-    return {f"{group}/{name}": t.numpy().tobytes() for group, named in groups.items() for name, t in named.items()}
+    return stepped(CycleTraining(settings, load(settings.data), world), settings.train.images)
 
 
 def _folder(folder: Path, level: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainers.check import TEXT, Problems, unknown_names
+from trainers.check import TEXT, Problems, unknown_names, unused
 from trainers.config import Config
 
 NAMES = {
@@ -17,7 +17,7 @@ OF_A_GRAMMAR = ("tv", "valid", "hit")
 
 def problems(config: Config, ranks: int, on_gpu: bool) -> Problems:
     """All that can be said from the settings alone."""
-    data, model, fields = config.data, config.model, type(config.train).model_fields
+    data, model = config.data, config.model
     found = unknown_names(config, NAMES)
     if data.name not in TEXT and ":" not in data.name:
         found.append(("data.name", f"{data.name!r} is no text; use {' or '.join(TEXT)}"))
@@ -33,7 +33,4 @@ def problems(config: Config, ranks: int, on_gpu: bool) -> Problems:
             found.append((f"model.{player}_norm", "the networks of text have no normalisation; use 'none'"))
     if model.conditional:
         found.append(("model.conditional", "text has no labels here; set it to false"))
-    for name in NOT_HERE:
-        if getattr(config.train, name) != fields[name].default:
-            found.append((f"train.{name}", "is not for text; leave it out"))
-    return found
+    return [*found, *unused(config, NOT_HERE, "text")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainers.check import BUILT_IN, Problems, unknown_names
+from trainers.check import BUILT_IN, Problems, unknown_names, unused
 from trainers.config import Config
 
 if TYPE_CHECKING:
@@ -21,7 +21,12 @@ NOT_HERE = ("r2_gamma", "gp_lambda", "packing", "n_dis", "augment", "ada_target"
 
 def problems(config: Config, ranks: int, on_gpu: bool) -> Problems:
     """All that can be said from the settings alone."""
-    return [*unknown_names(config, NAMES), *_domains(config), *_networks(config), *_not_here(config)]
+    return [
+        *unknown_names(config, NAMES),
+        *_domains(config),
+        *_networks(config),
+        *unused(config, NOT_HERE, "translations"),
+    ]
 
 
 def source_problems(config: Config, data: Dataset) -> Problems:
@@ -66,12 +71,3 @@ def _networks(config: Config) -> Problems:
     if model.conditional:
         found.append(("model.conditional", "a translation has pictures as its condition; set it to false"))
     return found
-
-
-def _not_here(config: Config) -> Problems:
-    fields = type(config.train).model_fields
-    return [
-        (f"train.{name}", "is not for translations; leave it out")
-        for name in NOT_HERE
-        if getattr(config.train, name) != fields[name].default
-    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainers.check import CLIPS, Problems, resolution_problems, unknown_names
+from trainers.check import CLIPS, Problems, resolution_problems, unknown_names, unused
 from trainers.config import Config
 
 NAMES = {
@@ -35,7 +35,7 @@ def _clips(config: Config) -> Problems:
 
 
 def _networks(config: Config) -> Problems:
-    model, train, fields, found = config.model, config.train, type(config.train).model_fields, []
+    model, found = config.model, []
     if config.video.motion_dim >= model.latent_dim:
         message = f"{config.video.motion_dim} of {model.latent_dim} latents leave none to the content; use fewer"
         found.append(("video.motion_dim", message))
@@ -48,7 +48,4 @@ def _networks(config: Config) -> Problems:
             found.append((f"model.{player}_norm", message))
     if model.conditional:
         found.append(("model.conditional", "clips are made without labels here; set it to false"))
-    for name in NOT_HERE:
-        if getattr(train, name) != fields[name].default:
-            found.append((f"train.{name}", "is not for clips; leave it out"))
-    return found
+    return [*found, *unused(config, NOT_HERE, "clips")]
