@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import base64
 import contextlib
+import fcntl
 import itertools
 import json
 import os
@@ -86,10 +87,10 @@ class Browser:
         self._answers, answers = os.pipe()
 
         def as_three_and_four() -> None:
-            # By way of high numbers: a pipe that happens to be 3 or 4 already would be overwritten.
-            high = os.dup2(commands, 103), os.dup2(answers, 104)
-            os.dup2(high[0], 3)
-            os.dup2(high[1], 4)
+            # By way of free numbers above: a pipe that happens to be 3 or 4 already would be overwritten.
+            free = [fcntl.fcntl(pipe, fcntl.F_DUPFD, 5) for pipe in (commands, answers)]
+            os.dup2(free[0], 3)
+            os.dup2(free[1], 4)
 
         self._process = subprocess.Popen(
             [program, *FLAGS, f"--user-data-dir={self._profile.name}", "about:blank"],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import shutil
 from itertools import pairwise
@@ -135,7 +137,22 @@ def test_a_sweep_without_trials_says_the_way_out(tmp_path: Path) -> None:
         report.report(ledger, "interrupted", open_store("auto", tmp_path))
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="no browser here (Debian package: chromium)")
+needs_browser = pytest.mark.skipif(
+    shutil.which("chromium") is None, reason="no browser here (Debian package: chromium)"
+)
+
+
+@needs_browser
+def test_a_browser_starts_in_a_process_with_many_open_files() -> None:
+    with contextlib.ExitStack() as files:
+        while (number := os.dup(0)) < 99:  # the numbers of its pipes once met those that it used on the way
+            files.callback(os.close, number)
+        files.callback(os.close, number)
+        with Browser() as browser:
+            assert browser.evaluate("1 + 1") == 2
+
+
+@needs_browser
 @pytest.mark.parametrize("dark", [False, True])
 def test_a_browser_finds_nothing_to_complain_of(page: str, tmp_path: Path, dark: bool) -> None:
     file = tmp_path / "report.html"
