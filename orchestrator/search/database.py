@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages import RDBStorage
-from optuna.storages._rdb.models import TrialIntermediateValueModel as Value
+from optuna.storages._rdb.models import TrialIntermediateValueModel, TrialParamModel
 from optuna.study import StudyDirection
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
@@ -68,7 +69,8 @@ class _Storage(RDBStorage):
     def _set_trial_param_without_commit(
         self, session: Any, trial_id: int, name: str, value: float, kind: BaseDistribution, _before: Any = None
     ) -> None:
-        super()._set_trial_param_without_commit(session, trial_id, name, value, kind, previous_distribution=kind)
+        new = {"param_value": value, "distribution_json": distribution_to_json(kind)}
+        self._put(session, TrialParamModel, {"trial_id": trial_id, "param_name": name}, new)
 
     def _set_trial_attr_without_commit(self, session: Any, model_cls: Any, trial_id: int, key: str, value: Any) -> None:
         self._put(session, model_cls, {"trial_id": trial_id, "key": key}, {"value_json": json.dumps(value)})
@@ -76,13 +78,19 @@ class _Storage(RDBStorage):
     def _set_trial_intermediate_value_without_commit(
         self, session: Any, trial_id: int, step: int, intermediate_value: float
     ) -> None:
-        stored, kind = Value.intermediate_value_to_stored_repr(intermediate_value)
+        stored, kind = TrialIntermediateValueModel.intermediate_value_to_stored_repr(intermediate_value)
         new = {"intermediate_value": stored, "intermediate_value_type": kind}
-        self._put(session, Value, {"trial_id": trial_id, "step": step}, new)
+        self._put(session, TrialIntermediateValueModel, {"trial_id": trial_id, "step": step}, new)
 
     def _put(self, session: Any, model: Any, where: dict[str, Any], new: dict[str, Any]) -> None:
-        insert = _INSERT[self.engine.name](model).values(**where, **new)
-        session.execute(insert.on_conflict_do_update(index_elements=[*where], set_=new))
+        session.execute(_upsert(self.engine.name, model, (*where,), (*new,)), where | new)
+
+
+@cache
+def _upsert(dialect: str, model: Any, where: tuple[str, ...], new: tuple[str, ...]) -> Any:
+    """A statement, made once: making it took longer than carrying it out."""
+    insert = _INSERT[dialect](model.__table__)
+    return insert.on_conflict_do_update(index_elements=where, set_={name: insert.excluded[name] for name in new})
 
 
 class Database:
