@@ -128,6 +128,9 @@ def warnings(sweep: Sweep) -> list[tuple[str, str]]:
             f"are noisy and cross, so give them at least {FEWEST_EVALUATIONS} ({enough:,} images), or 'auto'"
         )
         found.append(("rungs.first_images", message))
+    if sweep.rungs and isinstance(sweep.rungs.first_images, int) and first == sweep.train.images:
+        message = f"no trial is compared before its end, at train.images = {first:,}; 'auto' compares after a third"
+        found.append(("rungs.first_images", message))
     left = first_weights(first, sweep.train.ema_half_life, sweep.train.ema_ramp)
     if left >= LAGGING:
         message = (

@@ -167,6 +167,13 @@ def test_an_early_first_rung_is_a_warning():
     assert "at least 3 (30,000 images), or 'auto'" in message
 
 
+def test_a_first_rung_at_the_end_or_behind_it_is_a_warning():
+    for first in (90_000, 200_000):
+        sweep = loads(GOOD.replace("first_images: 10_000", f"first_images: {first}"), "sweep.yaml")
+        message = dict(warnings(sweep))["rungs.first_images"]
+        assert message.startswith("no trial is compared before its end, at train.images = 90,000")
+
+
 @pytest.mark.parametrize(
     ("train", "said"),
     [

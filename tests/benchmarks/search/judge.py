@@ -114,7 +114,7 @@ def picture(played: Mapping[tuple[str, int], Plays]) -> None:
     figure.savefig(RESULTS / "search.png", dpi=110)
 
 
-PICTURED = (OURS, "random", "random x2", "tpe", "hyperband", "asha", "one evaluation")
+PICTURED = (OURS, "random", "random x2", "tpe", "hyperband", "median", "asha", "one evaluation")
 HEAD = ("method", "time", "reached", "gansweep's / its time", "regret", "risk", "risk after the race")
 INTRODUCTION = f"""# Searches, replayed in virtual time
 

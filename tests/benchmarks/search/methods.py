@@ -14,8 +14,10 @@ from types import SimpleNamespace
 from typing import Any, Literal, Protocol
 from unittest.mock import patch
 
+import numpy as np
 import optuna
-from optuna.pruners import BasePruner, HyperbandPruner, NopPruner
+from numpy.typing import NDArray
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import TrialState
 
@@ -23,7 +25,7 @@ from orchestrator.search import asking, objective
 from orchestrator.search.kept import kept
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.record import ended
-from orchestrator.search.samplers import SAMPLERS, STARTUP, Space, Tpe
+from orchestrator.search.samplers import SAMPLERS, STARTUP, Space, Tpe, _Parzen
 from orchestrator.search.space import suggest
 from orchestrator.search.trial import FATAL, Leg, Trial
 from orchestrator.spec import Sweep
@@ -76,6 +78,26 @@ class Ours:
         suggested, started, sampled = self._patches
         with suggested, started, sampled:
             return self._ask()
+
+
+class _Scott(_Parzen):
+    """Every kernel of a setting as wide as the others: a fifth of its range, less as more is known (Scott's rule, as in
+    Optuna until 4).
+    """
+
+    def _calculate_distributions(self, observations: NDArray[Any], *rest: Any) -> Any:
+        found = super()._calculate_distributions(observations, *rest)
+        if "sigma" not in found._fields:
+            return found
+        width, sigma = 0.2 * max(len(observations), 1) ** (-1 / (len(self._search_space) + 4)), found.sigma.copy()
+        sigma[:-1][~np.isnan(observations)] = width * sigma[-1]  # the last is the prior's, as wide as the range
+        return found._replace(sigma=sigma)
+
+
+class _WideTpe(Tpe):
+    def __init__(self, space: Space, seed: int) -> None:
+        super().__init__(space, seed)
+        self._parzen_estimator_cls = _Scott
 
 
 def _tpe(seed: int) -> BaseSampler:
@@ -244,12 +266,14 @@ METHODS = {
     "random x2": Method("on twice the slots", _random, wide=2),
     "tpe": Method("Optuna's TPESampler, every trial to its end", lambda p, seed, _: Peer(p, seed)),
     "hyperband": Method("Optuna's TPESampler and HyperbandPruner", _hyperband),
+    "median": Method("Optuna's TPESampler and MedianPruner", lambda p, seed, _: Peer(p, seed, pruner=MedianPruner())),
     "asha": Method("Ray Tune's ASHAScheduler, Optuna's TPESampler", lambda p, seed, _: Asha(p, seed)),
     "one evaluation": Method(
         "random; of 27 that had one evaluation, the best goes to the end", _first(1, 27, search={"sampler": "random"})
     ),
     "no Sobol": Method("gansweep, ten random trials first", _ours(startup=0)),
     "Optuna's TPE": Method("gansweep, with Optuna's own TPESampler", _ours(tpe=lambda _, seed: _tpe(seed))),
+    "Scott's widths": Method("gansweep, every kernel of the TPE equally wide", _ours(tpe=_WideTpe)),
     "first rung 1": Method("gansweep, first rung after one evaluation", _first(1)),
     "first rung 3": Method("gansweep, first rung after three", _first(3)),
     "no rungs": Method("gansweep, every trial to its end", _ours(rungs=None)),
