@@ -127,20 +127,36 @@ class Train(Settings):
 class Translate(Settings):
     """Of ``family: translate``: from the pictures of ``data.source`` to the look of those at ``data.path``."""
 
-    method: Literal["cycle"] = Field(default="cycle", description="cycle: CycleGAN (Zhu 2017)")
-    lambda_cycle: NonNegative = Field(default=10.0, description="weight of the way there and back, in |x - x'|")
+    method: Literal["cycle", "cut"] = Field(
+        default="cycle",
+        description="cycle: CycleGAN (Zhu 2017); cut: one way only, patches keep what tells them apart (Park 2020)",
+    )
+    lambda_cycle: NonNegative = Field(
+        default=10.0, description="weight of the way there and back, in |x - x'|; with cycle"
+    )
+    lambda_nce: NonNegative = Field(
+        default=1.0,
+        description="weight of the contrastive loss; with cut (CUT: 0.5 with identity 1; FastCUT: 10 with identity 0)",
+    )
     identity: NonNegative = Field(
-        default=0.5, description="weight, times lambda_cycle, of leaving the target's own pictures as they are"
+        default=0.5, description="weight, times lambda_*, of leaving the target's own pictures as they are"
     )
     pool: int = Field(
-        default=50, ge=0, le=10_000, description="earlier translations that discriminators see among new ones"
+        default=50,
+        ge=0,
+        le=10_000,
+        description="earlier translations that discriminators see among new ones; with cycle",
+    )
+    temperature: Positive = Field(default=0.07, description="of the contrastive loss; with cut")
+    patches: int = Field(
+        default=256, ge=2, le=4_096, description="places of a picture that are told apart, per layer; with cut"
     )
 
     @property
     def weights(self) -> dict[str, float]:
-        """Of each term of the translators' loss. The paper's squares are not halved, those of ``least_squares`` are."""
-        cycle = self.lambda_cycle
-        return {"adversarial": 2.0, "cycle": cycle, "identity": cycle * self.identity}
+        """Of each term of the translators' loss. The papers' squares are not halved, those of ``least_squares`` are."""
+        name, kept = {"cycle": ("cycle", self.lambda_cycle), "cut": ("contrast", self.lambda_nce)}[self.method]
+        return {"adversarial": 2.0, name: kept, "identity": kept * self.identity}
 
 
 class Evaluate(Settings):

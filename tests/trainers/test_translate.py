@@ -1,7 +1,9 @@
-"""CycleGAN: its step against the paper, its pool, its data, and what a training of it keeps."""
+"""CycleGAN and CUT: their steps against the papers, their data, and what a training of them keeps."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,15 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from tests.trainers.small import checkpointed, left_alone_and_killed, stepped
 from trainers.check import problems
 from trainers.config import BAD, Config
 from trainers.data import load
 from trainers.errors import DataError
+from trainers.families.translate.contrast import contrast, translator_step
+from trainers.families.translate.room import training
 from trainers.families.translate.step import Pair, critic_step, pooled, translators_step
 from trainers.families.translate.training import CycleTraining
 from trainers.loop import Run, train
@@ -38,6 +43,14 @@ def config(**groups: Any) -> Config:
     return Config.model_validate(
         {"family": "translate"} | {name: {**base[name], **groups.get(name, {})} for name in base}
     )
+
+
+def cut(**groups: Any) -> Config:
+    """The same by CUT."""
+    return config(**groups, translate={"method": "cut", "pool": 50, "patches": 16})
+
+
+by_each_method = pytest.mark.parametrize("config", [config, cut], ids=["cycle", "cut"])
 
 
 class Scaled(nn.Module):
@@ -88,6 +101,39 @@ def test_the_critics_step_is_the_papers_by_hand() -> None:
     assert critic.weight.grad.item() == pytest.approx(slope)
 
 
+def test_the_contrast_is_the_papers_by_hand() -> None:
+    """Park 2020, equation 3: two places of one picture, at angles to each other; T = 0.5."""
+    angles = torch.tensor([[0.2, 1.5]]), torch.tensor([[0.0, 1.0]])
+    made, given = (torch.stack((one.cos(), one.sin()), -1).double().requires_grad_() for one in angles)
+    found = contrast([made], [given], 0.5)
+    close = [[math.exp(2 * math.cos(m - g)) for g in (0.0, 1.0)] for m in (0.2, 1.5)]
+    expected = -sum(math.log(row[place] / sum(row)) for place, row in enumerate(close)) / 2
+    assert found.item() == pytest.approx(expected, rel=1e-6)
+    torch.autograd.backward(found)
+    assert made.grad is not None and given.grad is None, "what was given is what is looked for, and does not move"
+    assert contrast([made, given], [given, given], 0.5).item() == pytest.approx(
+        (expected + contrast([given], [given], 0.5).item()) / 2
+    ), "the mean over layers"
+
+
+def test_the_translator_of_cut_weighs_its_terms_and_moves_with_what_sees() -> None:
+    """G(x) = g x and D(x) = d x; what is seen of two pixels is where (p x, 1) points."""
+    g, p, critic = Scaled(0.5), torch.nn.Parameter(torch.tensor(1.5).double()), Scaled(0.8)
+
+    def see(pictures: Tensor) -> list[Tensor]:
+        return [normalize(torch.stack((p * pictures, torch.ones_like(pictures)), -1), dim=-1)]
+
+    a, b = torch.tensor([[0.4, -0.9]]).double(), torch.tensor([[0.2, 0.7]]).double()
+    weights = {"adversarial": 2.0, "contrast": 3.0, "identity": 1.5}
+    made, terms = translator_step(g, see, critic, a, b, LOSSES["least_squares"], weights, 0.5, [g.weight, p])
+    assert torch.equal(made, 0.5 * a)
+    assert terms["contrast"].item() == pytest.approx(contrast(see(0.5 * a), see(a), 0.5).item())
+    assert terms["identity"].item() == pytest.approx(contrast(see(0.5 * b), see(b), 0.5).item())
+    assert terms["adversarial"].item() == pytest.approx(float((0.8 * 0.5 * a - 1).square().mean()) / 2)
+    assert terms["generator"].item() == pytest.approx(sum(weights[name] * terms[name].item() for name in weights))
+    assert g.weight.grad is not None and p.grad is not None and critic.weight.grad is None
+
+
 def test_the_pool_shows_new_ones_until_it_is_full_and_half_old_ones_then() -> None:
     pool, made = torch.zeros(0, 1), torch.arange(1.0, 4.0)[:, None]
     seen, pool = pooled(pool, made, 4, torch.zeros(3, 2))
@@ -123,28 +169,38 @@ def test_terms_are_told_by_name_and_the_identity_only_where_it_weighs() -> None:
     assert other.metrics["spread"] != other.metrics["identity_spread"]
 
 
-def test_a_resumed_training_equals_the_uninterrupted_one_to_the_last_bit(tmp_path: Path) -> None:
+@by_each_method
+def test_a_resumed_training_equals_the_uninterrupted_one_to_the_last_bit(
+    config: Callable[..., Config], tmp_path: Path
+) -> None:
     list(train(config(), World.single(), out=tmp_path / "whole"))
     first = next(train(config(), World.single(), out=tmp_path / "parts"))
     list(train(config(), World.single(), resume=first.checkpoint, out=tmp_path / "parts"))
     assert checkpointed(tmp_path / "parts", 48) == checkpointed(tmp_path / "whole", 48)
-    assert {"pool/a", "pool/b"} <= checkpointed(tmp_path / "whole", 48).keys()
+    kept = {name.split("/")[0] for name in checkpointed(tmp_path / "whole", 48)}
+    assert kept >= {"cycle": {"pool"}, "cut": {"projector"}}[config().translate.method]
     with Image.open(tmp_path / "whole" / "samples" / "48.png") as picture:
         assert picture.width > 3 * picture.height, "inputs, outputs and truth, one row each"
 
 
-def test_a_killed_training_of_two_ranks_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+@by_each_method
+def test_a_killed_training_of_two_ranks_goes_on_to_the_same_bits(config: Callable[..., Config], tmp_path: Path) -> None:
     whole, killed = left_alone_and_killed(config, 72, 2, tmp_path)
     assert killed == whole
 
 
-def test_two_ranks_do_what_one_does(on_ranks: Any) -> None:
-    settings = config(train={"images": 80, "r1_gamma": 0.1, "penalty_interval": 2})
+@pytest.mark.parametrize(("config", "images"), [(config, 80), (cut, 32)], ids=["cycle", "cut"])
+def test_two_ranks_do_what_one_does(config: Callable[..., Config], images: int, on_ranks: Any) -> None:
+    """Sums of two halves round otherwise, and Adam makes steps of whole size of gradients near zero, so some seeds part
+    sooner: CUT on this one after five steps, CycleGAN on seed 1 after one.
+    """
+    settings = config(train={"images": images, "r1_gamma": 0.1, "penalty_interval": 2})
     alone = _trained(World.single(), settings)
-    networks = [name for name in alone if name.startswith(("generator", "discriminator"))]
+    networks = [name for name in alone if name.startswith(("generator", "projector", "discriminator"))]
     for weights in on_ranks(2, _trained, settings):
         assert max(float((weights[name] - alone[name]).abs().max()) for name in networks) < 1e-6
-        assert all(torch.allclose(weights[name], alone[name], rtol=0, atol=1e-5) for name in ("pool/a", "pool/b"))
+        pools = [name for name in alone if name.startswith("pool")]
+        assert all(torch.allclose(weights[name], alone[name], rtol=0, atol=1e-5) for name in pools)
 
 
 def test_a_translator_that_runs_wild_is_called_and_a_slow_one_is_not() -> None:
@@ -212,6 +268,8 @@ def test_the_same_folder_twice_is_refused_when_the_file_is_read_and_its_copy_whe
         ({"model": {"conditional": True}}, "model.conditional", "set it to false"),
         ({"train": {"n_dis": 2}}, "train.n_dis", "leave it out"),
         ({"train": {"balanced": True}}, "train.balanced", "leave it out"),
+        ({"translate": {"temperature": 0.1}}, "translate.temperature", "is for method: cut"),
+        ({"translate": {"method": "cut", "pool": 12}}, "translate.pool", "is for method: cycle"),
     ],
 )
 def test_what_can_not_be_translated_is_refused(groups: Any, where: str, says: str) -> None:
@@ -227,7 +285,7 @@ def test_settings_of_a_translation_are_refused_elsewhere() -> None:
 
 
 def _trained(world: World, settings: Config) -> dict[str, Tensor]:
-    return stepped(CycleTraining(settings, load(settings.data), world), settings.train.images)
+    return stepped(training(settings, load(settings.data), world), settings.train.images)
 
 
 def _folder(folder: Path, level: int) -> str:

@@ -1,4 +1,5 @@
-"""The networks of CycleGAN (Zhu 2017, appendix 7.2): from picture to picture of one shape, and a critic of patches.
+"""The networks of CycleGAN (Zhu 2017, appendix 7.2), and of CUT: from picture to picture of one shape, and a critic of
+patches.
 
 Instance norm without weights of its own, and weights from N(0, 0.02), as there. Where instance norm follows there is no
 bias: it would be subtracted again, and Adam would follow the noise in its gradient, which differs with the ranks.
@@ -6,7 +7,7 @@ bias: it would be subtracted again, and Adam would follow the noise in its gradi
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from torch import Tensor, nn
 
@@ -36,11 +37,27 @@ class ResnetTranslator(nn.Module):
         last = nn.Conv2d(width, channels, 7, padding=3, padding_mode="reflect")
         self.layers = nn.Sequential(*layers, last, nn.Tanh())
         self.apply(_first_weights)
+        first = 3 * len(widths)  # of the residual blocks
+        blocks = sorted({first, first + settings.depth // 2})
+        self._looked = [*range(3, first, 3), *blocks]
+        self.seen_channels = [channels, *widths[1:], *(widths[-1] for _ in blocks)]
+        """Of what ``seen`` returns."""
 
     def forward(self, pictures: Tensor, labels: Tensor | None = None) -> Tensor:
         """(n, C, H, W) in [-1, 1] -> the same."""
         translated: Tensor = self.layers(pictures)
         return translated
+
+    def seen(self, pictures: Tensor) -> list[Tensor]:
+        """Pictures as they are, after the convolution of each halving, and after the first and the middle residual
+        block: where CUT compares them (Park 2020, appendix C.1). (n, channels, h, w) each.
+        """
+        x, found = pictures, [pictures]
+        for number, layer in enumerate(islice(self.layers.children(), self._looked[-1] + 1)):
+            x = layer(x)
+            if number in self._looked:
+                found.append(x)
+        return found
 
 
 class PatchDiscriminator(nn.Module):

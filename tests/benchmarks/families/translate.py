@@ -33,6 +33,9 @@ CASES = {
         *("data.name=painted-digits", "translate.identity=0.5"),
         *("translate.lambda_cycle=20", "train.images=9600", "evaluate.every_images=1200"),
     ],
+    "S1x, CUT": ["translate.method=cut", "translate.lambda_nce=0.5", "translate.identity=1"],
+    "S1x, CUT without identity": ["translate.method=cut", "translate.identity=0"],
+    "S1, CUT": ["data.name=painted-digits", "translate.method=cut", "translate.lambda_nce=0.5", "translate.identity=1"],
 }
 Row = dict[str, Any]
 
@@ -60,7 +63,7 @@ def _trained(case: str, overrides: list[str], seed: int) -> Row:
     reports = list(train(config, World.single()))
     last = reports[-1]
     row: Row = {"case": case, "seed": seed, "cpu_seconds": round(time.process_time() - began, 1)}
-    row |= {name: last.metrics[name] for name in MEASURES} | {"cycle": last.losses["cycle"]}
+    row |= {name: last.metrics[name] for name in MEASURES} | {"cycle": last.losses.get("cycle")}
     row |= {f"identity_{name}": last.metrics[f"identity_{name}"] for name in ("content", "spread", "fid")}
     return row | {"verdicts": [report.health.verdict for report in reports], "reasons": last.health.reasons}
 
@@ -71,9 +74,10 @@ def _table(rows: list[Row]) -> list[str]:
     for case in CASES:
         mine = [row for row in rows if row["case"] == case]
         for row in mine:
+            cycle = "-" if row["cycle"] is None else f"{row['cycle']:.3f}"
             lines.append(
                 f"| {case} | {row['seed']} | {row['content']:.1%} | {row['spread']:.2f} | {row['fid']:.1f} "
-                f"| {row['coverage']:.2f} | {row['cycle']:.3f} | {row['verdicts'][-1]} | {row['cpu_seconds']:.0f} |"
+                f"| {row['coverage']:.2f} | {cycle} | {row['verdicts'][-1]} | {row['cpu_seconds']:.0f} |"
             )
         middle = {
             name: statistics.median(row[name] for row in mine) for name in ("content", "spread", "fid", "coverage")

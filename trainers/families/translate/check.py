@@ -15,6 +15,7 @@ NAMES = {
     "model.discriminator": ("patch",),
     "train.loss": ("minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic"),
 }
+OF_METHOD = {"cycle": ("lambda_cycle", "pool"), "cut": ("lambda_nce", "temperature", "patches")}
 FEWEST_PATCHES = 3  # in a row, after the halvings
 NOT_HERE = ("r2_gamma", "gp_lambda", "packing", "n_dis", "augment", "ada_target", "compile", "balanced")
 
@@ -25,6 +26,7 @@ def problems(config: Config, ranks: int, on_gpu: bool) -> Problems:
         *unknown_names(config, NAMES),
         *_domains(config),
         *_networks(config),
+        *_method(config),
         *unused(config, NOT_HERE, "translations"),
     ]
 
@@ -55,6 +57,16 @@ def _domains(config: Config) -> Problems:
     if not known and data.resolution % 4:
         return [("data.resolution", f"translators halve pictures and double them again: not {data.resolution} pixels")]
     return []
+
+
+def _method(config: Config) -> Problems:
+    translate, fields = config.translate, type(config.translate).model_fields
+    return [
+        (f"translate.{name}", f"is for method: {method}; leave it out")
+        for method, names in OF_METHOD.items()
+        for name in names
+        if method != translate.method and getattr(translate, name) != fields[name].default
+    ]
 
 
 def _networks(config: Config) -> Problems:

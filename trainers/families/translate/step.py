@@ -46,14 +46,19 @@ def translators_step(
     """
     as_b, as_a = to.b(a), to.a(b)
     terms = {
-        "adversarial": _fooled(critics.b, b, as_b, loss) + _fooled(critics.a, a, as_a, loss),
+        "adversarial": fooled(critics.b, b, as_b, loss) + fooled(critics.a, a, as_a, loss),
         "cycle": l1_loss(to.a(as_b), a) + l1_loss(to.b(as_a), b),
     }
     if weights["identity"] > 0:
         terms["identity"] = l1_loss(to.b(b), b) + l1_loss(to.a(a), a)
-    terms["generator"] = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
-    torch.autograd.backward(terms["generator"], inputs=moved)
-    return Translated(as_b.detach(), as_a.detach(), {name: term.detach() for name, term in terms.items()})
+    return Translated(as_b.detach(), as_a.detach(), moved_by(terms, weights, moved))
+
+
+def moved_by(terms: dict[str, Tensor], weights: Mapping[str, float], moved: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Accumulates the gradients of the weighted sum of ``terms``; returns them and, as ``generator``, their sum."""
+    whole = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+    torch.autograd.backward(whole, inputs=moved)
+    return {name: term.detach() for name, term in (terms | {"generator": whole}).items()}
 
 
 def critic_step(critic: Network, real: Tensor, fake: Tensor, loss: Loss, r1_gamma: float = 0.0) -> dict[str, Tensor]:
@@ -97,7 +102,7 @@ def pooled(pool: Tensor, made: Tensor, size: int, dice: Tensor) -> tuple[Tensor,
     return everything[seen], everything[held]
 
 
-def _fooled(critic: Network, real: Tensor, fake: Tensor, loss: Loss) -> Tensor:
-    """Only a paired loss looks at ``real``."""
+def fooled(critic: Network, real: Tensor, fake: Tensor, loss: Loss) -> Tensor:
+    """The loss of a translator that the critic is to take ``fake`` for real; only a paired loss looks at ``real``."""
     fake_logits = critic(fake).float()
     return loss.generator(critic(real).float() if loss.paired else fake_logits, fake_logits).mean()

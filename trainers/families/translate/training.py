@@ -1,4 +1,4 @@
-"""CycleGAN among trainings: two translators and two critics, each two one player."""
+"""Translations among trainings, and CycleGAN: two translators and two critics, each two one player."""
 
 from __future__ import annotations
 
@@ -20,12 +20,21 @@ from trainers.reading.registry import lookup
 from trainers.world import World
 
 
+def ways(config: Config) -> tuple[str, ...]:
+    """Domains that are translated to: the target, and with CycleGAN the source."""
+    return ("b", "a") if config.translate.method == "cycle" else ("b",)
+
+
 class Translators(nn.Module):
-    """Both ways in one module; called, it translates from the source to the target."""
+    """All ways in one module; called, it translates from the source to the target."""
+
+    to_b: nn.Module
+    to_a: nn.Module
 
     def __init__(self, config: Config, space: Space) -> None:
         super().__init__()
-        self.to_b, self.to_a = (build_translator(config.model, space, config.train.seed, way) for way in ("b", "a"))
+        for way in ways(config):
+            self.add_module(f"to_{way}", build_translator(config.model, space, config.train.seed, way))
 
     def forward(self, pictures: Tensor, labels: Tensor | None = None) -> Tensor:
         """(n, C, H, W) in [-1, 1] -> the same."""
@@ -34,11 +43,15 @@ class Translators(nn.Module):
 
 
 class Critics(nn.Module):
-    """Of the target and of the source."""
+    """Of each domain that is translated to."""
+
+    b: nn.Module
+    a: nn.Module
 
     def __init__(self, config: Config, space: Space) -> None:
         super().__init__()
-        self.b, self.a = (build_patch_discriminator(config.model, space, config.train.seed, of) for of in ("b", "a"))
+        for way in ways(config):
+            self.add_module(way, build_patch_discriminator(config.model, space, config.train.seed, way))
 
 
 class Players(Roster):
@@ -69,11 +82,8 @@ class Players(Roster):
         self.pools = {domain: tensors["pool"][domain].to(self.world.device) for domain in self.pools}
 
 
-class CycleTraining(Game):
-    """Translators and critics on two domains."""
-
-    losses = ("generator", "discriminator", "adversarial", "cycle", "identity")
-    players: Players
+class Translation(Game):
+    """What trainings on two domains have in common."""
 
     def __init__(self, config: Config, data: Dataset, world: World) -> None:
         found = problems(config, world.size, world.device.type == "cuda")
@@ -86,6 +96,22 @@ class CycleTraining(Game):
         seed, batch = config.train.seed, config.train.batch_size
         self.domains = {"a": data.source.train.to(world.device), "b": data.train.to(world.device)}
         self.orders = {"a": data.source.order(batch, key(seed, "source")), "b": data.order(batch, seed)}
+
+    def _real(self, domain: str, number: int) -> Tensor:
+        return self._shown(self.domains[domain], self.orders[domain], number).floats()
+
+    def _r1(self, number: int) -> float:
+        return self.settings.r1_gamma * self._penalty_factor(number)
+
+
+class CycleTraining(Translation):
+    """Translators and critics both ways."""
+
+    losses = ("generator", "discriminator", "adversarial", "cycle", "identity")
+    players: Players
+
+    def __init__(self, config: Config, data: Dataset, world: World) -> None:
+        super().__init__(config, data, world)
         self.players = Players(config, data.space, world)
 
     def step(self) -> None:
@@ -111,9 +137,6 @@ class CycleTraining(Game):
         if before:
             self.tally.add(signals | players.movement(before))
 
-    def _real(self, domain: str, number: int) -> Tensor:
-        return self._shown(self.domains[domain], self.orders[domain], number).floats()
-
     def _pooled(self, domain: str, made: Tensor, number: int) -> Tensor:
         """This rank's share of what a critic sees: the pool is of the global batch, and the same on every rank."""
         batch, pools = self.settings.batch_size, self.players.pools
@@ -121,6 +144,3 @@ class CycleTraining(Game):
         everybodys = self.world.all_gather(made.float())
         seen, pools[domain] = pooled(pools[domain], everybodys, self.config.translate.pool, dice)
         return seen[self.world.part(batch)]
-
-    def _r1(self, number: int) -> float:
-        return self.settings.r1_gamma * self._penalty_factor(number)
