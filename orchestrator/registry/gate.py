@@ -75,7 +75,7 @@ def indistinct(metrics: Mapping[str, float]) -> list[str]:
         return [f"nothing was measured that tells it from noise ({', '.join(MEASURES)}, recall)"]
     found = []
     if (misfit := metrics.get("misfit", 0.0)) >= FAR:
-        found.append(f"it is as far from the data as noise or one average picture (misfit {misfit:.3g} of 1)")
+        found.append(f"it is as far from the data as noise or one average example (misfit {misfit:.3g} of 1)")
     if (modes := metrics.get("mode_diversity", 1.0)) <= FEW:
         found.append(f"it makes hardly more than one picture (mode_diversity {modes:.2g} of the data's 1)")
     coverage, recall = metrics.get("coverage", 1.0), metrics.get("recall")
