@@ -120,6 +120,9 @@ def warnings(sweep: Sweep) -> list[tuple[str, str]]:
     if sweep.most_trials < min(sweep.search.trials, sweep.budget.trials or sweep.search.trials):
         message = f"the space has only {counted(sweep.most_trials, 'point')}: the search ends when each is tried"
         found.append(("search.space", message))
+    if (sweep.budget.hours or sweep.budget.device_hours) and "trials" not in sweep.search.model_fields_set:
+        message = f"left out, it is {sweep.search.trials}, which may end the sweep long before its budget of hours does"
+        found.append(("search.trials", message))
     first, every = sweep.rung_images()[0], sweep.evaluate.every_images
     enough = FEWEST_EVALUATIONS * every
     if sweep.rungs and first < min(enough, sweep.train.images):

@@ -167,6 +167,12 @@ def test_an_early_first_rung_is_a_warning():
     assert "at least 3 (30,000 images), or 'auto'" in message
 
 
+def test_a_budget_of_hours_without_a_number_of_trials_is_a_warning():
+    text = re.sub(r"  trials: \d+\n", "", GOOD) + "budget: {hours: 8}\n"
+    assert dict(warnings(loads(text, "sweep.yaml")))["search.trials"].startswith("left out, it is 16, which may end")
+    assert "search.trials" not in dict(warnings(loads(GOOD + "budget: {hours: 8}\n", "sweep.yaml")))
+
+
 def test_a_first_rung_at_the_end_or_behind_it_is_a_warning():
     for first in (90_000, 200_000):
         sweep = loads(GOOD.replace("first_images: 10_000", f"first_images: {first}"), "sweep.yaml")
