@@ -61,17 +61,15 @@ class Looked(NamedTuple):
         side = f"{low}x{lower}" if self.sizes[0] == self.sizes[1] else f"{low}x{lower} to {high}x{higher}"
         size = f", {self.size / 2**20:,.1f} MiB on disk" if self.size is not None else ""
         modes = ", ".join(f"{mode} ({count})" for mode, count in self.modes.items())
-        lines = [f"{counted(self.pictures, 'picture')} in {self.where}{size}", f"sizes {side}; modes {modes}"]
+        looked = sum(self.modes.values()) + self.broken
+        few = f" of {looked} looked at" if looked < self.pictures else ""
+        lines = [f"{counted(self.pictures, 'picture')} in {self.where}{size}", f"sizes{few} {side}; modes {modes}"]
         number = self.classes if isinstance(self.classes, int) else len(self.classes)
         names = "" if isinstance(self.classes, int) else f": {', '.join(self.classes[:8])}"
         lines += [f"{number} classes{names}{', …' if number > 8 else ''}"] if number else []
         return [
             *lines,
-            *(
-                [f"{self.broken} of {self.broken + sum(self.modes.values())} looked at can't be read"]
-                if self.broken
-                else []
-            ),
+            *([f"{self.broken} of {looked} looked at can't be read"] if self.broken else []),
         ]
 
 
