@@ -14,7 +14,7 @@ from orchestrator.client.handle import Handle
 from orchestrator.commands import PROFILE, used
 from orchestrator.errors import UserError
 from orchestrator.paths import Home
-from orchestrator.profiles import Profile, is_dashboard
+from orchestrator.profiles import Profile, is_job
 from orchestrator.profiles import load as load_profile
 from orchestrator.spec import Sweep
 from trainers.config import Config
@@ -56,7 +56,7 @@ def submit(
     at = _given(home, profile)
     address = at.profile.cluster(address)
     asked = read(sweep, spec.overrides(set, name, trials), at.profile, here=address is None)
-    if is_dashboard(address):
+    if is_job(address, env):
         from orchestrator import remote
 
         remote.submit(asked, None, remote.behind(at, address, env), at.profile_name, print)

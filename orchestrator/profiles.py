@@ -19,7 +19,7 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeGuard
 
@@ -143,6 +143,13 @@ def _document() -> Document:
 def is_dashboard(address: str | None) -> TypeGuard[str]:
     """Whether a sweep for this Ray cluster is a job, whose driver runs there."""
     return address is not None and address.startswith(("http://", "https://"))
+
+
+def is_job(address: str | None, env: Sequence[str]) -> TypeGuard[str]:
+    """The same, for Python's callers. Raises UserError where a job's variables are named for what is none."""
+    if env and not is_dashboard(address):
+        raise UserError("env needs address='http://…', a Ray cluster's dashboard: this sweep's driver runs here")
+    return is_dashboard(address)
 
 
 _VARIABLE = re.compile(r"\$\{\w+\}")

@@ -13,7 +13,7 @@ from orchestrator.client.reports import LOOK, TrialReport, headline
 from orchestrator.commands import command
 from orchestrator.errors import GansweepError, UserError, WorkError
 from orchestrator.paths import Home, SweepPaths, samples_key, trial_key
-from orchestrator.profiles import is_dashboard
+from orchestrator.profiles import is_job
 from orchestrator.search.known import Reading, SweepState
 from orchestrator.search.trial import Trial
 from orchestrator.spec import Sweep, overrides
@@ -179,7 +179,7 @@ class Handle:
         the job that gets the variables named in ``env`` is queued there.
         """
         changes, address = overrides(set, trials=trials), self.home.profile.cluster(address)
-        if is_dashboard(address):
+        if is_job(address, env):
             from orchestrator import remote
 
             remote.resume(self.name, changes, remote.behind(self.home, address, env), self.home.profile_name, print)

@@ -112,6 +112,16 @@ def test_what_is_not_there_is_told_with_what_is(tmp_path: Path):
         gansweep.load("small", home=tmp_path).promote(force=True)
 
 
+def test_variables_for_a_job_are_refused_where_the_driver_runs_here(tmp_path: Path):
+    where: dict[str, Any] = {"home": tmp_path, "env": ["WANDB_KEY"]}
+    for address in (None, "head:6379"):
+        with pytest.raises(gansweep.UserError, match="env needs address='http"):
+            gansweep.submit(ON_ONE, address=address, **where)
+    stand(tmp_path, lambda leg, images: {})
+    with pytest.raises(gansweep.UserError, match="env needs address='http"):
+        gansweep.load("small", home=tmp_path).resume(env=["WANDB_KEY"])
+
+
 def test_a_sweep_that_has_failed_is_not_waited_for(tmp_path: Path):
     stand(tmp_path, lambda leg, images: {}).set_state("failed")
     with pytest.raises(gansweep.WorkError, match="sweep 'small' failed; see why with: gansweep resume small --home"):
