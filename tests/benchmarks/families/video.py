@@ -40,11 +40,11 @@ clips is on features that hold their changes; that of single frames, on what is 
 frozen and shuffled clips as good as real ones. Seconds are of a share of two busy cores, so upper bounds.
 
 Asked for was identity >= 90 %, law residual <= 1 pixel and a motion ratio of .8 to 1.2, on three seeds of 32x32 pixels.
-Identity is not reached: it rises to the end of the training, ever more slowly. Tried by hand on seed 0: discriminators of
-8 channels come to 56 % in 38,400 clips, and can't tell real from generated ones any more; of 32, the discriminator wins
-(2 % after 19,200 clips), as it does over a generator of twice the width (4 % after 38,400). What is not read as one
-digit looks, by eye, like a shape between two. Law and motion are within the bars, at 16x16 pixels; 32x32 was not tried.
-Frozen and shuffled clips fail, as they should."""
+Identity is not reached: it rises to the end of the training, ever more slowly. Tried by hand on seed 0: discriminators
+of 8 channels come to 56 % in 38,400 clips, and can't tell real from generated ones any more; of 32, the discriminator
+wins (2 % after 19,200 clips), as it does over a generator of twice the width (4 % after 38,400). What is not read as
+one digit looks, by eye, like a shape between two. Law and motion are within the bars, at 16x16 pixels; 32x32 was not
+tried. Frozen and shuffled clips fail, as they should."""
 
 
 def main() -> None:
