@@ -11,9 +11,10 @@ import math
 import os
 import threading
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 
@@ -129,10 +130,9 @@ class Recorder:
         for event, behind in pending:
             if behind not in self._done:
                 of_run[run_key(event)].append((event, behind))
-        failed: list[Exception] = []
-        with ThreadPoolExecutor(AT_ONCE, "recorder") as pool:
-            for _, keys in groupby(sorted(of_run, key=_depth), _depth):  # a parent's run first
-                failed += filter(None, pool.map(lambda key: self._send_run(key, of_run[key]), keys))
+        failed: list[BaseException] = []
+        for _, keys in groupby(sorted(of_run, key=_depth), _depth):  # a parent's run first
+            failed += _at_once([partial(self._send_run, key, of_run[key]) for key in keys])
         position = self._spool.sent
         for _, behind in pending:
             if behind not in self._done:
@@ -145,23 +145,19 @@ class Recorder:
             raise next((error for error in failed if isinstance(error, GoneError)), failed[0])
         return len(pending) == EVENTS
 
-    def _send_run(self, key: RunKey, pending: Iterable[tuple[Event, int]]) -> Exception | None:
-        """The events of one run, in order, up to one that can't be sent, for this reason."""
+    def _send_run(self, key: RunKey, pending: Iterable[tuple[Event, int]]) -> None:
+        """The events of one run, in order, up to one that can't be sent."""
         writer = RunWriter(self._experiment, key, pictures_may_be_lost=self._closing.is_set())
         old, taken = not isinstance(key, int) or key < self._old, []
-        try:
-            for event, behind in pending:
-                if self._given_up.is_set():
-                    return None
-                writer.take(event, behind <= self._doubtful, old)
-                taken.append(behind)
-                if writer.has_written_all:
-                    self._done.update(taken)
-            writer.flush()
-            self._done.update(taken)
-        except Exception as error:  # its kind is looked at once, where the thread waits
-            return error
-        return None
+        for event, behind in pending:
+            if self._given_up.is_set():
+                return
+            writer.take(event, behind <= self._doubtful, old)
+            taken.append(behind)
+            if writer.has_written_all:
+                self._done.update(taken)
+        writer.flush()
+        self._done.update(taken)
 
     def _start_over(self) -> None:
         self._say("runs of this sweep are gone from MLflow for good; all its records are sent again")
@@ -177,6 +173,29 @@ class Recorder:
             if not self._said_refused:
                 self._said_refused = True
                 self._say(f"MLflow refuses a record, which is kept with all of its kind in {self._spool.aside}: {why}")
+
+
+def _at_once(work: Iterable[Callable[[], None]]) -> list[BaseException]:
+    """Does all of it, ``AT_ONCE`` pieces at a time, and returns what failed. The threads are daemons, which those of an
+    executor are not: a server that hangs must not hold up the end of the process.
+    """
+    left, failed = deque(work), list[BaseException]()
+
+    def some() -> None:
+        with suppress(IndexError):
+            while True:
+                piece = left.popleft()
+                try:
+                    piece()
+                except BaseException as error:
+                    failed.append(error)
+
+    threads = [threading.Thread(target=some, name="recorder", daemon=True) for _ in range(min(AT_ONCE, len(left)))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return failed
 
 
 def _depth(key: RunKey) -> int:
