@@ -72,14 +72,16 @@ PROTOCOLS = {
             ("worst_condition_fid", ".1f", ""),
         ),
         (
-            ("56,000 of 160,000 images, seed 0", "0.9497", "0.906", "0.638", "0.01", "0.69", "0.059", "61.6"),
             ("1,500 held-out scenes", "1.000", "1.000", "0.993", "0.88", "0.69", "0.000", "2.0"),
             ("the same, halved and doubled in size", "1.000", "1.000", "0.991", "0.84", "0.66", "0.000", "2.6"),
             ("the same with noise of .1", "1.000", "1.000", "0.988", "0.76", "0.72", "0.000", "1.7"),
         ),
-        "Weather x hour x fog density, read by a network that was trained on fresh drawings. No training has gone to "
-        "the end yet: the first row is of one that was stopped, with pictures that are far from sharp. Blur and noise "
-        "cost real scenes little of their coverage, so .5 asks for all layouts more than for sharp pictures. "
+        "Weather x hour x fog density, read by a network that was trained on fresh drawings. What is asked for is "
+        "drawn, and layouts vary, but houses and trees are blurred: coverage of the worst of the 15 combinations "
+        "stays far from its bar, and its distance is that of a few odd pictures among a hundred. Blur and noise cost "
+        "real scenes little of their coverage, so .5 asks for all layouts more than for sharp pictures. Tried on seed"
+        " 0: a generator of 8 channels with penalties of 1 came to .9497, .01 and .059 by 56,000 images; against a "
+        "discriminator of 16 channels it was at .49, 0 and .54 after 24,000. "
         f"{COST}",
     ),
     "faces": Protocol(
