@@ -28,6 +28,7 @@ PAPER, ROOM = "papers/moving-digits", "families-video"
 SHAPES = {"identity": ".1%", "law_residual": ".2f", "motion_ratio": ".2f", "fid": ".2f", "coverage": ".2f"}
 CASES: dict[str, tuple[str, ...]] = {
     "one picture, shifted": (),
+    "the same, rates of the sweep's champion": ("train.generator_lr=1.78e-3", "train.discriminator_lr=1.0e-3"),
     "every frame drawn": ("video.motion=codes",),
 }
 TITLE = "## D2: moving digits"
