@@ -47,7 +47,7 @@ not learn the motion: at such rates seeds differ as much as settings do, which i
 hand on seed 0: discriminators of 8 channels come to 56 % in 38,400 clips, and can't tell real from generated ones any
 more; of 32, the discriminator wins (2 % after 19,200 clips), as it does over a generator of twice the width (4 % after
 38,400). At the rates of the champion of the shipped sweep, which came to 74 and 77 % in half as many clips on two
-seeds, seed s 0 and 1 come to 20% (FD 11.8) and 82% (FD 2.9). 32x32 was not tried. Frozen and shuffled clips fail, as
+seeds, seeds 0 and 1 come to 20% (FD 11.8) and 82% (FD 2.9). 32x32 was not tried. Frozen and shuffled clips fail, as
 they should."""
 
 
