@@ -35,7 +35,7 @@ class Runs:
         self._sweep, self._id, self._known, self._on_run = sweep, identity, dict(known), on_run
         self._artifact_root, self._say = artifact_root, say
         self._new: set[RunKey] = set()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a parent that is made has a parent
         self.restored = 0
         """How often something that people had deleted was taken back."""
 
