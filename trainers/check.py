@@ -9,7 +9,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from trainers.config import Config
+from trainers.config import Config, Settings
 from trainers.families import FAMILIES, foreign
 from trainers.schedule import first_weights
 
@@ -68,12 +68,12 @@ def problems(config: Config, ranks: int = 1, on_gpu: bool = False) -> Problems:
 
 def unused(config: Config, names: Sequence[str], family: str) -> Problems:
     """Settings of ``train`` that say something although trainings of ``family`` (in words) have no use for them."""
-    fields = type(config.train).model_fields
-    return [
-        (f"train.{name}", f"is not for {family}; leave it out")
-        for name in names
-        if getattr(config.train, name) != fields[name].default
-    ]
+    return [(f"train.{name}", f"is not for {family}; leave it out") for name in given(config.train, names)]
+
+
+def given(group: Settings, names: Sequence[str]) -> list[str]:
+    """Settings of these names that say something: other than their defaults."""
+    return [name for name in names if getattr(group, name) != type(group).model_fields[name].default]
 
 
 CONVOLUTIONAL = ("dcgan", "resnet", "r3gan")

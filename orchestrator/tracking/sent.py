@@ -11,7 +11,7 @@ from orchestrator.tracking.spool import Event
 
 
 class Sent:
-    """Points, as MLflow has told them: asked once per run and metric, until it is to ``forget``."""
+    """Points, as MLflow has told them: asked once per run and metric."""
 
     def __init__(self) -> None:
         self._steps: dict[tuple[str, str], set[int]] = {}
@@ -28,6 +28,3 @@ class Sent:
                 history = []  # the run is gone, which sending will find
             self._steps[run, last] = {point.step for point in history}
         return event["images"] in self._steps[run, last]
-
-    def forget(self) -> None:
-        self._steps.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainers.check import BUILT_IN, Problems, unknown_names, unused
+from trainers.check import BUILT_IN, Problems, given, unknown_names, unused
 from trainers.config import Config
 
 if TYPE_CHECKING:
@@ -60,12 +60,11 @@ def _domains(config: Config) -> Problems:
 
 
 def _method(config: Config) -> Problems:
-    translate, fields = config.translate, type(config.translate).model_fields
     return [
         (f"translate.{name}", f"is for method: {method}; leave it out")
         for method, names in OF_METHOD.items()
-        for name in names
-        if method != translate.method and getattr(translate, name) != fields[name].default
+        if method != config.translate.method
+        for name in given(config.translate, names)
     ]
 
 

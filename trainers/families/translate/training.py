@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -55,16 +58,29 @@ class Critics(nn.Module):
 
 
 class Players(Roster):
-    """``generator``: both translators, averaged; ``discriminator``: both critics; and the pools of translations."""
+    """``generator``: all translators, averaged; ``discriminator``: all critics; and who moves with the translators."""
 
     def __init__(self, config: Config, space: Space, world: World) -> None:
         self.translators = Translators(config, space).to(world.device)
         self.critics = Critics(config, space).to(world.device)
+        others = self._others(config, world)
+        self.movers = ("generator", *others)
         players = {  # several forwards per backward: gradients are averaged by hand
             "generator": Player(self.translators, "generator_lr", averaged=True),
+            **others,
             "discriminator": Player(self.critics, "discriminator_lr"),
         }
         super().__init__(players, config, world)
+
+    def _others(self, config: Config, world: World) -> dict[str, Player]:
+        return {}
+
+
+class Pooling(Players):
+    """CycleGAN's, and the pools of translations."""
+
+    def __init__(self, config: Config, space: Space, world: World) -> None:
+        super().__init__(config, space, world)
         self.pools = {domain: torch.zeros(0, *space.shape, device=world.device) for domain in ("b", "a")}
 
     @property
@@ -83,7 +99,10 @@ class Players(Roster):
 
 
 class Translation(Game):
-    """What trainings on two domains have in common."""
+    """A training on two domains. A method adds its players and how translators learn."""
+
+    roster: ClassVar[type[Players]]
+    players: Players
 
     def __init__(self, config: Config, data: Dataset, world: World) -> None:
         found = problems(config, world.size, world.device.type == "cuda")
@@ -96,6 +115,42 @@ class Translation(Game):
         seed, batch = config.train.seed, config.train.batch_size
         self.domains = {"a": data.source.train.to(world.device), "b": data.train.to(world.device)}
         self.orders = {"a": data.source.order(batch, key(seed, "source")), "b": data.order(batch, seed)}
+        self.players = self.roster(config, data.space, world)
+
+    def step(self) -> None:
+        """Shows a global batch of each domain: first the translators move, then the critics, by what these made."""
+        number, players = self.images // self.settings.batch_size, self.players
+        real = {domain: self._real(domain, number) for domain in self.domains}
+        watched = {name: self._watched(name, number, since=1) for name in ("generator", "discriminator")}
+        before = {name: players.weights(name) for name, looked in watched.items() if looked}
+        moved = [one for name in players.movers for one in players.updaters[name].parameters]
+        with players.precision():
+            made, terms = self._translate(real["a"], real["b"], moved, number)
+        norm, *_ = [players.update(name, self.images, watched.get(name, False)) for name in players.movers]
+        signals = {} if norm is None else {"generator_gradient_norm": norm, **terms}
+        seen = {domain: self._seen(domain, pictures, number) for domain, pictures in made.items()}
+        with players.precision():
+            judged = [
+                critic_step(getattr(players.critics, of), real[of], seen[of], self.loss, self._r1(number))
+                for of in made
+            ]
+        norm = players.update("discriminator", self.images, watched["discriminator"])
+        self.images += self.settings.batch_size
+        if norm is not None:
+            means = {name: torch.stack([one[name] for one in judged]).mean() for name in judged[0]}
+            signals |= {"discriminator_gradient_norm": norm, **means}
+        if before:
+            self.tally.add(signals | players.movement(before))
+
+    @abstractmethod
+    def _translate(
+        self, a: Tensor, b: Tensor, moved: list[Tensor], number: int
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Accumulates the gradients of ``moved``; returns translations by their domain, and the terms of the loss."""
+
+    def _seen(self, domain: str, made: Tensor, number: int) -> Tensor:
+        """What the critic of a domain sees of the translations to it."""
+        return made
 
     def _real(self, domain: str, number: int) -> Tensor:
         return self._shown(self.domains[domain], self.orders[domain], number).floats()
@@ -105,40 +160,21 @@ class Translation(Game):
 
 
 class CycleTraining(Translation):
-    """Translators and critics both ways."""
+    """Translators and critics both ways, and a pool for each critic."""
 
     losses = ("generator", "discriminator", "adversarial", "cycle", "identity")
-    players: Players
+    roster = Pooling
+    players: Pooling
 
-    def __init__(self, config: Config, data: Dataset, world: World) -> None:
-        super().__init__(config, data, world)
-        self.players = Players(config, data.space, world)
+    def _translate(
+        self, a: Tensor, b: Tensor, moved: list[Tensor], number: int
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        to, critics = self.players.pairs
+        made = translators_step(to, critics, a, b, self.loss, self.weights, moved)
+        return {"b": made.as_b, "a": made.as_a}, made.terms
 
-    def step(self) -> None:
-        """Shows a global batch of each domain: first the translators move, then the critics, by what these made."""
-        number, players, settings = self.images // self.settings.batch_size, self.players, self.settings
-        a, b = self._real("a", number), self._real("b", number)
-        watched = {name: self._watched(name, number, since=1) for name in ("generator", "discriminator")}
-        before = {name: players.weights(name) for name, looked in watched.items() if looked}
-        to, critics = players.pairs
-        moved = players.updaters["generator"].parameters
-        with players.precision():
-            made = translators_step(to, critics, a, b, self.loss, self.weights, moved)
-        norm = players.update("generator", self.images, watched["generator"])
-        signals = {} if norm is None else {"generator_gradient_norm": norm, **made.terms}
-        seen_b, seen_a = self._pooled("b", made.as_b, number), self._pooled("a", made.as_a, number)
-        with players.precision():
-            of_b = critic_step(critics.b, b, seen_b, self.loss, self._r1(number))
-            of_a = critic_step(critics.a, a, seen_a, self.loss, self._r1(number))
-        norm = players.update("discriminator", self.images, watched["discriminator"])
-        self.images += settings.batch_size
-        if norm is not None:
-            signals |= {"discriminator_gradient_norm": norm} | {name: (of_b[name] + of_a[name]) / 2 for name in of_b}
-        if before:
-            self.tally.add(signals | players.movement(before))
-
-    def _pooled(self, domain: str, made: Tensor, number: int) -> Tensor:
-        """This rank's share of what a critic sees: the pool is of the global batch, and the same on every rank."""
+    def _seen(self, domain: str, made: Tensor, number: int) -> Tensor:
+        """This rank's share: the pool is of the global batch, and the same on every rank."""
         batch, pools = self.settings.batch_size, self.players.pools
         dice = torch.rand(batch, 2, generator=stream(self.settings.seed, number, "pool", domain), dtype=torch.float64)
         everybodys = self.world.all_gather(made.float())
