@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import BaseTrial
 
 from orchestrator.search.kept import kept_value, unkept_value
 from orchestrator.settings.dimension import Dimension
 from orchestrator.spec import Sweep
 
 
-def suggest(trial: optuna.Trial, sweep: Sweep) -> dict[str, Any]:
+def suggest(trial: BaseTrial, sweep: Sweep) -> dict[str, Any]:
     """Ask ``trial`` for every parameter that is active; parents are asked before the parameters they switch on."""
     params: dict[str, Any] = {}
     for name, dimension in _parents_first(sweep.search.space):
@@ -37,7 +37,7 @@ def distribution(dimension: Dimension) -> BaseDistribution:
     return FloatDistribution(low, high, log=dimension.log, step=dimension.step)
 
 
-def _ask(trial: optuna.Trial, name: str, dimension: Dimension) -> Any:
+def _ask(trial: BaseTrial, name: str, dimension: Dimension) -> Any:
     match distribution(dimension):
         case CategoricalDistribution(choices=choices):
             return unkept_value(trial.suggest_categorical(name, choices), dimension)

@@ -15,7 +15,8 @@ from optuna.trial import TrialState
 
 from orchestrator.search.trial import Leg
 from tests.benchmarks.search import record, replay
-from tests.benchmarks.search.methods import METHODS, Asha, Peer
+from tests.benchmarks.search.methods import METHODS
+from tests.benchmarks.search.peers import Asha, Optuna
 from tests.benchmarks.search.recorded import Model, Pool, Surrogate, Table
 from tests.benchmarks.search.replay import MEMORY, Played, best, play
 from tests.benchmarks.search.synthetic import EVERY, Synthetic
@@ -55,7 +56,7 @@ def test_a_search_is_better_than_chance():
 # -- the clock ---------------------------------------------------------------------------------------------------------
 
 
-class Watched(Peer):
+class Watched(Optuna):
     """Counts what runs at once."""
 
     running = most = 0
@@ -84,7 +85,7 @@ def test_time_is_of_trainings_side_by_side():
 
 def test_what_collapses_is_ended_and_told_as_the_worst():
     problem = Synthetic(0)
-    search = Peer(problem, 0)
+    search = Optuna(problem, 0)
     Played(search, problem, SLOTS).until(5.0)
     collapsed = [t for t in search.trials() if t.state == "collapsed"]
     values = {t.number: t.values[0] for t in search.study.trials if t.state == TrialState.COMPLETE}
@@ -151,6 +152,8 @@ def test_a_model_of_the_table_knows_what_is_good_and_what_fails(table: Table):
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_plays_on_the_table(method: str, table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """What it knows is what was trained: rows."""
+    if method in ("asha-cqr", "bohb"):
+        pytest.importorskip("syne_tune", reason="Syne Tune is installed for the benchmark only")
     monkeypatch.setattr(replay, "TRAININGS", 4)
     (tmp_path / "whole").mkdir()
     problem, rows = Pool(table, 0), {json.dumps(row.params, sort_keys=True) for row in table.rows}

@@ -1,35 +1,26 @@
-"""The searches that are compared: this project's own code, and the real samplers, pruners and schedulers of others.
-
-All are asked for legs and told of reports in the ledger's words. A training that collapses is ended for all of them,
-and what breaks a constraint or collapses is told to a peer as the worst score so far.
-"""
+"""The searches that are compared: this project's own code, with single ingredients taken out, and its peers."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Literal, Protocol
 from unittest.mock import patch
 
 import numpy as np
-import optuna
 from numpy.typing import NDArray
-from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.trial import TrialState
+from optuna.pruners import HyperbandPruner, MedianPruner
+from optuna.samplers import BaseSampler, RandomSampler
 
-from orchestrator.search import asking, objective
-from orchestrator.search.kept import kept
+from orchestrator.search import asking
 from orchestrator.search.ledger import Ledger
-from orchestrator.search.record import ended
 from orchestrator.search.samplers import SAMPLERS, STARTUP, Space, Tpe, _Parzen
 from orchestrator.search.space import suggest
-from orchestrator.search.trial import FATAL, Leg, Trial
+from orchestrator.search.trial import Leg, Trial
 from orchestrator.spec import Sweep
-from tests.benchmarks.search.problem import Params, Problem
+from tests.benchmarks.search.peers import Asha, Optuna, SyneTune, tpe
+from tests.benchmarks.search.problem import Problem
 
 
 class Search(Protocol):
@@ -100,124 +91,6 @@ class _WideTpe(Tpe):
         self._parzen_estimator_cls = _Scott
 
 
-def _tpe(seed: int) -> BaseSampler:
-    return TPESampler(seed=seed)
-
-
-class Peer:
-    """An Optuna study, in which every trial trains to its end."""
-
-    stopped: TrialState = TrialState.PRUNED
-    """What the study is told of a trial that was stopped."""
-
-    def __init__(
-        self,
-        problem: Problem,
-        seed: int,
-        sampler: Callable[[int], BaseSampler] = _tpe,
-        pruner: BasePruner | None = None,
-    ) -> None:
-        self._problem, self._sweep = problem, problem.sweep
-        self.study = optuna.create_study(
-            study_name=f"{seed}",  # Hyperband chooses brackets by it
-            direction=problem.sweep.objective.direction,
-            sampler=sampler(seed),
-            pruner=pruner or NopPruner(),
-        )
-        self._asked: list[optuna.Trial] = []
-        self._trials: list[Trial] = []
-
-    def next_leg(self) -> Leg:
-        """A new trial."""
-        params = self._ask()
-        number = len(self._trials)
-        self._trials.append(Trial(number, params, "running", self._sweep.train.images))
-        return Leg(number, params, self._sweep.train.images)
-
-    def _ask(self) -> Params:
-        asked = self.study.ask()
-        proposed = suggest(asked, self._sweep)
-        taken = self._problem.taken(proposed)
-        if taken != proposed:  # the study must know what was trained, and nothing of the proposal
-            self.study.tell(asked, state=TrialState.FAIL)
-            self.study.enqueue_trial(kept(taken))
-            asked = self.study.ask()
-            suggest(asked, self._sweep)
-        self._asked.append(asked)
-        return taken
-
-    def report(self, leg: Leg, report: Mapping[str, Any]) -> bool:
-        """Whether the pruner ends it, by its last measure, which is what its documentation shows."""
-        images, aim, trial = report["images"], self._sweep.objective, self._trials[leg.trial]
-        reports = {**trial.reports, images: report["metrics"]}
-        self._trials[leg.trial] = replace(
-            trial,
-            images=images,
-            reports=reports,
-            verdict=report["health"]["verdict"],
-            score=objective.score(aim, reports),
-            scores=objective.scores(aim, reports),
-            violations=objective.violations(aim, reports),
-        )
-        evaluation, value = images // self._sweep.evaluate.every_images, report["metrics"][aim.metric]
-        ends = images == leg.until or report["health"]["verdict"] in FATAL
-        stops = not ends and math.isfinite(value) and self._stops(leg.trial, evaluation, value)
-        if stops:
-            self._trials[leg.trial] = replace(self._trials[leg.trial], state="pruned")
-        return stops
-
-    def _stops(self, number: int, evaluation: int, value: float) -> bool:
-        self._asked[number].report(value, evaluation)
-        return self._asked[number].should_prune()
-
-    def end_leg(self, leg: Leg) -> None:
-        """The study is told."""
-        asked, trial = self._asked[leg.trial], self._trials[leg.trial]
-        if trial.state == "running":
-            trial = self._trials[leg.trial] = ended(trial, "finished")
-        if trial.state == "pruned" and self.stopped == TrialState.PRUNED:
-            self.study.tell(asked, state=TrialState.PRUNED)
-            return
-        name, aim = self._sweep.objective.metric, self._sweep.objective
-        value = trial.metrics[name]
-        if trial.state in FATAL or not trial.feasible or not math.isfinite(value):
-            seen = (one.metrics[name] for one in self._trials if one.reports)
-            (value,) = objective.worst(aim, ((score,) for score in seen if math.isfinite(score)))
-        self.study.tell(asked, value)
-
-    def trials(self) -> list[Trial]:
-        """As they stand."""
-        return list(self._trials)
-
-
-class Asha(Peer):
-    """Ray Tune's scheduler with Optuna's TPE, which is told the last result of whatever was stopped, as its
-    ``OptunaSearch`` does.
-    """
-
-    stopped = TrialState.COMPLETE
-
-    def __init__(self, problem: Problem, seed: int) -> None:
-        super().__init__(problem, seed)
-        from ray.tune.schedulers import ASHAScheduler
-
-        sweep = problem.sweep
-        mode = "min" if sweep.objective.direction == "minimize" else "max"
-        most = sweep.train.images // sweep.evaluate.every_images
-        self._scheduler: Any = ASHAScheduler(metric="score", mode=mode, max_t=most)
-
-    def next_leg(self) -> Leg:
-        """A new trial."""
-        leg = super().next_leg()
-        self._scheduler.on_trial_add(None, SimpleNamespace(trial_id=leg.trial))
-        return leg
-
-    def _stops(self, number: int, evaluation: int, value: float) -> bool:
-        result = {"training_iteration": evaluation, "score": value}
-        decision = self._scheduler.on_trial_result(None, SimpleNamespace(trial_id=number), result)
-        return bool(decision == self._scheduler.STOP)
-
-
 @dataclass(frozen=True)
 class Method:
     """How it is begun, on ``wide`` times the slots."""
@@ -253,26 +126,30 @@ def _first(evaluations: int, reduction: int = 3, **groups: Any) -> Callable[[Pro
 
 def _hyperband(problem: Problem, seed: int, folder: Path) -> Search:
     most = problem.sweep.train.images // problem.sweep.evaluate.every_images
-    return Peer(problem, seed, pruner=HyperbandPruner(max_resource=most))
+    return Optuna(problem, seed, pruner=HyperbandPruner(max_resource=most))
 
 
 def _random(problem: Problem, seed: int, folder: Path) -> Search:
-    return Peer(problem, seed, lambda number: RandomSampler(seed=number))
+    return Optuna(problem, seed, lambda number: RandomSampler(seed=number))
 
 
 METHODS = {
     "gansweep": Method("as shipped: first rung at a third, Sobol start, joint TPE", _ours()),
     "random": Method("every trial to its end", _random),
     "random x2": Method("on twice the slots", _random, wide=2),
-    "tpe": Method("Optuna's TPESampler, every trial to its end", lambda p, seed, _: Peer(p, seed)),
+    "tpe": Method("Optuna's TPESampler, every trial to its end", lambda p, seed, _: Optuna(p, seed)),
     "hyperband": Method("Optuna's TPESampler and HyperbandPruner", _hyperband),
-    "median": Method("Optuna's TPESampler and MedianPruner", lambda p, seed, _: Peer(p, seed, pruner=MedianPruner())),
+    "median": Method("Optuna's TPESampler and MedianPruner", lambda p, seed, _: Optuna(p, seed, pruner=MedianPruner())),
     "asha": Method("Ray Tune's ASHAScheduler, Optuna's TPESampler", lambda p, seed, _: Asha(p, seed)),
+    "asha-cqr": Method(
+        "Syne Tune's ASHA with conformalized quantile regression", lambda p, seed, _: SyneTune(p, seed, "ASHACQR")
+    ),
+    "bohb": Method("Syne Tune's BOHB", lambda p, seed, _: SyneTune(p, seed, "BOHB")),
     "one evaluation": Method(
         "random; of 27 that had one evaluation, the best goes to the end", _first(1, 27, search={"sampler": "random"})
     ),
     "no Sobol": Method("gansweep, ten random trials first", _ours(startup=0)),
-    "Optuna's TPE": Method("gansweep, with Optuna's own TPESampler", _ours(tpe=lambda _, seed: _tpe(seed))),
+    "Optuna's TPE": Method("gansweep, with Optuna's own TPESampler", _ours(tpe=lambda _, seed: tpe(seed))),
     "Scott's widths": Method("gansweep, every kernel of the TPE equally wide", _ours(tpe=_WideTpe)),
     "first rung 1": Method("gansweep, first rung after one evaluation", _first(1)),
     "first rung 3": Method("gansweep, first rung after three", _first(3)),
