@@ -38,6 +38,7 @@ def submit(
     set: Mapping[str, Any] | None = None,
     name: str | None = None,
     trials: int | None = None,
+    warm_start: str | None = None,
     address: str | None = None,
     env: Sequence[str] = (),
     home: Place = None,
@@ -45,7 +46,8 @@ def submit(
 ) -> Handle:
     """Run a sweep in the background, or go on with the one of its name; returns once it runs, or is over.
 
-    ``set`` overrides settings by dotted name, ``name`` and ``trials`` that of the sweep and the number of trials;
+    ``set`` overrides settings by dotted name, ``name`` and ``trials`` that of the sweep and the number of trials; it
+    begins with what the sweep ``warm_start`` knows;
     ``address`` is a Ray cluster, HOST:PORT or ``auto`` (None: this machine). The sweep outlives this process. With the
     cluster's dashboard, http(s)://HOST:8265, it is driven there, by a Ray job that gets the variables named in ``env``.
 
@@ -59,9 +61,10 @@ def submit(
     if is_job(address, env):
         from orchestrator import remote
 
-        remote.submit(asked, None, remote.behind(at, address, env), at.profile_name, print)
+        remote.submit(asked, warm_start, remote.behind(at, address, env), at.profile_name, print)
         return Handle(asked.name, at)
-    driver = Driver(asked, ["submit", "/dev/stdin"], asked.to_yaml(), at, address)
+    words = ["--warm-start", warm_start] if warm_start else []
+    driver = Driver(asked, ["submit", "/dev/stdin", *words], asked.to_yaml(), at, address)
     driver.begun()
     return Handle(asked.name, at, driver)
 

@@ -116,12 +116,14 @@ def _cluster(home: Home, sweep: Sweep, address: str) -> list[Finding]:
     from orchestrator.artifacts import store_of
     from orchestrator.execution import gcs
     from orchestrator.execution.cluster import cluster
+    from orchestrator.execution.listener import require_head
     from orchestrator.execution.probe import faults, probe
     from orchestrator.execution.reach import all_reduce
     from orchestrator.sweep import gang_of
 
     gang = gang_of(sweep, store_of(sweep, home), str(home.cache))
     try:
+        require_head(address)
         with cluster(address):
             nodes, began = gcs.nodes(), time.time()
             said = probe(gang, nodes, sweep.model_dump(mode="json"))

@@ -16,7 +16,7 @@ from orchestrator.search.known import SweepState
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.trial import FATAL, Trial
 from orchestrator.secrets import without_secrets
-from orchestrator.status import front_rows, front_words, rows
+from orchestrator.status import best_row, best_words, front_rows, front_words, rows
 from orchestrator.tracking import events
 from orchestrator.tracking.notes import NOTE, of_sweep, of_training
 from orchestrator.tracking.spool import Spool
@@ -50,6 +50,7 @@ class Mirror:
         settings = _flat(
             sweep.model_dump(mode="json", by_alias=True, exclude={"tracking", "artifacts", "code"}, exclude_none=True)
         )
+        settings = {name: value for name, value in settings.items() if name not in sweep.search.space}  # no trial's
         settings["search.storage"] = without_secrets(sweep.search.storage)
         tags = {"gansweep.state": state, "seed": sweep.train.seed, **made["tags"], NOTE: self._note(state)}
         self._spool.append(events.started(None, settings, tags, self._dataset, made["time"]))
@@ -118,6 +119,8 @@ class Mirror:
     def trial(self, trial: Trial) -> None:
         """What has become of it."""
         self._state(trial.id, trial, trial.ended, {"gansweep.rung": trial.rung})
+        if trial.score is not None:
+            self._spool.append(events.scored(trial.id, trial.images, trial.score, trial.reported_at))
 
     def confirmation(self, run: Confirmation) -> None:
         """What has become of it."""
@@ -126,6 +129,10 @@ class Mirror:
             number = [other.seed for other in self._ledger.confirmations.of(run.trial)].index(run.seed)
             metric = self._ledger.sweep.objective.metric
             self._spool.append(events.confirmed(run.trial, number, metric, run.score, run.reported_at))
+        medians = self._ledger.confirmations.medians()
+        if run.done and run.trial in medians:
+            seeds = len(self._ledger.confirmations.of(run.trial))
+            self._spool.append(events.settled(run.trial, seeds, medians[run.trial][0], run.reported_at))
 
     # -- below -----------------------------------------------------------------------------------------------------
 
@@ -147,9 +154,9 @@ class Mirror:
         self._spool.append(events.stood(key, hours, metrics, at))
 
     def _note(self, state: SweepState) -> str:
-        best = self._ledger.best()
-        told = {"id": best.id, "score": best.score, "params": best.params} if best else None
-        return of_sweep(self._ledger.sweep, state, rows(self._ledger), told, [*front_words(front_rows(self._ledger))])
+        best, front = best_row(self._ledger), [*front_words(front_rows(self._ledger))]
+        told = best | {"words": best_words(best)} if best else None
+        return of_sweep(self._ledger.sweep, state, rows(self._ledger), told, front)
 
     def _front(self) -> dict[str, str]:
         """Of several objectives."""

@@ -54,10 +54,10 @@ def _unknown(name: str, home: Home, where: str) -> UserError:
     return UserError(f"no sweep '{name}' in {where}; sweeps there: {', '.join(sweeps(home)) or 'none yet'}")
 
 
-def ledger_of(name: str, home: Home) -> tuple[Reading, SweepPaths]:
-    """The ledger of a sweep, for reading."""
+def ledger_of(name: str, home: Home, told: bool = False) -> tuple[Reading, SweepPaths]:
+    """The ledger of a sweep, for reading; ``told`` as for ``Reading``."""
     sweep, paths = find(name, home)
-    return Reading(sweep, paths.ledger), paths
+    return Reading(sweep, paths.ledger, told), paths
 
 
 def stop(name: str, home: Home) -> bool:
@@ -97,17 +97,33 @@ def _status_or_error(name: str, home: Home) -> dict[str, Any]:
 def describe(ledger: Known, paths: SweepPaths) -> dict[str, Any]:
     """``{"name", "state", "trials": […], "best", "front", "confirmed", "spent", "first_rung"}``: the last is
     what ``first_rung.measured`` found, or None."""
-    best = ledger.best()
     return {
         "name": ledger.sweep.name,
         "state": state(ledger, paths),
         "trials": rows(ledger),
-        "best": {"id": best.id, "score": best.score, "params": best.params} if best else None,
+        "best": best_row(ledger),
         "front": front_rows(ledger),
         "confirmed": ledger.confirmations.summaries(),
         "spent": ledger.spent()._asdict(),
         "first_rung": ledger.first_rung,
     }
+
+
+def best_row(ledger: Known) -> dict[str, Any] | None:
+    """The best trial, ``{"id", "score", "confirmed", "params"}``: its score in the search, and the median on fresh
+    seeds, None where it has not been trained on them.
+    """
+    best = ledger.best()
+    if best is None:
+        return None
+    (confirmed, *_) = ledger.confirmations.medians().get(best.id, (None,))
+    return {"id": best.id, "score": best.score, "confirmed": confirmed, "params": best.params}
+
+
+def best_words(best: Mapping[str, Any]) -> str:
+    """What the best trial is worth: ``8.69 on fresh seeds, 1.94 in the search``."""
+    found = f"{best['score']:.4g}"
+    return found if best["confirmed"] is None else f"{best['confirmed']:.4g} on fresh seeds, {found} in the search"
 
 
 def front_rows(ledger: Known) -> list[dict[str, Any]]:

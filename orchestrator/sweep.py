@@ -28,6 +28,7 @@ from orchestrator.commands import command
 from orchestrator.conductor import Conductor, Progress, dataset
 from orchestrator.errors import LedgerError, UserError
 from orchestrator.execution.environment import prepare
+from orchestrator.execution.listener import require_head
 from orchestrator.execution.order import GangSpec
 from orchestrator.mirror import Mirror
 from orchestrator.paths import Home, RunKey, SweepPaths
@@ -68,6 +69,7 @@ def submit(
     """Start a sweep, with what the one named ``warm_start`` knows, or go on with the one of this name where it is the
     same sweep, or has but a ``new_space``.
     """
+    require_head(address)
     require_room(sweep, like(sweep, home))
     before = ledger_of(warm_start, home)[0] if warm_start else None
     with _driven(sweep, home, progress, new_space, before) as (ledger, lease, paths):

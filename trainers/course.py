@@ -66,7 +66,8 @@ class Gain(NamedTuple):
     now: float
 
     def __str__(self) -> str:
-        return f"{WORDS[self.name.removeprefix('raw_')]} {self.before:.2g} -> {self.now:.2g}"
+        raw = " without averaging" if self.name.startswith("raw_") else ""
+        return f"{WORDS[self.name.removeprefix('raw_')]}{raw} {self.before:.2g} -> {self.now:.2g}"
 
 
 @dataclass

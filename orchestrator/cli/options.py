@@ -42,8 +42,10 @@ def setting_names(incomplete: str) -> list[str]:
 
 File = Annotated[Path, typer.Argument(help="The sweep file.", show_default=False)]
 Name = Annotated[str, typer.Argument(help="The name of a sweep.", show_default=False, autocompletion=sweep_names)]
-Set = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: a.b=value. Can stand several times.")]
-HomeDir = Annotated[Path, typer.Option("--home", envvar="GANSWEEP_HOME", help="Holds everything embedded.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: a.b=value. Can be repeated.")]
+HomeDir = Annotated[
+    Path, typer.Option("--home", envvar="GANSWEEP_HOME", help="Folder of all that gansweep keeps here.")
+]
 Profile = Annotated[
     str,
     typer.Option("--profile", envvar="GANSWEEP_PROFILE", help="Where sweeps live, as the user's config.toml names it."),
@@ -75,9 +77,7 @@ Dashboard = Annotated[
 Detach = Annotated[bool, typer.Option("--detach", help="With --address http://…: return when the job is queued.")]
 Forward = Annotated[
     list[str] | None,
-    typer.Option(
-        "--env", help="With --address http://…: a variable that the job gets, by name. Can stand several times."
-    ),
+    typer.Option("--env", help="With --address http://…: a variable that the job gets, by name. Can be repeated."),
 ]
 DriverCpus = Annotated[
     float | None,
@@ -132,5 +132,5 @@ def say(text: str) -> None:
 
 CodeSha256 = Annotated[
     list[str] | None,
-    typer.Option(help="Of code of its own that a checkpoint may run here. Can stand several times."),
+    typer.Option(help="Of code of its own that a checkpoint may run here. Can be repeated."),
 ]

@@ -113,7 +113,7 @@ def doctor(
     profile: options.Profile = PROFILE,
     as_json: options.Json = False,
 ) -> None:
-    """Check Ray, MLflow, ledger, storage, GPU and disk; say what to mend."""
+    """Check Ray, MLflow, ledger, storage, GPU and disk; say what to fix."""
     from orchestrator import doctor as doctor_
     from orchestrator import spec
     from orchestrator.api import place

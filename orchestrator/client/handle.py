@@ -75,7 +75,7 @@ class Handle:
 
     def __iter__(self) -> Iterator[TrialReport]:
         """Every report, from the first on; while the sweep runs, as they come."""
-        return reports.follow(*self.ledger())
+        return reports.follow(*standing.ledger_of(self.name, self.home, told=True))
 
     def logs(self, trial: int | None = None, rank: int | None = None) -> Iterator[tuple[str, str]]:
         """What its workers printed so far: of whom, and the text."""
@@ -191,6 +191,30 @@ class Handle:
         self._driver = Driver(self.spec, ["resume", self.name, *words], "", self.home, address)
         self._driver.begun()
         return self
+
+    def fork(self, new: str, set: Mapping[str, Any] | None = None, address: str | None = None) -> Handle:
+        """Run the sweep ``new`` in the background, with these settings but for ``set``; it begins with what this one
+        knows. Returns once it runs.
+        """
+        from orchestrator.client.background import Driver
+
+        words = [word for change in overrides(set) for word in ("--set", change)]
+        forked, address = self.spec.model_copy(update={"name": new}), self.home.profile.cluster(address)
+        driver = Driver(forked, ["fork", self.name, new, *words], "", self.home, address)
+        driver.begun()
+        return Handle(new, self.home, driver)
+
+    def add_trial(self, params: Mapping[str, Any]) -> str:
+        """Have these settings of the search space tried next, the sampler's for the rest; returns when."""
+        from orchestrator import lifecycle
+
+        return lifecycle.add_trial(self.name, overrides(params), self.home)
+
+    def stop_trial(self, trial: int) -> str:
+        """End one trial, after its current report where it trains; returns when."""
+        from orchestrator import lifecycle
+
+        return lifecycle.stop_trial(self.name, trial, self.home)
 
     def delete(self) -> None:
         """Remove its checkpoints, grids and logs, its ledger and its folder. MLflow keeps runs and registered models.

@@ -23,7 +23,7 @@ class TrialReport(NamedTuple):
     images: int
     metrics: dict[str, float]
     verdict: str
-    """The trial's, as it stands now."""
+    """At this report."""
 
 
 def follow(ledger: Reading, paths: SweepPaths) -> Iterator[TrialReport]:
@@ -41,18 +41,17 @@ def follow(ledger: Reading, paths: SweepPaths) -> Iterator[TrialReport]:
         time.sleep(LOOK)
 
 
-def _reports(ledger: Known) -> Iterator[TrialReport]:
-    for trial in ledger.trials():
-        for images, metrics in sorted(trial.reports.items()):
-            yield TrialReport(trial.id, None, images, metrics, trial.verdict)
-    for run in ledger.confirmations.all():
-        for images, metrics in sorted(run.reports.items()):
-            yield TrialReport(run.trial, run.seed, images, metrics, run.verdict)
+def _reports(ledger: Reading) -> Iterator[TrialReport]:
+    for key, told in ledger.history().items():
+        assert key is not None, "the sweep's own run has no reports"
+        trial, seed = key if isinstance(key, tuple) else (key, None)
+        for images, report in sorted(told.items()):
+            yield TrialReport(trial, seed, images, report["metrics"], report["health"]["verdict"])
 
 
 def headline(ledger: Known, state: SweepState) -> str:
     """``finished, 12 trials, best fid 3.21 (trial 4)``."""
-    best, metric = ledger.best(), ledger.sweep.objective.metric
-    found = f", best {metric} {best.score:.4g} (trial {best.id})" if best else ""
+    best, metric = standing.best_row(ledger), ledger.sweep.objective.metric
+    found = f", best {metric} {standing.best_words(best)} (trial {best['id']})" if best else ""
     found = f", {counted(len(front), 'trial')} on the Pareto front" if (front := standing.front_rows(ledger)) else found
     return f"{state}, {counted(len(ledger.trials()), 'trial')}{found}"

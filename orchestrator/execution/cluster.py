@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 LONGEST_PARENT = 107 - len("/gs-12345678/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.1")
 """Bytes of the path that Ray's sockets may lie under; Linux allows them 107 in all."""
 
+LONGEST_TOLD = 400
+"""Characters of what Ray says."""
+
 
 @contextmanager
 def cluster(address: str | None) -> Iterator[None]:
@@ -47,7 +50,8 @@ def cluster(address: str | None) -> Iterator[None]:
         except Exception as error:  # Ray raises the bare class where its processes do not come up in time
             if address is None:
                 raise WorkError(f"Ray could not be started on this machine: {first_line(error)}") from error
-            raise UserError(f"no Ray cluster answers at {address}: {first_line(error)}") from None
+            told = " ".join(str(error).split())[:LONGEST_TOLD]  # Ray says in many lines which versions differ
+            raise UserError(f"the Ray cluster at {address} can't be joined: {told}") from None
         try:
             yield
         finally:

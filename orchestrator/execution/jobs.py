@@ -13,28 +13,25 @@ import os
 import re
 import secrets
 import shlex
-import socket
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from orchestrator.commands import command
 from orchestrator.errors import UserError, WorkError, first_line
+from orchestrator.execution.listener import require_listener
 from orchestrator.secrets import NAMES, has_secret
 
 POLL = 1.0
 """Seconds between two looks at a job."""
 LEAVING = 20.0
 """Seconds in which a driver that was told to stop ends after the ledger has said so."""
-ANSWER = 10.0
-"""Seconds within which a dashboard takes a connection."""
 AWAKE = 60.0
 """Seconds for a head that has just started to be ready for jobs."""
 LIVES = 5
@@ -101,7 +98,11 @@ class Cluster:
     def __init__(self, address: str) -> None:
         self.address = address
         logging.getLogger("ray").setLevel(logging.ERROR)  # it tells of every package
-        _require_listener(address)
+        require_listener(
+            address,
+            f"no Ray dashboard answers at {address}",
+            "It is the head's port 8265, by 'ray start --head --dashboard-host …', and needs ray[default] there",
+        )
         token = _token()
         try:
             self._client = JobSubmissionClient(address, headers={"Authorization": f"Bearer {token}"} if token else None)
@@ -251,20 +252,6 @@ def _restarting(line: str) -> str:
         f"for life in $(seq {LIVES}); do {line}; status=$?; "
         f"if [ $status -lt 128 ] || [ $status -eq 130 ]; then break; fi; {again}; sleep 3; done; exit $status"
     )
-
-
-def _require_listener(address: str) -> None:
-    """Raises UserError at once where nothing listens; Ray's client would wait for minutes."""
-    parts = urlsplit(address)
-    try:
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        socket.create_connection((parts.hostname or "", port), timeout=ANSWER).close()
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        raise UserError(
-            f"no Ray dashboard answers at {address}: {why}. It is the head's port 8265, by 'ray start --head "
-            "--dashboard-host …', and needs ray[default] there"
-        ) from None
 
 
 def _token() -> str | None:

@@ -72,7 +72,7 @@ def fit(kind: str, where: str, output: Path | None, minutes: float, say: Callabl
         raise UserError(f"{where}: {why}")
     name = _name(where)
     file = _free(output or Path(f"{name}.yaml"))
-    values = _values(name, kind, looked, machine, resolution)
+    values = _values(name, kind, looked, machine, resolution) | {"file": file}
     say(f"{machine.words}; training a few steps to see how fast that is …")
     speed = _speed(values)
     say(f"{speed:,.0f} images/s a trial at {resolution}x{resolution}")
@@ -110,6 +110,7 @@ def _values(name: str, kind: str, looked: Looked, machine: Machine, resolution: 
     where = looked.where if looked.where.startswith("s3://") else str(Path(looked.where).absolute())
     return {
         "name": name,
+        "file": f"{name}.yaml",
         "kind": kind,
         "where": yaml.safe_dump(where, default_style='"', width=10_000).strip(),
         "resolution": resolution,
@@ -132,17 +133,21 @@ def _values(name: str, kind: str, looked: Looked, machine: Machine, resolution: 
 
 
 def _speed(values: dict[str, Any]) -> float:
-    """Images/s of one training, without what comes before its first report."""
+    """Images/s of one training, without what comes before its first report; on as many threads as a slot has."""
+    import torch
+
     from orchestrator.training import train
 
     every = 20 * values["batch_size"] if values["gpus"] else 8 * values["batch_size"]
     text = TEMPLATE.format(**values, images=2 * every, every=every, minutes=0, speed=0)
     sweep = loads(text, "the sweep file")
     quick = sweep.trial_config({}).model_dump(mode="json") | {"evaluate": {"every_images": every, "samples": 16}}
-    folder = Path(tempfile.mkdtemp(prefix="gansweep-"))
+    folder, threads = Path(tempfile.mkdtemp(prefix="gansweep-")), torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
         first, second = train(Config.model_validate(quick), 1, folder, lambda _: None).reports[:2]
     finally:
+        torch.set_num_threads(threads)
         shutil.rmtree(folder, ignore_errors=True)
     return float(every) / max(second.seconds - first.seconds, 1e-3)
 
@@ -165,7 +170,7 @@ TEMPLATE = """\
 # {seen}
 # {machine}: {speed:,.0f} images/s over all trials at once, so that this sweep takes about {minutes:g} minutes.
 #
-#   gansweep submit {name}.yaml      then: gansweep promote {name}; gansweep report {name}
+#   gansweep submit {file}      then: gansweep promote {name}; gansweep report {name}
 #
 # What else can be set, and what it means: gansweep help settings
 name: {name}

@@ -10,7 +10,7 @@ from orchestrator.report.timeline import course_of_run, course_of_trial, over_ho
 from orchestrator.search.importance import Measured, importance
 from orchestrator.search.trial import FATAL, Trial
 from orchestrator.spec import Sweep
-from orchestrator.status import front_rows, rows
+from orchestrator.status import best_row, front_rows, rows
 
 if TYPE_CHECKING:
     from orchestrator.search.known import Known
@@ -27,7 +27,7 @@ def numbers(ledger: Known, state: str) -> dict[str, Any]:
     runs = ledger.confirmations.all()
     courses = [course_of_trial(trial) for trial in trials]
     courses += [course_of_run(run, speeds[run.trial]) for run in runs]
-    confirmed, best = _confirmed(ledger), ledger.best()
+    confirmed = _confirmed(ledger)
     hours = {c.trial: max(c.hours.values(), default=None) for c in courses if c.seed is None}
     survivors = _survivors(sweep, trials)
     judged = [(t.params, float(t.state in FATAL)) for t in trials if t.state != "crashed" and t.reports]
@@ -40,7 +40,7 @@ def numbers(ledger: Known, state: str) -> dict[str, Any]:
         "devices": {"a_trial": held, "kind": device},
         "space": {name: dimension.model_dump(mode="json", by_alias=True) for name, dimension in _space(sweep)},
         "trials": [{**row, "hours": hours[row["id"]]} for row in rows(ledger)],
-        "best": {"id": best.id, "score": best.score, "params": best.params} if best else None,
+        "best": best_row(ledger),
         "front": front_rows(ledger),
         "confirmed": confirmed,
         "notes": ledger.notes,

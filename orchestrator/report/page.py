@@ -80,14 +80,15 @@ def _tiles(document: Mapping[str, Any]) -> str:
     trials, best = document["trials"], document["best"]
     counts = Counter(trial["state"] for trial in trials)
     spent = sum(cost["hours"] for cost in document["costs"])
-    confirmed = next((c for c in document["confirmed"] if best and c["trial"] == best["id"]), None)
-    tiles = [html.tile(f"best {document['objective']['metric']}", number(best["score"]) if best else "none yet")]
+    said = f"best {document['objective']['metric']}"
+    tiles = [html.tile(said, number(best["score"]) if best else "none yet")]
+    if best and best["confirmed"] is not None:
+        tiles = [html.tile(f"{said}, median on fresh seeds", number(best["confirmed"]))]
+        tiles += [html.tile("its score in the search", number(best["score"]))]
     if document["front"]:
         tiles = [html.tile("trials on the Pareto front", str(len(document["front"])))]
     if best:
-        tiles += [html.tile("its trial", str(best["id"]))]
-    if confirmed:
-        tiles += [html.tile("median on fresh seeds", number(confirmed["median"]))]
+        tiles += [html.tile("best trial", str(best["id"]))]
     tiles += [
         html.tile("trials", f"{len(trials):,}"),
         html.tile(f"{document['devices']['kind']}-hours", f"{spent:.3g}"),

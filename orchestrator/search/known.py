@@ -15,7 +15,7 @@ from orchestrator.search.budget import Spent, words
 from orchestrator.search.confirmation import Confirmations, Write
 from orchestrator.search.lease import place_of
 from orchestrator.search.points import Points
-from orchestrator.search.record import Stored, run_key, trial_of
+from orchestrator.search.record import Stored, history_of, run_key, trial_of
 from orchestrator.search.replay import Replay
 from orchestrator.search.trial import Training, Trial
 from orchestrator.settings.dimension import inside
@@ -178,12 +178,14 @@ class Known:
 
 
 class Reading(Known):
-    """The ledger of a sweep that exists, to look at: nothing is written. Raises UserError where there is none."""
+    """The ledger of a sweep that exists, to look at: nothing is written. ``told`` takes in what ``history`` needs,
+    which is much. Raises UserError where there is none.
+    """
 
-    def __init__(self, sweep: Sweep, default: Path | str) -> None:
+    def __init__(self, sweep: Sweep, default: Path | str, told: bool = False) -> None:
         super().__init__(sweep)
         where = place_of(sweep, default)
-        self._read = _journal(sweep, where) if isinstance(where, Path) else _database(sweep, where)
+        self._read = _journal(sweep, where, told) if isinstance(where, Path) else _database(sweep, where)
         self.refresh()
 
     def refresh(self) -> None:
@@ -191,16 +193,20 @@ class Reading(Known):
         found = self._read()
         if found is None:
             raise UserError(f"sweep '{self.sweep.name}' has no ledger yet; start it with: {command('submit', 'FILE')}")
-        attrs, stored = found
-        self._take(attrs, stored, attrs.__setitem__)
+        attrs, self._stored = found
+        self._take(attrs, self._stored, attrs.__setitem__)
+
+    def history(self) -> dict[RunKey, dict[int, dict[str, Any]]]:
+        """Every report of every training, by images, with its verdict at that time."""
+        return history_of(self._attrs, self._stored)
 
 
 Read = Callable[[], tuple[dict[str, Any], Sequence[Stored]] | None]
 """A study's attributes and trials as they stand now."""
 
 
-def _journal(sweep: Sweep, journal: Path) -> Read:
-    replay = Replay(journal)
+def _journal(sweep: Sweep, journal: Path, told: bool) -> Read:
+    replay = Replay(journal, told)
 
     def read() -> tuple[dict[str, Any], Sequence[Stored]] | None:
         replay.read()

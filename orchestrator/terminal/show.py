@@ -18,7 +18,7 @@ from rich.text import Text
 from orchestrator.commands import command
 from orchestrator.search.trial import BAD
 from orchestrator.spec import counted
-from orchestrator.status import front_words
+from orchestrator.status import best_words, front_words
 from orchestrator.terminal.trials import confirmed_words, console, table
 from trainers.families import FAMILIES
 
@@ -71,7 +71,7 @@ def _shortened(document: dict[str, Any], direction: str) -> dict[str, Any]:
     title, and drawing a thousand rows takes seconds.
     """
     trials = document["trials"]
-    title = f"{document['name']}: {document['state']}, {len(trials)} trials"
+    title = f"{document['name']}: {document['state']}, {counted(len(trials), 'trial')}"
     if len(trials) <= ROWS:
         return {**document, "title": title}
     counts = ", ".join(f"{number} {state}" for state, number in Counter(t["state"] for t in trials).most_common())
@@ -96,7 +96,7 @@ def sweeps(documents: Sequence[dict[str, Any]]) -> None:
         return
     table = Table("sweep", "state", "trials", "finished", "best", box=None, pad_edge=False)
     for d in documents:
-        best = f"{d['best']['score']:.4g} (trial {d['best']['id']})" if d["best"] else "-"
+        best = f"{best_words(d['best'])} (trial {d['best']['id']})" if d["best"] else "-"
         best = f"{counted(len(d['front']), 'trial')} on its front" if d["front"] else best
         finished = sum(t["state"] == "finished" for t in d["trials"])
         table.add_row(d["name"], d["state"], str(len(d["trials"])), str(finished), best)
@@ -195,9 +195,7 @@ def augmented(done: Augmented, target: str) -> None:
 def reported(document: dict[str, Any], output: Path) -> None:
     """Where the report lies, and what it says first."""
     best = document["best"]
-    found = (
-        f"best {document['objective']['metric']} {best['score']:.4g} (trial {best['id']})" if best else "no best yet"
-    )
+    found = f"best {document['objective']['metric']} {best_words(best)} (trial {best['id']})" if best else "no best yet"
     found = f"{counted(len(document['front']), 'trial')} on the Pareto front" if document["front"] else found
     words = f"{output}: {counted(len(document['trials']), 'trial')}, {found}; open it in a browser"
     console.print(words, soft_wrap=True, markup=False)
@@ -234,7 +232,7 @@ def _remarks(document: dict[str, Any]) -> Iterator[str]:
         yield f"Pareto front (marked *), {counted(len(front), 'trial')}:"
         yield from (f"  {line}" for line in front_words(front))
     elif best:
-        yield f"best: trial {best['id']}, score {best['score']:.4g} (marked *)"
+        yield f"best: trial {best['id']}, score {best_words(best)} (marked *)"
     elif any(t["state"] == "finished" for t in document["trials"]):
         broken = sorted({name for t in document["trials"] if t["state"] == "finished" for name in t["violations"]})
         if broken:

@@ -78,6 +78,18 @@ def untrained(key: RunKey, samples: str, at: float) -> Event:
     return {"id": report_id(key, 0), **event, "time": _milliseconds(at)}
 
 
+def scored(trial: int, images: int, score: float, at: float | None) -> Event:
+    """What a trial competes with after so many images."""
+    event = {"kind": "report", "trial": trial, "images": images, "metrics": {"score": score}, "samples": None}
+    return {"id": f"score/{trial}/{images}", **event, "time": _milliseconds(at)}
+
+
+def settled(trial: int, seeds: int, median: float, at: float | None) -> Event:
+    """The median score of a trial over so many fresh seeds (step = seeds)."""
+    event = {"kind": "report", "trial": trial, "images": seeds, "metrics": {"score/confirmed": median}, "samples": None}
+    return {"id": f"settled/{trial}/{seeds}", **event, "time": _milliseconds(at)}
+
+
 def confirmed(trial: int, number: int, metric: str, score: float, at: float | None) -> Event:
     """The score of a trial re-trained on its ``number``-th fresh seed (step = number)."""
     metrics = {f"confirm/{metric}": score}

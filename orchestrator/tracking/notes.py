@@ -21,15 +21,15 @@ def of_sweep(
     best: Mapping[str, Any] | None,
     front: Sequence[str],
 ) -> str:
-    """What was searched, how it stands, and how to go on. ``trials`` and ``best`` are as in ``status --json``, the
-    ``front`` of several objectives as lines.
+    """What was searched, how it stands, and how to go on. ``trials`` and ``best`` are as in ``status --json``, what
+    the best is worth in ``words``, and the ``front`` of several objectives as lines.
     """
     bounds = "".join(f", {metric} {bound}" for metric, bound in sweep.objective.require.items())
     counts = ", ".join(f"{count} {word}" for word, count in Counter(t["state"] for t in trials).most_common())
     lines = [f"**{sweep.name}**: {state}. {sweep.objective.told.capitalize()}{bounds}."]
     lines += ["", f"{counted(len(trials), 'trial')}: {counts}." if trials else "No trial yet."]
     if best:
-        lines += ["", f"**Best so far**: trial {best['id']}, {sweep.objective.metric} {best['score']:.4g}, with", ""]
+        lines += ["", f"**Best so far**: trial {best['id']}, {sweep.objective.metric} {best['words']}, with", ""]
         lines += [f"- `{name}`: {_short(value)}" for name, value in best["params"].items()]
     lines += ["", "**Pareto front**", "", *(f"- {line}" for line in front)] if front else []
     lines += ["", "**Searched**", "", *(f"- `{name}`: {_told(one)}" for name, one in sweep.search.space.items())]

@@ -44,13 +44,13 @@ def _saved(name: str, state: dict[str, Any], now: int) -> str:
 
 def _state(sweep: Sweep, parent: str) -> dict[str, Any]:
     columns = [
-        *(f"metrics.`{name}`" for name in (*_measures(sweep), "images")),
+        *(f"metrics.`{name}`" for name in ("score", "score/confirmed", *_measures(sweep), "images")),
         *(f"tags.`gansweep.{name}`" for name in ("verdict", "state")),
         *(f"params.`{name}`" for name in dict.fromkeys((*SHOWN_RATES, *sweep.search.space))),
     ]
     return {
         "searchFilter": "",
-        "orderByKey": f"metrics.`{sweep.objective.metric}`",
+        "orderByKey": "metrics.`score`",
         "orderByAsc": sweep.objective.direction == "minimize",
         "startTime": "ALL",
         "lifecycleFilter": "Active",

@@ -62,6 +62,13 @@ def test_a_machine_that_is_slow_is_given_longer_and_told(tmp_path: Path, monkeyp
     assert minutes > 1 and f"takes about {minutes} minutes" in file.read_text()
 
 
+def test_the_commands_in_a_file_name_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(begin, "_speed", lambda values: 10.0)
+    draw(tmp_path / "shapes", 12)
+    file = begin.fit("images", str(tmp_path / "shapes"), tmp_path / "other.yaml", 1, lambda line: None)
+    assert f"gansweep submit {file} " in file.read_text()
+
+
 def test_the_speed_is_that_of_a_training_on_these_pictures(tmp_path: Path):
     for number in range(12):
         Image.new("L", (8, 9), 20 * number).save(tmp_path / f"{number}.png")
@@ -92,7 +99,7 @@ def test_classes_modes_and_broken_files_are_seen_in_folders_and_in_shards(tmp_pa
         ("images", "few", "few: 1 image file; at least 10 are needed"),
         ("images", "nowhere", "'nowhere' is not a folder"),
         ("parquet", "empty", "no Parquet files"),
-        ("parquet", "gs://bucket", "leads nowhere"),
+        ("parquet", "gs://bucket", "is no place that can be read"),
     ],
 )
 def test_what_can_not_be_begun_is_one_message(terminal: Terminal, tmp_path: Path, kind: str, where: str, message: str):

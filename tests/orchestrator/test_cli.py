@@ -439,7 +439,7 @@ def test_json_is_one_document_and_nothing_else(gansweep: Terminal):
     assert all(trial.keys() >= wanted for trial in document["trials"])
     assert [trial["state"] for trial in document["trials"]] == ["finished", "pruned", "pruned"]
     assert document["trials"][0]["mlflow_run_id"] == "abc"
-    assert document["best"] == {"id": 0, "score": 5.0, "params": ledger.trial(0).params}
+    assert document["best"] == {"id": 0, "score": 5.0, "confirmed": 5.0, "params": ledger.trial(0).params}
     assert document["confirmed"] == [{"trial": 0, "seeds": [1000], "scores": [5.0], "median": 5.0, "worst": 5.0}]
     assert gansweep.type("list", "--json").document == [document]
 

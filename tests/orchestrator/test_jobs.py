@@ -19,6 +19,7 @@ from orchestrator.client.handle import Handle
 from orchestrator.errors import UserError, WorkError
 from orchestrator.execution import jobs
 from orchestrator.execution.jobs import Cluster, Job, forwarded
+from orchestrator.execution.listener import require_head
 from orchestrator.paths import Home
 from tests.orchestrator.small import sweep
 
@@ -240,6 +241,12 @@ def test_a_head_that_is_not_there() -> None:
         UserError, match=r"no Ray dashboard answers at http://127.0.0.1:9: Connection refused.*ray\[default\]"
     ):
         Cluster("http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize(("address", "why"), [("127.0.0.1:9", "Connection refused"), ("head", "port is missing")])
+def test_a_cluster_that_is_not_there_is_told_at_once(address: str, why: str) -> None:
+    with pytest.raises(UserError, match=rf"no Ray cluster answers at {address}: .*{why}.*6379"):
+        require_head(address)
 
 
 def test_the_environment_is_forwarded_by_name_and_secrets_are_not(monkeypatch: pytest.MonkeyPatch) -> None:

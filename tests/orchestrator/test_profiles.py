@@ -106,7 +106,7 @@ def test_a_variable_that_is_not_set_matters_only_for_its_profile(config: Path, m
         "${LAB_PASSWORD:-…}"
     ]
     assert problems("here") == [
-        f"{config}: profiles.here.artifacts: hdfs://… leads nowhere; give a folder, or s3://bucket/prefix"
+        f"{config}: profiles.here.artifacts: hdfs://… is no place that can be read; give a folder, or s3://bucket/prefix"
     ]
 
 

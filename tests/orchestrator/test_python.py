@@ -83,6 +83,22 @@ def test_every_report_comes_once_those_of_one_training_in_order(tmp_path: Path):
     assert len({report[:3] for report in reports}) == len(reports)
 
 
+def test_a_report_has_the_verdict_of_its_time(tmp_path: Path):
+    stand(tmp_path, lambda leg, images: {"fid": 5.0 + leg.trial, "verdict": "slow" if images == 10 else "healthy"})
+    told = {(report.trial, report.images): report.verdict for report in gansweep.load("small", home=tmp_path)}
+    assert told[0, 10] == "slow" and told[0, 20] == "healthy"
+
+
+def test_single_trials_are_asked_for_and_ended(tmp_path: Path):
+    stand(tmp_path, lambda leg, images: {"fid": 5.0 + leg.trial})
+    handle = gansweep.load("small", home=tmp_path)
+    assert handle.add_trial({"train.generator_lr": 1.5e-3}).startswith("it is tried when the sweep goes on: ")
+    with pytest.raises(gansweep.UserError, match="generator_lr"):
+        handle.add_trial({"train.generator_lr": 7})
+    with pytest.raises(gansweep.UserError, match="trial 0"):
+        handle.stop_trial(0)
+
+
 def test_a_notebook_shows_the_table_and_the_grid_of_the_best(tmp_path: Path):
     ledger = stand(tmp_path, lambda leg, images: {"fid": 50.0 / images + leg.trial})
     handle, best = gansweep.load("small", home=tmp_path), ledger.best()
@@ -194,6 +210,8 @@ def test_a_sweep_runs_behind_python_and_its_generator_is_promoted(tmp_path: Path
     promoted = handle.promote(force=True, reason="a test", model="points")
     generator = gansweep.Generator.load(promoted["uri"], home=tmp_path)
     assert (generator.sample(6) == handle.sample(6)).all()
+    forked = handle.fork("tiny-two", {"search.trials": 1, "confirm": {"top": 0}})
+    assert forked.wait().state == "finished" and len(forked.trials) == 1
     assert gansweep.submit(asked, home=tmp_path).state == "finished"
     assert "sweep 'tiny'" not in (tmp_path / "sweeps/tiny/driver.log").read_text().splitlines()[-1]
 

@@ -293,4 +293,7 @@ def test_what_a_file_names_is_found_from_where_it_was_read(tmp_path: Path, monke
 
 def test_an_address_of_an_unknown_kind_is_one_problem() -> None:
     (problem,) = problems(GOOD + "artifacts: {url: 's3a://bucket/gan'}\n")
-    assert problem.startswith("sweep.yaml:15: artifacts.url: s3a://… leads nowhere") and "Hadoop's word" in problem
+    assert (
+        problem.startswith("sweep.yaml:15: artifacts.url: s3a://… is no place that can be read")
+        and "Hadoop's word" in problem
+    )

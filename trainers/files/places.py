@@ -33,7 +33,7 @@ def place(text: str) -> str:
     if scheme == "file" and rest.startswith("localhost/"):
         return _absolute(unquote(rest.removeprefix("localhost")))
     hint = f"; {scheme}:// is Hadoop's word for s3://" if scheme in _HADOOP else ""
-    raise ValueError(f"{scheme}:{slashes}… leads nowhere; give a folder, or s3://bucket/prefix{hint}")
+    raise ValueError(f"{scheme}:{slashes}… is no place that can be read; give a folder, or s3://bucket/prefix{hint}")
 
 
 def database(text: str) -> str:
