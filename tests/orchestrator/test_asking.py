@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from orchestrator.search.asking import GOOD, SHOWN, View, _Shown, propose
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.points import Points
-from orchestrator.search.samplers import Tpe
+from orchestrator.search.samplers import Parzen, Tpe
 from orchestrator.search.space import searched, suggest
 from orchestrator.search.trial import Leg, State, Trial
 from orchestrator.settings.groups import Search
@@ -79,7 +79,13 @@ def test_the_sampler_that_is_shown_some_of_many_trials_finds_the_same_ones_good(
     assert view.of(trials, seed=3) == shown != view.of(trials, seed=4), "the others are drawn by seed"
 
 
-def test_what_is_proposed_is_what_optunas_own_sampler_proposes():
+class Neighbours(Tpe):
+    """With Optuna's widths."""
+
+    kernels = Parzen
+
+
+def test_but_for_the_widths_what_is_proposed_is_what_optunas_own_sampler_proposes():
     asked = sweep(search={"space": {"train.generator_lr": {"float": (1e-5, 1e-1), "log": True},
                                     "train.loss": {"choice": ("hinge", "minimax")}}})  # fmt: skip
     view, trials = many(asked, 120)
@@ -90,7 +96,7 @@ def test_what_is_proposed_is_what_optunas_own_sampler_proposes():
         return suggest(study.ask(), asked)
 
     for seed in range(5):
-        assert first(Tpe(searched(asked), seed)) == first(TPESampler(seed=seed))
+        assert first(Neighbours(searched(asked), seed)) == first(TPESampler(seed=seed))
 
 
 def same(leg: Leg, images: int) -> dict[str, Any]:

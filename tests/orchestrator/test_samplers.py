@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from orchestrator.search.asking import View
 from orchestrator.search.ledger import Ledger
-from orchestrator.search.samplers import STARTUP, Tpe
+from orchestrator.search.samplers import STARTUP, ScottParzen, Tpe
 from orchestrator.search.space import searched, suggest
 from orchestrator.search.trial import Leg, Trial
 from orchestrator.spec import Sweep
@@ -174,3 +175,13 @@ def test_a_grid_begins_with_what_the_file_starts_with(tmp_path: Path):
     asked = sweep(search={"space": POINTS, "sampler": "grid", "trials": 3, "start_with": first}, confirm={"top": 0})
     ledger = Ledger.open(asked, tmp_path / "journal")
     assert [next_leg(ledger).params for _ in range(2)] == [first[0], {"train.loss": "non_saturating"}]
+
+
+def test_every_kernel_of_an_interval_is_as_wide():
+    """A fifth of the range times n ** (-1 / (d + 4)), whatever the distances; the prior's is as wide as the range."""
+    space: dict[str, BaseDistribution] = {"a": FloatDistribution(0.0, 10.0), "b": FloatDistribution(0.0, 1.0)}
+    known = {"a": np.array([1.0, 1.1, 9.0]), "b": np.array([0.5, 0.6, np.nan])}
+    found: Any = ScottParzen(known, space, TPESampler(multivariate=True)._parzen_estimator_parameters)
+    first, second = found._mixture_distribution.distributions
+    assert first.sigma == pytest.approx([10 * 0.2 * 3 ** (-1 / 6)] * 3 + [10])
+    assert second.sigma == pytest.approx([0.2 * 3 ** (-1 / 6)] * 2 + [1, 1]), "two have it"

@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 from unittest.mock import patch
 
-import numpy as np
-from numpy.typing import NDArray
 from optuna.pruners import HyperbandPruner, MedianPruner
 from optuna.samplers import BaseSampler, RandomSampler
 
 from orchestrator.search import asking
 from orchestrator.search.ledger import Ledger
-from orchestrator.search.samplers import SAMPLERS, STARTUP, Space, Tpe, _Parzen
+from orchestrator.search.samplers import SAMPLERS, STARTUP, Parzen, Space, Tpe
 from orchestrator.search.space import suggest
 from orchestrator.search.trial import Leg, Trial
 from orchestrator.spec import Sweep
@@ -71,24 +69,8 @@ class Ours:
             return self._ask()
 
 
-class _Scott(_Parzen):
-    """Every kernel of a setting as wide as the others: a fifth of its range, less as more is known (Scott's rule, as in
-    Optuna until 4).
-    """
-
-    def _calculate_distributions(self, observations: NDArray[Any], *rest: Any) -> Any:
-        found = super()._calculate_distributions(observations, *rest)
-        if "sigma" not in found._fields:
-            return found
-        width, sigma = 0.2 * max(len(observations), 1) ** (-1 / (len(self._search_space) + 4)), found.sigma.copy()
-        sigma[:-1][~np.isnan(observations)] = width * sigma[-1]  # the last is the prior's, as wide as the range
-        return found._replace(sigma=sigma)
-
-
-class _WideTpe(Tpe):
-    def __init__(self, space: Space, seed: int) -> None:
-        super().__init__(space, seed)
-        self._parzen_estimator_cls = _Scott
+class _Neighbours(Tpe):
+    kernels = Parzen
 
 
 @dataclass(frozen=True)
@@ -150,7 +132,7 @@ METHODS = {
     ),
     "no Sobol": Method("gansweep, ten random trials first", _ours(startup=0)),
     "Optuna's TPE": Method("gansweep, with Optuna's own TPESampler", _ours(tpe=lambda _, seed: tpe(seed))),
-    "Scott's widths": Method("gansweep, every kernel of the TPE equally wide", _ours(tpe=_WideTpe)),
+    "neighbours' widths": Method("gansweep, kernels of the TPE as Optuna 5 has them", _ours(tpe=_Neighbours)),
     "first rung 1": Method("gansweep, first rung after one evaluation", _first(1)),
     "first rung 3": Method("gansweep, first rung after three", _first(3)),
     "no rungs": Method("gansweep, every trial to its end", _ours(rungs=None)),
