@@ -5,17 +5,20 @@ Everything goes through the spool, which takes each report once.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from orchestrator.artifacts import Store
 from orchestrator.paths import RunKey
+from orchestrator.search import objective
 from orchestrator.search.confirmation import Confirmation
 from orchestrator.search.known import SweepState
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.trial import FATAL, Trial
 from orchestrator.secrets import without_secrets
+from orchestrator.settings.groups import Objective
 from orchestrator.status import best_row, best_words, front_rows, front_words, rows
 from orchestrator.tracking import events
 from orchestrator.tracking.notes import NOTE, of_sweep, of_training
@@ -73,6 +76,7 @@ class Mirror:
             **self._front(),
             NOTE: self._note(state),
         }
+        self._stand()
         self._spool.append(events.ended(None, _SWEEP_STATUS.get(state, "KILLED"), tags))
 
     def behind(self) -> set[RunKey]:
@@ -100,7 +104,7 @@ class Mirror:
 
     def report(self, run: RunKey, report: Mapping[str, Any]) -> None:
         """One report, which the ledger knows; what goes with it is told before it, and told again after a death."""
-        event = events.reported(run, report)
+        event = events.reported(run, report, self._scored(run, report))
         tags = self._verdict_tags(run, report)
         if self._spool.knows(event["id"]):
             return
@@ -119,8 +123,6 @@ class Mirror:
     def trial(self, trial: Trial) -> None:
         """What has become of it."""
         self._state(trial.id, trial, trial.ended, {"gansweep.rung": trial.rung})
-        if trial.score is not None:
-            self._spool.append(events.scored(trial.id, trial.images, trial.score, trial.reported_at))
 
     def confirmation(self, run: Confirmation) -> None:
         """What has become of it."""
@@ -139,7 +141,7 @@ class Mirror:
     def _stood(self, key: RunKey, one: Trial | Confirmation) -> None:
         """The sweep's curves over device-hours, when ``one`` came to its end: from what the ledger knows of those that
         had come to theirs by then, so that they are drawn again just so. Pruned and crashed ones end at another time
-        than their last report, and are left out.
+        than their last report, and are counted when the sweep ends.
         """
         at, sweep, trials = one.reported_at, self._ledger.sweep, self._ledger.trials()
         if at is None or one.state not in COURSE:
@@ -147,11 +149,24 @@ class Mirror:
         ended = [t for t in trials if t.state in COURSE and t.reported_at and t.reported_at <= at]
         again = [c for c in self._ledger.confirmations.all() if c.done and c.reported_at and c.reported_at <= at]
         hours = (sum(t.device_seconds for t in ended) + sum(c.device_seconds for c in again)) / 3600
-        metrics = {f"trials/{state}": float(count) for state, count in Counter(t.state for t in ended).items()}
-        columns = zip(*(t.scores for t in ended if t.promotable), strict=True)
-        for goal, column in zip(sweep.objective.goals, columns, strict=False):  # none is there yet
-            metrics[f"best/{goal.metric}"] = min(column) if goal.direction == "minimize" else max(column)
-        self._spool.append(events.stood(key, hours, metrics, at))
+        self._spool.append(events.stood(key, hours, _standing(sweep.objective, ended), at))
+
+    def _stand(self) -> None:
+        """The same at the end of the sweep, with all of them."""
+        trials = self._ledger.trials()
+        seen = [trial.reported_at for trial in trials if trial.reported_at]
+        seen += [run.reported_at for run in self._ledger.confirmations.all() if run.reported_at]
+        if seen:
+            metrics = _standing(self._ledger.sweep.objective, [trial for trial in trials if trial.ended])
+            self._spool.append(events.stood(None, self._ledger.spent().device_hours, metrics, max(seen)))
+
+    def _scored(self, run: RunKey, report: Mapping[str, Any]) -> float | None:
+        """What a trial competes with at a report; no number where it ends badly."""
+        if not isinstance(run, int):
+            return None
+        if report["health"]["verdict"] in FATAL:
+            return math.nan
+        return objective.score(self._ledger.sweep.objective, self._ledger.trial(run).reports, report["images"])
 
     def _note(self, state: SweepState) -> str:
         best, front = best_row(self._ledger), [*front_words(front_rows(self._ledger))]
@@ -205,6 +220,15 @@ class Mirror:
         status = _STATUS.get(one.state, "KILLED")
         self._spool.append(events.ended(key, status, tags, one.reported_at if one.state != "crashed" else None))
         self._stood(key, one)
+
+
+def _standing(aim: Objective, ended: Sequence[Trial]) -> dict[str, float]:
+    """How many ended how, and the best score of each objective."""
+    metrics = {f"trials/{state}": float(count) for state, count in Counter(t.state for t in ended).items()}
+    columns = zip(*(t.scores for t in ended if t.promotable), strict=True)
+    for goal, column in zip(aim.goals, columns, strict=False):  # none is there yet
+        metrics[f"best/{goal.metric}"] = min(column) if goal.direction == "minimize" else max(column)
+    return metrics
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -52,12 +52,13 @@ def report_id(key: RunKey, images: int) -> str:
     return f"report/{key_word(key)}/{images}"
 
 
-def reported(key: RunKey, report: Mapping[str, Any]) -> Event:
-    """One report of a training; step = images."""
+def reported(key: RunKey, report: Mapping[str, Any], score: float | None = None) -> Event:
+    """One report of a training, with the ``score`` that it competes with; step = images."""
     metrics = {f"loss/{name}": value for name, value in report["losses"].items()}
     metrics |= report["metrics"]
     metrics |= {f"health/{name}": value for name, value in report["health"]["signals"].items()}
     metrics["health/verdict"] = VERDICTS[report["health"]["verdict"]]
+    metrics |= {} if score is None else {"score": score}
     metrics["images"] = report["images"]
     metrics["images_per_second"] = report["images_per_second"]
     metrics |= {f"system/{name}": value for name, value in report.get("system", {}).items()}  # older ledgers lack it
@@ -78,12 +79,6 @@ def untrained(key: RunKey, samples: str, at: float) -> Event:
     return {"id": report_id(key, 0), **event, "time": _milliseconds(at)}
 
 
-def scored(trial: int, images: int, score: float, at: float | None) -> Event:
-    """What a trial competes with after so many images."""
-    event = {"kind": "report", "trial": trial, "images": images, "metrics": {"score": score}, "samples": None}
-    return {"id": f"score/{trial}/{images}", **event, "time": _milliseconds(at)}
-
-
 def settled(trial: int, seeds: int, median: float, at: float | None) -> Event:
     """The median score of a trial over so many fresh seeds (step = seeds)."""
     event = {"kind": "report", "trial": trial, "images": seeds, "metrics": {"score/confirmed": median}, "samples": None}
@@ -98,10 +93,11 @@ def confirmed(trial: int, number: int, metric: str, score: float, at: float | No
 
 
 def stood(key: RunKey, device_hours: float, metrics: Mapping[str, float], at: float) -> Event:
-    """How the sweep stood when the training ``key`` ended (step = device-seconds)."""
+    """How the sweep stood when the training ``key``, or itself, ended (step = device-seconds)."""
     event = {"kind": "report", "trial": None, "images": round(3600 * device_hours), "samples": None}
     metrics = {**metrics, "device_hours": device_hours}
-    return {"id": f"stood/{key_word(key)}", **event, "metrics": metrics, "time": _milliseconds(at)}
+    name = key_word(key) if key is not None else f"sweep/{event['images']}"  # it may go on
+    return {"id": f"stood/{name}", **event, "metrics": metrics, "time": _milliseconds(at)}
 
 
 def tagged(key: RunKey, tags: Mapping[str, Any]) -> Event:

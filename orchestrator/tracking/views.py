@@ -17,7 +17,7 @@ RUNS, CHARTS = "gansweep", "gansweep-charts"
 _TAG = "mlflow.sharedViewState."
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Without it MLflow guesses, and shows what is made for language models."""
-ENDS = ("finished", "stuck", "collapsed", "diverged")
+ENDS = ("finished", "pruned", "stuck", "collapsed", "diverged", "crashed")
 SHOWN_RATES = ("train.generator_lr", "train.discriminator_lr", "train.loss")
 
 

@@ -169,7 +169,7 @@ def test_a_re_training_is_told_as_a_run_of_its_own(tmp_path: Path):
     assert (end["status"], end["tags"]["mlflow.runName"]) == ("KILLED", "small-000 seed 1000 collapsed")
     own = told(tmp_path, "report", None)
     assert [e["images"] for e in own if "fid" in e["metrics"]] == [30, 60, 90], "the trial has its own"
-    assert [e["metrics"] for e in own if "score" in e["metrics"]] == [{"score": 10.0}]
+    assert [e["metrics"].get("score") for e in own] == [10.0, 10.0, 10.0]
 
 
 def test_a_re_training_has_one_run_over_the_deaths_of_drivers(tmp_path: Path):
@@ -219,13 +219,28 @@ def test_the_sweeps_own_run_has_its_course_over_device_seconds(tmp_path: Path):
         conductor.ended(leg)
     conductor.close()
     stood = [e for e, _ in Spool(tmp_path / "spool.jsonl").pending() if e.get("id", "").startswith("stood/")]
-    assert [e["metrics"]["best/fid"] for e in stood] == [9.0, 9.0], "a collapsed trial is no best"
+    assert [e["metrics"]["best/fid"] for e in stood] == [9.0, 9.0, 9.0], "a collapsed trial is no best"
     assert stood[-1]["metrics"] | {"device_hours": 0.0} == {
         **{"trials/finished": 1.0, "trials/collapsed": 1.0, "best/fid": 9.0, "device_hours": 0.0}
     }
     first, second = (trial.device_seconds / 3600 for trial in conductor._ledger.trials())
     assert first > 0 and second > 0
-    assert [e["metrics"]["device_hours"] for e in stood] == pytest.approx([first, first + second])
+    assert [e["metrics"]["device_hours"] for e in stood] == pytest.approx([first, *2 * [first + second]])
+
+
+def test_what_was_pruned_is_counted_when_the_sweep_ends(tmp_path: Path):
+    conductor = drive(tmp_path, sweep(search={"trials": 2}, confirm={"top": 0}))
+    legs = order(conductor), order(conductor)
+    for leg, fid in zip(legs, (9.0, 5.0), strict=True):
+        conductor.heard(leg, report(10, fid=fid, stored=("k/10",)))
+        conductor.ended(leg)
+    for images in (30, 90):
+        leg = order(conductor)
+        conductor.heard(leg, report(images, fid=5.0, stored=(f"k/{images}",)))
+        conductor.ended(leg)
+    conductor.close()
+    stood = [e for e, _ in Spool(tmp_path / "spool.jsonl").pending() if e.get("id", "").startswith("stood/sweep/")]
+    assert [e["metrics"]["trials/pruned"] for e in stood] == [1.0]
 
 
 def test_what_can_not_be_trained_is_not_tried_again(conductor: Conductor) -> None:
