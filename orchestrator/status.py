@@ -116,8 +116,8 @@ def best_row(ledger: Known) -> dict[str, Any] | None:
     best = ledger.best()
     if best is None:
         return None
-    (confirmed, *_) = ledger.confirmations.medians().get(best.id, (None,))
-    return {"id": best.id, "score": best.score, "confirmed": confirmed, "params": best.params}
+    medians = {summary["trial"]: summary["median"] for summary in ledger.confirmations.summaries()}
+    return {"id": best.id, "score": best.score, "confirmed": medians.get(best.id), "params": best.params}
 
 
 def best_words(best: Mapping[str, Any]) -> str:

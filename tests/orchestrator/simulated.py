@@ -86,6 +86,7 @@ def trial(number: int, trials: int) -> Trial:
         verdict="healthy",
         score=objective.score(sweep(trials).objective, reports),
         images_per_second=5_000.0,
+        device_seconds=last / 5_000,
         reported_at=1_700_000_000.0 + 60.0 * number + last / 1_000,
         reports=reports,
     )
@@ -108,6 +109,7 @@ def confirmations(trials: list[Trial]) -> Iterator[Confirmation]:
                 *(one.id, FIRST_SEED + i, True, score, verdict),
                 reasons=("it looks collapsed",) if bad else (),
                 reported_at=at,
+                device_seconds=max(one.reports) / 5_000,
                 reports=one.reports,
             )
 

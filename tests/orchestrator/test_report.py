@@ -56,6 +56,7 @@ def test_costs_are_the_images_that_were_shown(document: dict[str, Any]) -> None:
     assert sum(rung["images"] for rung in rungs) == sum(t["images"] for t in document["trials"])
     assert again["trainings"] == 9
     assert sum(rung["hours"] for rung in rungs) == pytest.approx(sum(t["hours"] for t in document["trials"]))
+    assert sum(t["hours"] for t in document["trials"]) > 0
     lost = sum(t["hours"] for t in document["trials"] if t["state"] in ("collapsed", "stuck", "diverged"))
     assert sum(rung["lost"] for rung in rungs) == pytest.approx(lost)
 
