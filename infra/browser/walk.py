@@ -49,6 +49,7 @@ def pages(server: str, sweep: str) -> Iterator[Page]:
     found = _ask(server, "experiments/search", filter=f"name = '{sweep}'", max_results=1)["experiments"][0]
     number, tags = found["experiment_id"], {tag["key"]: tag["value"] for tag in found["tags"]}
     columns = [column.split("`")[1] for column in _view(tags[f"{_VIEW}gansweep"])["selectedColumns"]]
+    aim = next(column for column in columns if not column.startswith("score"))
     runs = _ask(server, "runs/search", experiment_ids=[number], max_results=1000)["runs"]
     of_trial = {_tags(run)["gansweep.trial"]: run["info"]["run_id"] for run in runs if "gansweep.trial" in _tags(run)}
     state = {run["info"]["run_id"]: _tags(run).get("gansweep.state", "") for run in runs}
@@ -59,7 +60,7 @@ def pages(server: str, sweep: str) -> Iterator[Page]:
     view = f"{base}/runs?{mode}&viewStateShareKey=gansweep"
 
     yield Page("list", view, (*columns[:SHOWN], f"{sweep}-", f"sweep {sweep}"))
-    sections = ("Quality", columns[0], "Samples", "Losses")
+    sections = ("Quality", aim, "Samples", "Losses")
     yield Page(
         "charts",
         f"{view}-charts&compareRunsMode=CHART",
@@ -67,7 +68,7 @@ def pages(server: str, sweep: str) -> Iterator[Page]:
         f"{PICTURES} && {CURVES}",
         ("No image logged at this step",),
     )
-    told = ("Best so far", "Searched", "Go on", "report.html", "device_hours", f"best/{columns[0]}", "hardware")
+    told = ("Best so far", "Searched", "Go on", "report.html", "device_hours", f"best/{aim}", "hardware")
     yield Page("sweep", f"{base}/runs/{own['info']['run_id']}", told)
     yield Page("report", f"{base}/runs/{own['info']['run_id']}/artifacts/report.html", ("report.html",), FRAME)
     yield Page(
@@ -78,7 +79,7 @@ def pages(server: str, sweep: str) -> Iterator[Page]:
         both = urllib.parse.quote(json.dumps([best, run]))
         asked = f"runs={both}&experiments={urllib.parse.quote(json.dumps([number]))}"
         yield Page(
-            "compare", f"{server}/#/compare-runs?{asked}", ("Comparing 2 Runs", "Parameters", "Metrics", columns[0])
+            "compare", f"{server}/#/compare-runs?{asked}", ("Comparing 2 Runs", "Parameters", "Metrics", aim)
         )
     named = urllib.parse.quote(f"name = '{sweep}'")
     for version in _ask(server, f"model-versions/search?filter={named}").get("model_versions", [])[:1]:
