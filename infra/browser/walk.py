@@ -78,9 +78,7 @@ def pages(server: str, sweep: str) -> Iterator[Page]:
         yield Page("other", f"{base}/runs/{run}", (f"{state[run]}, verdict",))
         both = urllib.parse.quote(json.dumps([best, run]))
         asked = f"runs={both}&experiments={urllib.parse.quote(json.dumps([number]))}"
-        yield Page(
-            "compare", f"{server}/#/compare-runs?{asked}", ("Comparing 2 Runs", "Parameters", "Metrics", aim)
-        )
+        yield Page("compare", f"{server}/#/compare-runs?{asked}", ("Comparing 2 Runs", "Parameters", "Metrics", aim))
     named = urllib.parse.quote(f"name = '{sweep}'")
     for version in _ask(server, f"model-versions/search?filter={named}").get("model_versions", [])[:1]:
         address = f"{server}/#/models/{urllib.parse.quote(sweep)}"
