@@ -7,6 +7,7 @@ Methods are paired by seed. Intervals are 95 %, from 2,000 bootstrap samples of 
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -98,17 +99,25 @@ def _ratio(ours: Values, theirs: Values) -> float:
 
 def picture(played: Mapping[tuple[str, int], Plays]) -> None:
     """The median regret over time, of gansweep and the peers."""
-    figure, axes = plt.subplots(1, len(played), figsize=(4.2 * len(played), 3.6), squeeze=False, sharey=True)
-    for axis, ((task, slots), plays) in zip(axes[0], sorted(played.items()), strict=True):
+    rows = math.ceil(len(played) / 3)
+    figure, axes = plt.subplots(rows, 3, figsize=(12.6, 3.6 * rows), squeeze=False, sharey="row")
+    for axis, ((task, slots), plays) in zip(axes.flat, sorted(played.items()), strict=False):
         moments = np.arange(1, MOMENTS + 1) * TRAININGS / slots / MOMENTS
-        for method in PICTURED:
+        for number, method in enumerate(PICTURED):
             found = plays.get(method, {}).values()
             curves = np.array([[_or(value, NOBODY) for value in row["regret"]] for row in found])
             if len(curves):
-                axis.plot(moments, np.median(curves, axis=0), label=method, linewidth=2.5 if method == OURS else 1.2)
-        axis.set(title=f"{task}, slots: {slots}", xlabel="time, in whole trainings", ylim=(0, 1.2))
+                axis.plot(
+                    moments,
+                    np.median(curves, axis=0),
+                    label=method,
+                    color=f"C{number}",
+                    linewidth=2.5 if method == OURS else 1.2,
+                )
+        axis.set(title=f"{task}, slots: {slots}", xlabel="time, in whole trainings", ylim=(0, 1.6))
         axis.grid(alpha=0.3)
-    axes[0][0].set_ylabel("regret: log of the score, above the best")
+    for row in axes:
+        row[0].set_ylabel("regret: log of the score, above the best")
     axes[0][-1].legend(fontsize=8)
     figure.tight_layout()
     figure.savefig(RESULTS / "search.png", dpi=110)
