@@ -15,7 +15,8 @@ import secrets
 import shlex
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -138,15 +139,16 @@ class Cluster:
         """Show what the sweep's job prints until it ends. Ctrl-C leaves it running. Raises WorkError where it fails."""
         name, shown = self.last(sweep), 0
         try:
-            while True:
-                details = self._client.get_job_info(name)
-                output = self._printed(name)
-                if new := output[shown:].rstrip("\n"):
-                    show(new)
-                shown = len(output)
-                if details.status.is_terminal():
-                    break
-                time.sleep(POLL)
+            with self._answering(sweep):
+                while True:
+                    details = self._client.get_job_info(name)
+                    output = self._printed(name)
+                    if new := output[shown:].rstrip("\n"):
+                        show(new)
+                    shown = len(output)
+                    if details.status.is_terminal():
+                        break
+                    time.sleep(POLL)
         except KeyboardInterrupt:
             show(f"the job goes on; {self._command('logs', sweep)} shows it, {self._command('stop', sweep)} ends it")
             return
@@ -161,10 +163,11 @@ class Cluster:
         """What a short command answers there. Raises WorkError with its words where it fails."""
         name = f"{job.sweep}.{job.arguments[0]}-{secrets.token_hex(4)}"
         self._send(job, name, job.line)
-        while not (details := self._client.get_job_info(name)).status.is_terminal():
-            time.sleep(POLL / 4)
-        output = self._printed(name).strip()
-        self._client.delete_job(name)
+        with self._answering(job.sweep):
+            while not (details := self._client.get_job_info(name)).status.is_terminal():
+                time.sleep(POLL / 4)
+            output = self._printed(name).strip()
+            self._client.delete_job(name)
         if details.status != JobStatus.SUCCEEDED:
             raise WorkError(output or f"'{job.arguments[0]}' on {self.address} {told(details)}")
         return output
@@ -174,6 +177,17 @@ class Cluster:
         if found := self._of(sweep):
             return found[-1][0]
         raise UserError(f"{self.address} has no job of a sweep '{sweep}'; send it: {self._command('submit', 'FILE')}")
+
+    @contextmanager
+    def _answering(self, sweep: str) -> Iterator[None]:
+        """Raises WorkError where the head is lost meanwhile."""
+        try:
+            yield
+        except (OSError, RuntimeError) as error:
+            raise WorkError(
+                f"{self.address} answers no more: {first_line(error)}. What was reported is kept; once a head is back: "
+                f"{self._command('resume', sweep)}"
+            ) from None
 
     def _of(self, sweep: str) -> list[tuple[str, JobDetails]]:
         """All jobs that drove the sweep, by name, oldest first."""

@@ -118,9 +118,10 @@ class Slots:
         """Let new nodes say whether ranks can run there. The first that can't end the sweep before it begins, later
         ones are done without; one that does not live any more says nothing, and is asked again while Ray lists it.
         """
-        new = {node: gcs.nodes()[node] for node in nodes if node not in self._admitted}
-        if not new:
+        if all(node in self._admitted for node in nodes):
             return
+        listed = gcs.nodes()  # from which one may have gone meanwhile
+        new = {node: listed[node] for node in nodes if node not in self._admitted and node in listed}
         began, is_first = time.time(), not self._admitted
         if self._comes:
             said = probe(self._gang, new, self._settings)

@@ -193,6 +193,19 @@ def test_following_ends_with_the_job(dashboard: Dashboard) -> None:
         cluster.follow("two", said.append)
 
 
+def test_a_head_that_is_lost_while_its_job_is_followed_is_told(dashboard: Dashboard) -> None:
+    dashboard.ends_as = "RUNNING"
+    cluster = Cluster(dashboard.address)
+    cluster.start(Job("one", ["submit"]), lambda _: None)
+
+    def lose(_: str) -> None:
+        dashboard.shutdown()
+        dashboard.server_close()
+
+    with pytest.raises(WorkError, match=rf"{dashboard.address} answers no more: .*gansweep resume one"):
+        cluster.follow("one", lose)
+
+
 def test_a_short_command_leaves_no_job_behind(dashboard: Dashboard) -> None:
     cluster = Cluster(dashboard.address)
     assert cluster.run(Job("digits", ["status", "digits"])) == "done"
