@@ -69,7 +69,7 @@ def pages(server: str, sweep: str) -> Iterator[Page]:
         ("No image logged at this step",),
     )
     told = ("Best so far", "Searched", "Go on", "report.html", "device_hours", f"best/{aim}", "hardware")
-    yield Page("sweep", f"{base}/runs/{own['info']['run_id']}", told)
+    yield Page("sweep", f"{base}/runs/{own['info']['run_id']}?{mode}", told)
     yield Page("report", f"{base}/runs/{own['info']['run_id']}/artifacts/report.html", ("report.html",), FRAME)
     yield Page(
         "trial", f"{base}/runs/{best}", ("finished, verdict healthy", "score", "system/cpu_utilization_percentage")
