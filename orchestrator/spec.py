@@ -123,6 +123,9 @@ def warnings(sweep: Sweep) -> list[tuple[str, str]]:
     if (sweep.budget.hours or sweep.budget.device_hours) and "trials" not in sweep.search.model_fields_set:
         message = f"left out, it is {sweep.search.trials}, which may end the sweep long before its budget of hours does"
         found.append(("search.trials", message))
+    if (gpus := sweep.resources.gpus_per_worker) > 1:
+        message = f"a worker trains on one GPU, and holds {gpus:g}; for more of them per trial: workers_per_trial"
+        found.append(("resources.gpus_per_worker", message))
     first, every = sweep.rung_images()[0], sweep.evaluate.every_images
     enough = FEWEST_EVALUATIONS * every
     if sweep.rungs and first < min(enough, sweep.train.images):

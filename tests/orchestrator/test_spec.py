@@ -196,6 +196,12 @@ def test_an_average_that_lags_behind_the_first_comparison_is_a_warning(train: di
     assert said is None or re.search(said, found["train.ema_half_life"])
 
 
+def test_gpus_that_a_worker_would_hold_for_nothing_are_a_warning():
+    told = {gpus: dict(warnings(sweep(resources={"gpus_per_worker": gpus}))) for gpus in (0.5, 1, 2)}
+    assert "workers_per_trial" in told[2]["resources.gpus_per_worker"]
+    assert not any("resources.gpus_per_worker" in told[gpus] for gpus in (0.5, 1))
+
+
 def test_what_shipped_configs_say_is_valid():
     for file in Path("configs").glob("*.yaml"):
         load(file)
