@@ -211,6 +211,11 @@ class _Order(_StaysHere, FIFOScheduler):
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         self._legs.close_idle_gangs = partial(_close_idle_gangs, tune_controller)
+        if self._legs.stopping():  # a leg without a place makes no report after which it could end
+            for trial in tune_controller.get_trials():
+                if trial.status == Trial.PENDING:
+                    tune_controller.stop_trial(trial)
+            return None
         chosen = super().choose_trial_to_run(tune_controller)
         if chosen is None and self._legs.idle():
             self._legs.close_idle_gangs()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
@@ -32,3 +35,8 @@ def test_what_the_conductor_raises_ends_all_legs_and_stays_what_it_is(call: str)
     assert legs.failure is full
     finished: Any = legs.suggest("1")
     assert stop("0", {}) and finished == Searcher.FINISHED
+
+
+def test_a_leg_that_waits_for_a_place_ends_with_the_sweep(tmp_path: Path):
+    """It makes no report, after which legs that are to stop end. Ray is to be prepared first, so in another process."""
+    subprocess.run([sys.executable, "-m", "tests.orchestrator.waiting", str(tmp_path)], check=True, timeout=120)
