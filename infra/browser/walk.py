@@ -72,18 +72,20 @@ def pages(server: str, sweep: str) -> Iterator[Page]:
     yield Page("sweep", f"{base}/runs/{own['info']['run_id']}?{mode}", told)
     yield Page("report", f"{base}/runs/{own['info']['run_id']}/artifacts/report.html", ("report.html",), FRAME)
     yield Page(
-        "trial", f"{base}/runs/{best}", ("finished, verdict healthy", "score", "system/cpu_utilization_percentage")
+        "trial",
+        f"{base}/runs/{best}?{mode}",
+        ("finished, verdict healthy", "score", "system/cpu_utilization_percentage"),
     )
     for run in others[:1]:
-        yield Page("other", f"{base}/runs/{run}", (f"{state[run]}, verdict",))
+        yield Page("other", f"{base}/runs/{run}?{mode}", (f"{state[run]}, verdict",))
         both = urllib.parse.quote(json.dumps([best, run]))
         asked = f"runs={both}&experiments={urllib.parse.quote(json.dumps([number]))}"
         yield Page("compare", f"{server}/#/compare-runs?{asked}", ("Comparing 2 Runs", "Parameters", "Metrics", aim))
     named = urllib.parse.quote(f"name = '{sweep}'")
     for version in _ask(server, f"model-versions/search?filter={named}").get("model_versions", [])[:1]:
         address = f"{server}/#/models/{urllib.parse.quote(sweep)}"
-        yield Page("model", address, ("load_model", "Licence", "champion"))
-        yield Page("version", f"{address}/versions/{version['version']}", ("verdict healthy", "On fresh seeds"))
+        yield Page("model", f"{address}?{mode}", ("load_model", "Licence", "champion"))
+        yield Page("version", f"{address}/versions/{version['version']}?{mode}", ("verdict healthy", "On fresh seeds"))
 
 
 def _view(tag: str) -> dict[str, Any]:
