@@ -46,8 +46,8 @@ def submit(
 ) -> Handle:
     """Run a sweep in the background, or go on with the one of its name; returns once it runs, or is over.
 
-    ``set`` overrides settings by dotted name, ``name`` and ``trials`` that of the sweep and the number of trials; it
-    begins with what the sweep ``warm_start`` knows;
+    ``set`` overrides settings by dotted name, ``name`` and ``trials`` that of the sweep and the number of trials; a new
+    sweep begins with what the one named ``warm_start`` knows.
     ``address`` is a Ray cluster, HOST:PORT or ``auto`` (None: this machine). The sweep outlives this process. With the
     cluster's dashboard, http(s)://HOST:8265, it is driven there, by a Ray job that gets the variables named in ``env``.
 

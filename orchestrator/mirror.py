@@ -131,8 +131,7 @@ class Mirror:
             number = [other.seed for other in self._ledger.confirmations.of(run.trial)].index(run.seed)
             metric = self._ledger.sweep.objective.metric
             self._spool.append(events.confirmed(run.trial, number, metric, run.score, run.reported_at))
-        medians = self._ledger.confirmations.medians()
-        if run.done and run.trial in medians:
+        if run.done and run.trial in (medians := self._ledger.confirmations.medians()):
             seeds = len(self._ledger.confirmations.of(run.trial))
             self._spool.append(events.settled(run.trial, seeds, medians[run.trial][0], run.reported_at))
 

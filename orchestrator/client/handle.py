@@ -187,8 +187,7 @@ class Handle:
             return self
         from orchestrator.client.background import Driver
 
-        words = [word for change in changes for word in ("--set", change)]
-        self._driver = Driver(self.spec, ["resume", self.name, *words], "", self.home, address)
+        self._driver = Driver(self.spec, ["resume", self.name, *_set(changes)], "", self.home, address)
         self._driver.begun()
         return self
 
@@ -198,9 +197,8 @@ class Handle:
         """
         from orchestrator.client.background import Driver
 
-        words = [word for change in overrides(set) for word in ("--set", change)]
         forked, address = self.spec.model_copy(update={"name": new}), self.home.profile.cluster(address)
-        driver = Driver(forked, ["fork", self.name, new, *words], "", self.home, address)
+        driver = Driver(forked, ["fork", self.name, new, *_set(overrides(set))], "", self.home, address)
         driver.begun()
         return Handle(new, self.home, driver)
 
@@ -307,6 +305,11 @@ class Handle:
         from orchestrator.client import notebook
 
         return notebook.html(self)
+
+
+def _set(changes: Sequence[str]) -> list[str]:
+    """As the command line takes them."""
+    return [word for change in changes for word in ("--set", change)]
 
 
 def _write(output: Path, text: str) -> None:

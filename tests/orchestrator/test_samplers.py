@@ -184,4 +184,4 @@ def test_every_kernel_of_an_interval_is_as_wide():
     found: Any = ScottParzen(known, space, TPESampler(multivariate=True)._parzen_estimator_parameters)
     first, second = found._mixture_distribution.distributions
     assert first.sigma == pytest.approx([10 * 0.2 * 3 ** (-1 / 6)] * 3 + [10])
-    assert second.sigma == pytest.approx([0.2 * 3 ** (-1 / 6)] * 2 + [1, 1]), "two have it"
+    assert second.sigma == pytest.approx([0.2 * 3 ** (-1 / 6)] * 2 + [1, 1]), "the prior's where a trial has none"

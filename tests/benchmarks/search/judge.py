@@ -132,7 +132,9 @@ Written by `python -m tests.benchmarks.search.judge` from `search/replay.jsonl`,
     python -m tests.benchmarks.search.replay pool:digits --methods {" ".join(map(repr, PICTURED))}
     python -m tests.benchmarks.search.replay pool:ring --methods {" ".join(map(repr, PICTURED))}
     python -m tests.benchmarks.search.replay synthetic --slots 4 --seeds 20
+    python -m tests.benchmarks.search.replay synthetic --slots 1 16 --seeds 10 --methods {" ".join(map(repr, PICTURED))}
 
+The first two were ended before their 100 seeds; each table says how many it has.
 Two of the three tasks of the [recorded table](search/README.md), and a family of formulas
 (`tests/benchmarks/search/synthetic.py`), a new one for each seed. TPE's kernel widths were chosen on the same tables,
 on other seeds of the search (decision 0030); the peers are as they come.
