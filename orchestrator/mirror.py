@@ -110,7 +110,7 @@ class Mirror:
             return
         began = report["timestamp"] - report["seconds"]
         self.introduce(run, began)
-        if report.get("untrained"):  # what the ledger keeps of a report is without it
+        if report.get("untrained"):
             self._spool.append(events.untrained(run, report["untrained"], began))
         if run not in self._measured:
             # how the metrics were measured: values measured differently are never compared

@@ -60,12 +60,12 @@ class TrainLeg(tune.Trainable):
         report, order = self._gang.advance(), self._order
         if isinstance(report, Stopped):
             raise self._moved(report)
-        if report.checkpoint:
-            self._uploader.checkpoint(report.checkpoint, checkpoint_key(order.prefix, report.images))
-        if report.samples:
+        if report.samples:  # before the checkpoint, from which no training draws them again
             if untrained := self._untrained(report):
                 self._uploader.file(report.samples.with_name("0.png"), untrained)
             self._uploader.file(report.samples, samples_key(order.prefix, report.images))
+        if report.checkpoint:
+            self._uploader.checkpoint(report.checkpoint, checkpoint_key(order.prefix, report.images))
         done = report.images >= order.until or self._config.health.stops(report.health.verdict)
         if done:
             self._uploader.flush()  # the next leg may run on another node

@@ -76,7 +76,8 @@ _TOLD = ("seconds", "losses", "health", "rewind", "images_per_second", "system",
 
 def told_of(report: Mapping[str, Any]) -> dict[str, Any]:
     """What of a report is kept beside its metrics, so that it can be told again as it was."""
-    return {key: report[key] for key in _TOLD}
+    first = {"untrained": report["untrained"]} if report.get("untrained") else {}
+    return {key: report[key] for key in _TOLD} | first
 
 
 def history_of(attrs: Mapping[str, Any], trials: Iterable[Stored]) -> dict[RunKey, dict[int, dict[str, Any]]]:

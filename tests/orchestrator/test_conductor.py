@@ -84,6 +84,24 @@ def test_every_change_of_the_verdict_is_told_at_once_with_its_reasons(conductor:
     assert [e["metrics"]["health/verdict"] for e in events if e["kind"] == "report"] == [0, 1, 1, 0, 2]
 
 
+def test_what_a_killed_driver_wrote_in_the_ledger_only_is_told_whole_by_the_next(tmp_path: Path) -> None:
+    """The picture before the first step among it: no other report names it."""
+    ledger, store = Ledger.open(sweep(), tmp_path / "ledger.journal"), open_store("auto", tmp_path / "store")
+    told = []
+    for driver in ("lives", "is killed before it tells"):
+        conductor = Conductor(ledger, Spool(tmp_path / driver), store, a_lease(tmp_path), Silent())
+        if not told:
+            leg = order(conductor)
+            first = report(5) | {"untrained": f"{leg.prefix}/samples/0.png"}
+            conductor.heard(leg, first | {"samples": f"{leg.prefix}/samples/5.png"})
+            conductor.heard(leg, report(10))
+        else:
+            conductor.open()
+        found = [e for e, _ in conductor._mirror._spool.pending() if (e["kind"], e["trial"]) == ("report", 0)]
+        told.append(found)
+    assert [e["images"] for e in told[0]] == [0, 5, 10] and told[0] == told[1]
+
+
 def test_a_rewind_is_an_event_of_its_own(conductor: Conductor) -> None:
     leg = order(conductor)
     told = report(10, verdict="suspect") | {"rewind": "back to the state after 0 images"}
