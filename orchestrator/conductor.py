@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, Protocol
 
@@ -18,9 +18,11 @@ from orchestrator.artifacts import Store
 from orchestrator.errors import (
     DataGoneError,
     GansweepError,
+    HungError,
     LedgerError,
     NodeGoneError,
     OutOfMemoryError,
+    RankLostError,
     StoreError,
     UntrainableError,
     WorkError,
@@ -32,22 +34,24 @@ from orchestrator.planning.earlier import Stopwatch
 from orchestrator.search.known import SweepState
 from orchestrator.search.lease import Lease
 from orchestrator.search.ledger import Ledger
-from orchestrator.search.trial import RETRIES, Leg, Trial
+from orchestrator.search.trial import Blame, Leg, Trial
 from orchestrator.search.trial_requests import TrialRequests
 from orchestrator.tracking.spool import Spool
 from trainers.provenance import IncomparableError
 
 log = logging.getLogger(__name__)
 
-COUNTS: dict[type[WorkError], int] = {
-    UntrainableError: RETRIES + 1,  # would come again
-    OutOfMemoryError: RETRIES,  # once more, since others may have used the memory
-    WorkError: 1,
-    StoreError: 0,  # from here on no trial is at fault
-    DataGoneError: 0,
-    NodeGoneError: 0,
+BLAME: dict[type[WorkError], Blame | None] = {
+    UntrainableError: "settings",
+    OutOfMemoryError: "memory",
+    RankLostError: "lost",
+    HungError: "hung",
+    WorkError: "rank",
+    StoreError: None,  # from here on no trial is at fault
+    DataGoneError: None,
+    NodeGoneError: None,
 }
-"""How many of a trial's retries a failure of each class uses up."""
+"""Whose retries a failure of each class uses up."""
 
 IN_A_ROW: dict[type[WorkError], int] = {
     WorkError: 6,  # no longer the fault of a trial
@@ -152,7 +156,7 @@ class Conductor:
         with self._written():
             if isinstance(error, NodeGoneError) and error.checkpoint:
                 self._ledger.stored_late(leg, error.checkpoint)
-            trial = self._ledger.fail_leg(leg, str(error), COUNTS[_in(COUNTS, error)])
+            trial = self._ledger.fail_leg(leg, str(error), BLAME[_in(BLAME, error)])
             self._dead_in_a_row[kind := _in(IN_A_ROW, error)] += 1
             if self._dead_in_a_row[kind] >= IN_A_ROW[kind]:
                 self.failure = type(error)(f"{IN_A_ROW[kind]} legs died one after the other, the last of: {error}")
@@ -267,7 +271,7 @@ class Conductor:
             self.failure = self._lease.lost or error
 
 
-def _in(classes: Mapping[type[WorkError], int], error: WorkError) -> type[WorkError]:
+def _in(classes: Iterable[type[WorkError]], error: WorkError) -> type[WorkError]:
     """The nearest class of an error that stands there."""
     return next(kind for kind in type(error).__mro__ if kind in classes)
 

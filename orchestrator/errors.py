@@ -8,6 +8,8 @@
         ├── LedgerError      1   the ledger's database can't be written
         │   └── LeaseLostError   another driver has taken the sweep over
         ├── OutOfMemoryError 1   a trial needs more memory than it was given
+        ├── RankLostError    1   the process of a rank died
+        ├── HungError        1   ranks gave no sign of life, or made no step
         ├── NodeGoneError    1   a node was lost, preempted or drained: not the fault of any trial
         ├── DataGoneError    1   the data can't be read where a leg ran: not the fault of any trial
         └── StoreError       1   artifacts can't be read or written: not the fault of any trial
@@ -55,6 +57,14 @@ class LeaseLostError(LedgerError):
 
 class OutOfMemoryError(WorkError):
     """A training for which a GPU or a host has too little memory; the message says what to lower."""
+
+
+class RankLostError(WorkError):
+    """The process of a rank died: killed, or crashed in a library."""
+
+
+class HungError(WorkError):
+    """A rank gave no sign of life, or the ranks made no step, for ``resources.hang_seconds``."""
 
 
 class NodeGoneError(WorkError):

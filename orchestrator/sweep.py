@@ -224,7 +224,7 @@ def _search(
         settings, weight = ledger.sweep.model_dump(mode="json"), ledger.sweep.resources.priority
         slots = Slots(gang, most, progress.note, address is not None, settings, weight)
         progress.searching(ledger, slots.count())
-        run_legs(conductor, gang, slots, tune_storage, "legs")
+        run_legs(conductor, gang, slots, tune_storage, ledger.sweep.name)
 
 
 def gang_of(sweep: Sweep, store: Store, cache: str) -> GangSpec:
@@ -232,7 +232,7 @@ def gang_of(sweep: Sweep, store: Store, cache: str) -> GangSpec:
     asked = sweep.resources
     return GangSpec(
         *(asked.workers_per_trial, asked.cpus_per_worker, asked.gpus_per_worker, store, cache, asked.hang_seconds),
-        *(asked.memory_per_worker * 2**30, asked.accelerator, asked.placement),
+        *(asked.memory_per_worker * 2**30, asked.accelerator, tuple(sorted(asked.labels.items())), asked.placement),
     )
 
 

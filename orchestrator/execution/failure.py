@@ -14,7 +14,15 @@ from typing import Literal
 
 import ray
 
-from orchestrator.errors import DataGoneError, NodeGoneError, OutOfMemoryError, StoreError, UntrainableError, WorkError
+from orchestrator.errors import (
+    DataGoneError,
+    NodeGoneError,
+    OutOfMemoryError,
+    RankLostError,
+    StoreError,
+    UntrainableError,
+    WorkError,
+)
 from trainers.errors import DataError, TrainerError, UnusableSettingError
 
 log = logging.getLogger(__name__)
@@ -32,6 +40,8 @@ KINDS: dict[Fault, type[WorkError]] = {
     "setting": UntrainableError,
     "code": UntrainableError,
     "data": DataGoneError,
+    "lost": RankLostError,
+    "peer": RankLostError,
 }
 MORE_MEMORY = "lower train.batch_size or the model's width, or give a trial more memory or more workers"
 

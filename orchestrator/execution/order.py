@@ -27,6 +27,7 @@ class GangSpec:
     hang_seconds: float = 60
     memory: float = 0
     accelerator: str | None = None
+    on: tuple[tuple[str, str], ...] = ()
     placement: Literal["pack", "spread", "strict_pack"] = "pack"
 
     @property
@@ -43,7 +44,7 @@ class GangSpec:
     @property
     def labels(self) -> dict[str, str]:
         """What a node must say of itself."""
-        return {"ray.io/accelerator-type": self.accelerator} if self.accelerator else {}
+        return dict(self.on) | ({"ray.io/accelerator-type": self.accelerator} if self.accelerator else {})
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 ANSWER = 180.0
 """Seconds in which a node must answer: a store that it can't reach takes as long."""
+LEAST_DISK = 1.0
+"""GiB that must be free for Ray's sockets and logs, and for checkpoints on their way to the store."""
 SKEW = 1.0
 """Seconds that a node's clock may be off."""
 GONE = (ray.exceptions.TaskUnschedulableError, ray.exceptions.NodeDiedError)
@@ -93,10 +95,20 @@ def look(name: str, gang: GangSpec, key: str, node: str, settings: Mapping[str, 
         artifacts = "written"
     except Exception as error:
         wrong.append(str(error))
-    wrong += filter(None, [no_gpu(gang), _not_importable(settings)])
-    disk = shutil.disk_usage(tempfile.gettempdir()).free / 2**30
+    wrong += filter(None, [no_gpu(gang), full_disk(), _not_importable(settings)])
     gpus, driver = _gpus()
-    return Facts(name, gpus, driver, os.cpu_count() or 0, disk, _versions(), time.time(), artifacts, tuple(wrong))
+    return Facts(name, gpus, driver, os.cpu_count() or 0, _free(), _versions(), time.time(), artifacts, tuple(wrong))
+
+
+def full_disk() -> str | None:
+    """Why there is no room on this machine."""
+    if (free := _free()) >= LEAST_DISK:
+        return None
+    return f"only {free:.1f} GiB are free under {tempfile.gettempdir()}; make room, or name another folder in TMPDIR"
+
+
+def _free() -> float:
+    return shutil.disk_usage(tempfile.gettempdir()).free / 2**30
 
 
 def no_gpu(gang: GangSpec) -> str | None:

@@ -5,26 +5,28 @@ place for it. For more, an autoscaler is asked.
 from __future__ import annotations
 
 import math
+import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
 import ray
 from ray.autoscaler.sdk import request_resources
-from ray.exceptions import RpcError
+from ray.exceptions import RayError, RpcError
 
-from orchestrator.errors import UserError
+from orchestrator.errors import GansweepError, UserError
 from orchestrator.execution import gcs
 from orchestrator.execution.order import GangSpec
-from orchestrator.execution.probe import faults, no_gpu, probe
+from orchestrator.execution.probe import faults, full_disk, no_gpu, probe
 from orchestrator.execution.shares import Share
 
 LOOK = 1.0
 """Seconds for which a count is believed."""
 ASK = 5.0
 """Seconds between two words with the autoscaler."""
+CROWDED = 30.0
+"""Seconds after which a trial that waits for its gang is told of."""
 PATIENCE = 600.0
 """Seconds for which a sweep without any place waits for a node."""
 
@@ -53,6 +55,8 @@ class Slots:
         self._since: float | None = None
         self._admitted: dict[str, str | None] = {}
         self._asked, self._asked_at = 0, -math.inf
+        self._crowded: float | None = None
+        self._late: threading.Thread | None = None
 
     def count(self) -> int:
         """Places there are now, taken or free. Raises UserError where there is none, and none will come."""
@@ -66,6 +70,7 @@ class Slots:
     def allowed(self, running: int, placed: int, more: bool) -> int:
         """Places that are for this sweep now; the other arguments are as ``Share.of`` has them."""
         places = self.count()
+        self._tell_of_a_crowd(running - placed)
         return min(places, self._share.of(self._there, running, placed, more)) if self._comes else places
 
     def _count(self, now: float) -> None:
@@ -74,6 +79,16 @@ class Slots:
         if self._fit and before and self._fit != before:
             self._note(f"the cluster has changed: {self._fit} trial{'s' if self._fit > 1 else ''} at once")
         self._wait(now)
+
+    def _tell_of_a_crowd(self, waiting: int) -> None:
+        """``_places`` counts what nodes have, whoever uses it: work that is none of ours may hold it for long."""
+        now = time.monotonic()
+        self._crowded = (self._crowded or now) if waiting else None
+        if self._crowded and now - self._crowded >= CROWDED:
+            self._crowded = math.inf  # once
+            self._note(
+                f"{waiting} trial{'s' if waiting > 1 else ''} waiting for {needs(self._gang)}: other work holds it"
+            )
 
     def ask(self, running: int, is_more: Callable[[], bool]) -> None:
         """Tell the autoscaler, where there is one, how many gangs are wanted: what runs, and where work waits for a
@@ -116,23 +131,35 @@ class Slots:
 
     def _admit(self, nodes: list[str]) -> None:
         """Let new nodes say whether ranks can run there. The first that can't end the sweep before it begins, later
-        ones are done without; one that does not live any more says nothing, and is asked again while Ray lists it.
+        ones, who are not waited for, are done without; one that does not live any more says nothing, and is asked again
+        while Ray lists it.
         """
-        if all(node in self._admitted for node in nodes):
+        if all(node in self._admitted for node in nodes) or (self._late and self._late.is_alive()):
             return
         listed = gcs.nodes()  # from which one may have gone meanwhile
         new = {node: listed[node] for node in nodes if node not in self._admitted and node in listed}
-        began, is_first = time.time(), not self._admitted
+        if self._admitted:
+            self._late = threading.Thread(target=self._admit_late, args=(new,), name="probe", daemon=True)
+            self._late.start()
+        elif wrong := self._wrong(new):
+            raise UserError("\n".join(wrong.values()))
+
+    def _admit_late(self, new: dict[str, str]) -> None:
+        with suppress(GansweepError, RpcError, RayError):  # store or head are silent: asked again at the next look
+            for words in self._wrong(new).values():
+                self._note(f"done without {words}")
+
+    def _wrong(self, new: dict[str, str]) -> dict[str, str]:
+        """Admits nodes (id -> name); returns what is wrong with some."""
         if self._comes:
+            began = time.time()
             said = probe(self._gang, new, self._settings)
             wrong, answered = faults(said, began, time.time()), list(said)
         else:  # this machine, of which the driver has seen the rest
-            wrong, answered = {node: f"resources: {why}" for node in new if (why := no_gpu(self._gang))}, list(new)
+            found = [*filter(None, (full_disk(), no_gpu(self._gang)))]
+            wrong, answered = {node: f"resources: {'; '.join(found)}" for node in new if found}, list(new)
         self._admitted |= {node: wrong.get(node) for node in answered}
-        if wrong and is_first:
-            raise UserError("\n".join(wrong.values()))
-        for words in wrong.values():
-            self._note(f"done without {words}")
+        return wrong
 
     def _wait(self, now: float) -> None:
         if self._fit:
@@ -150,19 +177,23 @@ class Slots:
             raise UserError(f"{self._too_little()}. None came within {PATIENCE / 60:.0f} minutes")
 
     def _too_little(self) -> str:
-        has: Counter[str] = Counter()
-        for node in ray.nodes():  # type: ignore[no-untyped-call]
-            has.update({name: node["Resources"].get(name, 0) for name in ("CPU", "GPU")} if node["Alive"] else {})
-        return (
-            f"resources: a trial needs {needs(self._gang)}, and the nodes have {has['CPU']:g} CPUs and "
-            f"{has['GPU']:g} GPUs in all; lower workers_per_trial, cpus_per_worker or gpus_per_worker"
-        )
+        wants, labels = f"resources: a trial needs {needs(self._gang)}", self._gang.labels.items()
+        living = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+        have = [node["Resources"] for node in living if labels <= node["Labels"].items()]
+        if not have:
+            return f"{wants}, and no node has these labels; give them with: ray start --labels, or drop them"
+        is_one = self._gang.placement == "strict_pack"
+        cpus, gpus = ((max if is_one else sum)(of.get(name, 0) for of in have) for name in ("CPU", "GPU"))
+        has = f"{cpus:g} CPUs and {gpus:g} GPUs"
+        has = f"no node has more than {has}" if is_one else f"the nodes have {has} in all"
+        more = ", or let several nodes have them (placement: pack)" if is_one else ""
+        return f"{wants}, and {has}; lower workers_per_trial, cpus_per_worker or gpus_per_worker{more}"
 
 
 def needs(gang: GangSpec) -> str:
-    """``2 x (1 CPU, 1 GPU) on H100``."""
+    """``2 x (1 CPU, 1 GPU) on nodes with ray.io/accelerator-type=H100``."""
     units: dict[str, Any] = {"CPU": "{:g} CPU", "GPU": "{:g} GPU", "memory": "{:.3g} bytes of memory"}
     each = ", ".join(units[name].format(amount) for name, amount in gang.bundle.items())
-    on = f" on {gang.accelerator}" if gang.accelerator else ""
+    on = f" on nodes with {', '.join(f'{name}={word}' for name, word in gang.labels.items())}" if gang.labels else ""
     together = " of one node" if gang.placement == "strict_pack" and gang.ranks > 1 else ""
     return f"{gang.ranks} x ({each}){together}{on}"

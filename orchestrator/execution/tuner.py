@@ -78,7 +78,7 @@ def run_legs(conductor: Conductor, gang: GangSpec, slots: Slots, storage: str, n
     Raises UserError where the cluster holds none.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a leg that dies is told by the conductor
-    bundles, watch = [gang.bundle] * gang.ranks, Watch(gang.hang_seconds, gang.store)
+    bundles, watch = [gang.bundle] * gang.ranks, Watch(name, gang.hang_seconds, gang.store)
     labels = {"bundle_label_selector": [gang.labels] * gang.ranks} if gang.labels else {}
     place = tune.PlacementGroupFactory(bundles, strategy=gang.placement.upper(), **labels)
     legs = _Legs(conductor, gang, slots, watch.name)

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn
 
 from orchestrator.commands import command
-from orchestrator.errors import NodeGoneError, WorkError
+from orchestrator.errors import HungError, NodeGoneError, WorkError
 from orchestrator.execution import gcs
 from orchestrator.execution.beat import Beat
 from orchestrator.execution.ranklog import keep
@@ -54,10 +54,10 @@ class Heard:
 
 
 class Watch:
-    """Within a ``with``, of the gangs whose heartbeats come under ``name``."""
+    """Within a ``with``, of the gangs of a sweep, whose heartbeats come under ``name``."""
 
-    def __init__(self, hang_seconds: float, store: Store) -> None:
-        self._store = store
+    def __init__(self, sweep: str, hang_seconds: float, store: Store) -> None:
+        self._sweep, self._store = sweep, store
         self.name = uuid.uuid4().hex
         self.images: dict[str, int] = {}
         """Shown so far by each leg that makes steps."""
@@ -112,7 +112,7 @@ class Watch:
                 log.warning("the cluster does not say how its ranks do: %s", error)
                 silent_since = silent_since or time.monotonic()
                 if time.monotonic() - silent_since > HEADLESS:
-                    _end_headless()
+                    _end_headless(self._sweep)
 
     def _look(self) -> None:
         told, now = gcs.read(self.name), time.monotonic()
@@ -144,13 +144,13 @@ class Watch:
                 return NodeGoneError(f"node {name}, on which rank {beat.rank} ran, {fate}")
         return None
 
-    def _hung(self, gang: Heard, now: float) -> WorkError | None:
+    def _hung(self, gang: Heard, now: float) -> HungError | None:
         for rank, at in gang.at.items():
             if now - at > self._limit:
                 name = self._names.get(gang.beats[rank].node, "")
-                return WorkError(f"rank {rank} on node {name} hung: it gave no sign for {now - at:.0f} s")
+                return HungError(f"rank {rank} on node {name} hung: it gave no sign for {now - at:.0f} s")
         if now - gang.moved > self._limit:
-            return WorkError(
+            return HungError(
                 f"the ranks hung: no step for {now - gang.moved:.0f} s; resources.hang_seconds allows more"
             )
         return None
@@ -165,11 +165,11 @@ class Watch:
                 gcs.kill(beat.node, beat.pid)
 
 
-def _end_headless() -> NoReturn:
+def _end_headless(name: str) -> NoReturn:
     """As if killed, of which nothing is lost: the main thread is in a call of Ray's, which neither comes back nor hears
     of Ctrl-C.
     """
-    again = command("resume", "NAME")
+    again = command("resume", name)
     print(  # noqa: T201
         f"gansweep: the head of the Ray cluster has not answered for {HEADLESS:.0f} s; what was recorded is kept; when "
         f"it is back, or on another cluster, go on with: {again}",

@@ -15,8 +15,8 @@ from typing import Any, Literal
 from orchestrator.search import objective
 from orchestrator.search.effort import Affords, Confirming, Round, confirming
 from orchestrator.search.ranking import in_order
-from orchestrator.search.record import told_of
-from orchestrator.search.trial import FATAL, RETRIES, Leg, State, Trial, with_newest
+from orchestrator.search.record import by_class, told_of
+from orchestrator.search.trial import FATAL, Blame, Leg, State, Trial, one_more, used_up, with_newest
 from orchestrator.spec import Sweep
 
 SIZE = "gansweep.confirming"
@@ -39,7 +39,7 @@ class Confirmation:
     score: float | None = None
     verdict: str = "unjudged"
     reasons: tuple[str, ...] = ()
-    attempts: int = 0
+    failures: dict[Blame, int] = field(default_factory=dict)
     error: str | None = None
     checkpoints: tuple[str, ...] = ()
     reported_at: float | None = None
@@ -57,7 +57,7 @@ class Confirmation:
         if not self.done:
             return "running"
         fatal = next((verdict for verdict in FATAL if verdict == self.verdict), None)
-        return "crashed" if self.attempts > RETRIES else fatal or "finished"
+        return "crashed" if used_up(self.failures) else fatal or "finished"
 
     @property
     def images(self) -> int:
@@ -184,12 +184,12 @@ class Confirmations:
             if not run.done:
                 self._settle(run)
 
-    def fail_leg(self, leg: Leg, error: str, counts: int, took: float) -> None:
-        """A leg died; it is handed out again until its retries are used up, of which this ``counts`` for so many."""
+    def fail_leg(self, leg: Leg, error: str, blame: Blame | None, took: float) -> None:
+        """As the ledger's."""
         run = self.of_leg(leg)
-        attempts = run.attempts + counts
+        failures = one_more(run.failures, blame)
         took += run.device_seconds
-        self._write(replace(run, attempts=attempts, error=error, done=attempts > RETRIES, device_seconds=took))
+        self._write(replace(run, failures=failures, error=error, done=used_up(failures), device_seconds=took))
         self._in_flight.discard((run.trial, run.seed))
 
     def release(self) -> None:
@@ -277,4 +277,4 @@ class Confirmations:
 def _read(values: Mapping[str, Any]) -> Confirmation:
     reports = {int(images): metrics for images, metrics in values["reports"].items()}
     lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-    return Confirmation(**{**values, **lists, "reports": reports})
+    return Confirmation(**by_class({**values, **lists, "reports": reports}))

@@ -30,7 +30,7 @@ from orchestrator.search.lease import Lease, place_of
 from orchestrator.search.points import Points
 from orchestrator.search.record import ended, record_of
 from orchestrator.search.space import distribution
-from orchestrator.search.trial import RETRIES, Leg, Trial, with_newest
+from orchestrator.search.trial import Blame, Leg, Trial, one_more, used_up, with_newest
 from orchestrator.search.warm import WARM, shown
 from orchestrator.settings.groups import Budget
 from orchestrator.spec import Sweep
@@ -97,7 +97,7 @@ class Ledger(Attributes):
                 leg = self.confirmations.next_leg(self._trials)
                 if isinstance(leg, Leg):
                     run = self.confirmations.of_leg(leg)
-                    self._tracker.begin(leg.run, leg.until - run.images, not (run.reports or run.attempts))
+                    self._tracker.begin(leg.run, leg.until - run.images, not (run.reports or run.failures))
                 return decision if leg == "done" else leg
             self._in_flight.add(trial.id)
             self._tracker.begin(trial.id, trial.target - trial.images, decision == "ask")
@@ -227,21 +227,22 @@ class Ledger(Attributes):
             self._in_flight.discard(leg.trial)
             return self._settle(self.trial(leg.trial))
 
-    def fail_leg(self, leg: Leg, error: str, counts: int = 1) -> Trial | None:
-        """A leg died; it is handed out again from the last checkpoint until its retries are used up, of which this
-        ``counts`` for so many: none where the trial is not at fault, all where it would die the same way each time.
+    def fail_leg(self, leg: Leg, error: str, blame: Blame | None = "rank") -> Trial | None:
+        """A leg died; it is handed out again from the last checkpoint until the retries of a class of failures are used
+        up. No ``blame``: the trial is not at fault, and keeps them.
         """
         with self._lock:
             took = self._tracker.took(leg.run)
             self._tracker.end(leg.run)
             if leg.confirm_seed is not None:
-                self.confirmations.fail_leg(leg, error, counts, took)
+                self.confirmations.fail_leg(leg, error, blame, took)
                 return None
             self._in_flight.discard(leg.trial)
             trial = self.trial(leg.trial)
             seconds = trial.device_seconds + took
-            trial = replace(trial, attempts=trial.attempts + counts, error=error, device_seconds=seconds)
-            if trial.attempts > RETRIES:
+            failures = one_more(trial.failures, blame)
+            trial = replace(trial, failures=failures, error=error, device_seconds=seconds)
+            if used_up(failures):
                 trial = replace(trial, state="crashed", score=None, scores=())
             self._write(trial)
             return trial
@@ -296,7 +297,7 @@ class Ledger(Attributes):
         if trial.images >= levels[-1]:
             return replace(ended(trial, "finished"), rung=len(levels))
         if trial.images >= trial.target:
-            return replace(trial, state="waiting", rung=levels.index(trial.target) + 1, attempts=0)
+            return replace(trial, state="waiting", rung=levels.index(trial.target) + 1, failures={})
         return trial
 
     def _write(self, trial: Trial) -> None:

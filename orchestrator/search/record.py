@@ -17,7 +17,7 @@ _RECORD = (
     "target",
     "images",
     "rung",
-    "attempts",
+    "failures",
     "checkpoints",
     "verdict",
     "reasons",
@@ -41,7 +41,7 @@ class Stored(Protocol):
 def trial_of(stored: Stored, sweep: Sweep, runs: Mapping[RunKey, str]) -> Trial:
     """From what the study holds; ``runs`` are MLflow's."""
     attrs = stored.user_attrs
-    record: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in attrs["trial"].items()}
+    record: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in by_class(attrs["trial"]).items()}
     reports = {int(k[7:]): v for k, v in attrs.items() if k.startswith("report:")}
     violations = objective.violations(sweep.objective, reports)
     run_id = runs.get(stored.number)
@@ -50,6 +50,13 @@ def trial_of(stored: Stored, sweep: Sweep, runs: Mapping[RunKey, str]) -> Trial:
     return Trial(
         *(stored.number, params), scores=scores, reports=reports, violations=violations, mlflow_run_id=run_id, **record
     )
+
+
+def by_class(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record with its failures by class, for which an older version had one number."""
+    attempts = record.get("attempts", 0)
+    counted = {"failures": {"rank": attempts}} if attempts else {}
+    return {name: value for name, value in record.items() if name != "attempts"} | counted
 
 
 def ended(trial: Trial, otherwise: State) -> Trial:

@@ -13,8 +13,14 @@ FATAL: tuple[Literal["stuck", "collapsed", "diverged"], ...] = ("stuck", "collap
 """Verdicts that are an end: a trial whose last verdict is one of them has the state of that name."""
 BAD = frozenset({*FATAL, "crashed"})
 
-RETRIES = 2
-"""A leg that crashed is tried this many times more from its last checkpoint; then the trial counts as crashed."""
+Blame = Literal["settings", "memory", "rank", "lost", "hung"]
+"""Classes of failures that are held against a trial: its settings or code, too little memory, an error of a rank (its
+device, its disk), a rank's process that died, ranks that hung.
+"""
+RETRIES: dict[Blame, int] = {"settings": 0, "memory": 1, "rank": 2, "lost": 2, "hung": 2}
+"""So often a leg is tried again from its last checkpoint after failures of one class; then its trial is crashed.
+Settings fail the same way each time; memory may have been used by others.
+"""
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,7 @@ class Trial:
     target: int
     images: int = 0
     rung: int = 0
-    attempts: int = 0
+    failures: dict[Blame, int] = field(default_factory=dict)
     checkpoints: tuple[str, ...] = ()
     verdict: str = "unjudged"
     reasons: tuple[str, ...] = ()
@@ -106,6 +112,16 @@ class Leg:
     def run(self) -> RunKey:
         """The MLflow run that it belongs to."""
         return self.trial if self.confirm_seed is None else (self.trial, self.confirm_seed)
+
+
+def one_more(failures: dict[Blame, int], blame: Blame | None) -> dict[Blame, int]:
+    """After another failure, which counts where something is to blame."""
+    return failures | {blame: failures.get(blame, 0) + 1} if blame else failures
+
+
+def used_up(failures: dict[Blame, int]) -> bool:
+    """Whether a training with these failures is not tried again."""
+    return any(count > RETRIES[blame] for blame, count in failures.items())
 
 
 def with_newest(checkpoints: tuple[str, ...], newest: str) -> tuple[str, ...]:

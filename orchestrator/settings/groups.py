@@ -192,6 +192,9 @@ class Resources(Settings):
     accelerator: str | None = Field(
         default=None, description="the kind of GPU, as nodes are labelled (ray.io/accelerator-type): H100"
     )
+    labels: dict[str, str] = Field(
+        default={}, description="that a node must have, as ray start --labels gave them: {pool: research}"
+    )
     placement: Literal["pack", "spread", "strict_pack"] = Field(
         default="pack", description="of a trial's workers: on few nodes, on many, or all on one"
     )

@@ -101,7 +101,7 @@ def test_restarts_are_paid_for(tmp_path: Path):
     dying = played(tmp_path / "b", budgeted({"device_hours": 10}, confirm={"top": 0}), 1, dies=frozenset(range(6)))
     assert len(healthy.trials()) == 10
     crashed = [t for t in dying.trials() if t.state == "crashed"]
-    assert [round(t.device_seconds) for t in crashed] == [(RETRIES + 1) * 10 * SECOND] * 6
+    assert [round(t.device_seconds) for t in crashed] == [(RETRIES["rank"] + 1) * 10 * SECOND] * 6
     assert dying.spent().device_hours <= 10 and len(dying.trials()) == 6 + 7, (
         "2 h for nothing, and the next may die as well"
     )

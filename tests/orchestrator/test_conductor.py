@@ -87,7 +87,7 @@ def test_every_change_of_the_verdict_is_told_at_once_with_its_reasons(conductor:
 def test_what_a_killed_driver_wrote_in_the_ledger_only_is_told_whole_by_the_next(tmp_path: Path) -> None:
     """The picture before the first step among it: no other report names it."""
     ledger, store = Ledger.open(sweep(), tmp_path / "ledger.journal"), open_store("auto", tmp_path / "store")
-    told = []
+    told: list[list[Any]] = []
     for driver in ("lives", "is killed before it tells"):
         conductor = Conductor(ledger, Spool(tmp_path / driver), store, a_lease(tmp_path), Silent())
         if not told:
@@ -274,7 +274,7 @@ def test_data_that_a_worker_can_not_read_end_the_sweep_and_no_trial(conductor: C
         conductor.failed(order(conductor), DataGoneError("data.path: '/mnt/faces' is not a folder"))
     assert conductor.failure is not None and "'/mnt/faces' is not a folder" in str(conductor.failure)
     trial = conductor._ledger.trial(0)
-    assert (trial.state, trial.attempts) == ("running", 0)
+    assert (trial.state, trial.failures) == ("running", {})
 
 
 def test_a_store_that_takes_nothing_ends_the_sweep_though_legs_report(conductor: Conductor) -> None:
@@ -303,7 +303,7 @@ def test_nodes_that_go_use_up_no_retry_and_a_checkpoint_made_in_time_is_gone_on_
         assert again.checkpoints == (f"{prefix}/checkpoints/15",)
         conductor.failed(again, NodeGoneError("node gpu-7 was lost"))
     trial = conductor._ledger.trial(0)
-    assert (trial.state, trial.attempts, trial.error) == ("running", 0, "node gpu-7 was lost")
+    assert (trial.state, trial.failures, trial.error) == ("running", {}, "node gpu-7 was lost")
     assert not conductor.stopping()
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.search.effort import confirming
 from orchestrator.search.ledger import Ledger
-from orchestrator.search.trial import RETRIES, Leg
+from orchestrator.search.trial import Leg
 from orchestrator.spec import Sweep
 from tests.orchestrator.small import next_leg, report, run, sweep, train
 
@@ -211,9 +211,9 @@ def test_settings_that_fail_one_after_the_other_are_not_all_trained_again(tmp_pa
 def test_a_setting_that_can_not_be_trained_is_not_tried_again_on_a_fresh_seed(tmp_path: Path):
     ledger = Ledger.open(sweep(rungs=None, search={"trials": 1}, confirm={"top": 1, "seeds": 1}), tmp_path / "journal")
     train(ledger, next_leg(ledger))
-    ledger.fail_leg(next_leg(ledger), "data: gone", counts=RETRIES + 1)
+    ledger.fail_leg(next_leg(ledger), "data: gone", blame="settings")
     (run_,) = ledger.confirmations.all()
-    assert run_.state == "crashed" and run_.error == "data: gone" and run_.attempts > RETRIES
+    assert run_.state == "crashed" and run_.error == "data: gone" and run_.failures == {"settings": 1}
     assert ledger.next_leg() == "done" and ledger.best() is None
 
 

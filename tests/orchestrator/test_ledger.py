@@ -317,11 +317,11 @@ def test_a_trial_that_never_scored_is_still_told_a_number(journal: Path):
 def test_a_crash_is_tried_again_and_then_fails_with_its_words(journal: Path):
     ledger = Ledger.open(sweep(search={"trials": 1}), journal)
     legs = []
-    for _ in range(RETRIES + 1):
+    for _ in range(RETRIES["rank"] + 1):
         legs.append(next_leg(ledger))
         assert ledger.trial(0).state == "running"
         ledger.fail_leg(legs[-1], "CUDA error: out of memory")
-    assert legs == [legs[0]] * (RETRIES + 1)
+    assert legs == [legs[0]] * (RETRIES["rank"] + 1)
     assert ledger.next_leg() == "done"
     assert as_optuna_sees(journal)[0].state == TrialState.FAIL
     trial = ledger.trial(0)
@@ -330,15 +330,23 @@ def test_a_crash_is_tried_again_and_then_fails_with_its_words(journal: Path):
 
 def test_who_is_not_to_blame_keeps_the_retries(journal: Path):
     ledger = Ledger.open(sweep(search={"trials": 1}), journal)
-    for _ in range(2 * RETRIES):
-        ledger.fail_leg(next_leg(ledger), "the bucket does not answer", counts=0)
-    assert (ledger.trial(0).state, ledger.trial(0).attempts) == ("running", 0)
+    for _ in range(2 * RETRIES["rank"]):
+        ledger.fail_leg(next_leg(ledger), "the bucket does not answer", blame=None)
+    assert (ledger.trial(0).state, ledger.trial(0).failures) == ("running", {})
+
+
+def test_each_class_of_failures_has_its_own_retries(journal: Path):
+    ledger = Ledger.open(sweep(search={"trials": 1}), journal)
+    for blame in ("lost", "hung", "rank", "memory", "lost", "hung"):
+        assert (failed := ledger.fail_leg(next_leg(ledger), "again", blame)) and failed.state == "running"
+    assert ledger.trial(0).failures == {"lost": 2, "hung": 2, "rank": 1, "memory": 1}
+    assert (failed := ledger.fail_leg(next_leg(ledger), "again", "memory")) and failed.state == "crashed"
 
 
 def test_retries_count_per_leg(journal: Path):
     ledger = Ledger.open(sweep(search={"trials": 1}), journal)
     for rung in (1, 2):
-        for _ in range(RETRIES):
+        for _ in range(RETRIES["rank"]):
             ledger.fail_leg(next_leg(ledger), "killed")
         trial = train(ledger, next_leg(ledger))
         assert trial and (trial.state, trial.rung) == ("waiting", rung)
@@ -365,7 +373,7 @@ def test_the_sampler_sees_waiting_trials_as_pruned_and_running_ones_as_running(
     ledger = Ledger.open(sweep(search={"trials": 9}), journal)
     finished, collapsed, crashed = (next_leg(ledger) for _ in range(3))
     train(ledger, collapsed, lambda leg, images: {"verdict": "collapsed"})
-    for _ in range(RETRIES + 1):
+    for _ in range(RETRIES["rank"] + 1):
         ledger.fail_leg(crashed, "killed")
     train(ledger, replace(finished, until=90))
     waiting, _running = next_leg(ledger), next_leg(ledger)
@@ -533,7 +541,8 @@ def test_a_fresh_seed_that_collapses_or_crashes_leaves_the_median_open(journal: 
     one, two, three = ledger.confirmations.summaries()
     assert (one["scores"], one["median"], one["worst"]) == ([50.0, None], None, None)
     assert (two["scores"], two["median"]) == ([6.0, None], None)
-    assert next(c for c in ledger.confirmations.all() if (c.trial, c.seed) == (1, 1041)).attempts == RETRIES + 1
+    crashed = next(c for c in ledger.confirmations.all() if (c.trial, c.seed) == (1, 1041))
+    assert crashed.state == "crashed" and crashed.failures == {"rank": RETRIES["rank"] + 1}
     assert three["median"] == 30.0, "it takes the place of those that failed"
     best = ledger.best()
     assert best and best.id == 2

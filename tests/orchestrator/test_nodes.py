@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.errors import NodeGoneError, UserError, WorkError
+from orchestrator.errors import HungError, NodeGoneError, UserError
 from tests.orchestrator import nodes
 from tests.orchestrator.nodes import Legs
 
@@ -60,7 +61,7 @@ def test_a_rank_that_hangs_is_missed_and_its_slot_trains_again(word: str, two: l
     legs = Legs(1, 4, look)
     run(legs, tmp_path, ranks=2)
     (error,) = legs.errors
-    assert type(error) is WorkError and "hung: it gave no sign" in str(error)
+    assert type(error) is HungError and "hung: it gave no sign" in str(error)
     assert legs.failed_at - when[0] < HANG + 10
 
 
@@ -127,6 +128,49 @@ def test_places_follow_the_nodes(cluster: Any, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(module, "PATIENCE", 0.0)
     with pytest.raises(UserError, match=r"a trial needs 2 x \(1 CPU\), and the nodes have 0 CPUs"):
         slots.count()
+
+
+def test_a_node_that_comes_later_is_looked_at_while_legs_run(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """One that gives no answer would hold up the driver for minutes."""
+    from orchestrator.execution import slots as module
+
+    monkeypatch.setattr(module, "LOOK", 0.0)
+    slots, (first, late) = module.Slots(nodes.gang(tmp_path), 10, lambda note: None), (threading.Event() for _ in "ab")
+    from orchestrator.execution.probe import probe
+
+    def slow(*given: Any) -> Any:
+        assert not first.is_set() or late.wait(30)
+        first.set()
+        return probe(*given)
+
+    monkeypatch.setattr(module, "probe", slow)
+    one = cluster.add_node(num_cpus=1)
+    assert slots.count() == 1
+    other = cluster.add_node(num_cpus=2)
+    began = time.monotonic()
+    assert slots.count() == 1 and time.monotonic() - began < 5
+    late.set()
+    while slots.count() == 1 and time.monotonic() - began < 60:
+        time.sleep(0.1)
+    assert slots.count() == 3
+    for node in (one, other):
+        cluster.remove_node(node, allow_graceful=False)
+
+
+def test_only_nodes_with_the_labels_asked_for_count(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from orchestrator.execution import slots as module
+
+    node = cluster.add_node(num_cpus=2, labels={"pool": "research"})
+    mine, nobodys = (nodes.gang(tmp_path, on=(("pool", name),)) for name in ("research", "nobody's"))
+    assert module.Slots(mine, 10).count() == 2
+    monkeypatch.setattr(module, "PATIENCE", -1.0)
+    with pytest.raises(UserError, match="1 CPU\\) on nodes with pool=nobody's, and no node has these labels"):
+        module.Slots(nobodys, 10).count()
+    with pytest.raises(UserError, match="of one node, and no node has more than 2 CPUs"):
+        module.Slots(nodes.gang(tmp_path, ranks=3, placement="strict_pack"), 10).count()
+    cluster.remove_node(node, allow_graceful=False)
 
 
 def test_a_sweep_on_a_cluster_without_workers_waits_for_them(cluster: Any, tmp_path: Path):

@@ -31,7 +31,7 @@ class Cluster:
         monkeypatch.setattr(gcs, "draining", lambda: set(self.leaving))
         monkeypatch.setattr(gcs, "kill", lambda node, pid: self.killed.append(pid))
         store: Any = None
-        self.watch = Watch(LIMIT, store)
+        self.watch = Watch("digits", LIMIT, store)
 
     def beat(self, rank: int, steps: int, stepping: bool = True) -> None:
         self.counts[rank] += 1
@@ -106,6 +106,8 @@ def test_a_driver_whose_head_is_lost_ends_and_says_how_to_go_on(
     monkeypatch.setattr(watch, "HEADLESS", 0.1)
     monkeypatch.setattr(gcs, "read", silence)
     monkeypatch.setattr("os._exit", lambda status: ended.set())
-    with Watch(LIMIT, store):
+    with Watch("digits", LIMIT, store):
         assert ended.wait(10)
-    assert "the head of the Ray cluster has not answered for 0 s; what was recorded is kept" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "the head of the Ray cluster has not answered for 0 s; what was recorded is kept" in said
+    assert "gansweep resume digits" in said
