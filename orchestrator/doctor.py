@@ -6,20 +6,27 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from orchestrator.errors import GansweepError
 from orchestrator.paths import Home
-from orchestrator.spec import Sweep
+from orchestrator.spec import Sweep, counted
+
+if TYPE_CHECKING:
+    from orchestrator.execution.order import GangSpec
 
 LOW_DISK = 5 * 2**30
 
 
 @dataclass(frozen=True)
 class Finding:
+    """``columns`` are those of a node, which stands in a table."""
+
     what: str
     ok: bool
     detail: str
+    columns: dict[str, str] | None = None
 
 
 def examine(home: Home, sweep: Sweep | None, address: str | None = None) -> list[Finding]:
@@ -109,7 +116,7 @@ def _ray(home: Home, sweep: Sweep) -> str:
 
 
 def _cluster(home: Home, sweep: Sweep, address: str) -> list[Finding]:
-    """A line per node, in the words of the node, and how fast they add up together."""
+    """What each node says, how many trials fit, and how fast the nodes add up together."""
     from orchestrator.execution.environment import prepare
 
     prepare(address, home.root / "ray.token")
@@ -118,7 +125,7 @@ def _cluster(home: Home, sweep: Sweep, address: str) -> list[Finding]:
     from orchestrator.execution.cluster import cluster
     from orchestrator.execution.listener import require_head
     from orchestrator.execution.probe import faults, probe
-    from orchestrator.execution.reach import all_reduce
+    from orchestrator.execution.slots import fit, needs, room
     from orchestrator.sweep import gang_of
 
     gang = gang_of(sweep, store_of(sweep, home), str(home.cache))
@@ -127,16 +134,30 @@ def _cluster(home: Home, sweep: Sweep, address: str) -> list[Finding]:
         with cluster(address):
             nodes, began = gcs.nodes(), time.time()
             said = probe(gang, nodes, sweep.model_dump(mode="json"))
-            wrong = faults(said, began, time.time())
-            found = [
-                Finding(f"node {facts.node}", node not in wrong, wrong.get(node, facts.words()))
-                for node, facts in said.items()
-            ]
-            well = [node for node in said if node not in wrong]
-            reach = [_finding("all-reduce", lambda: all_reduce(gang, well))] if len(well) > 1 else []
-            return [*found, *reach]
+            ended, held = time.time(), room(gang)
+            wrong = faults(said, began, ended)
+            found = []
+            for node, facts in said.items():
+                ranks = f"{counted(held.get(node, 0), 'rank')} of a trial"
+                columns = facts.columns(began, ended) | {"ranks": str(held.get(node, 0))}
+                is_well = node not in wrong or node not in held  # nothing trains on a head without CPUs
+                found.append(Finding(f"node {facts.node}", is_well, wrong.get(node, f"room for {ranks}"), columns))
+            well = {node: ranks for node, ranks in held.items() if node in said and node not in wrong}
+            gangs = fit(gang, well.values())
+            found.append(Finding("room", gangs > 0, f"{counted(gangs, 'trial')} of {needs(gang)} at once"))
+            return [*found, *_reach(gang, list(well))]
     except GansweepError as error:
         return [Finding("ray", False, str(error))]
+
+
+def _reach(gang: GangSpec, nodes: list[str]) -> list[Finding]:
+    """Between the nodes on which ranks run."""
+    from orchestrator.execution.reach import all_reduce
+
+    if len(nodes) < 2:
+        return []
+    kinds = [replace(gang, gpus=0), *([gang] if gang.backend == "nccl" else [])]
+    return [_finding(f"all-reduce over {kind.backend}", lambda kind=kind: all_reduce(kind, nodes)) for kind in kinds]  # type: ignore[misc]
 
 
 def _data(sweep: Sweep) -> str:

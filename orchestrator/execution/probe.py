@@ -55,12 +55,22 @@ class Facts:
     artifacts: str = ""
     wrong: tuple[str, ...] = ()
 
-    def words(self) -> str:
-        """In one line."""
-        gpus = ", ".join(f"{count} x {name}" for name, count in Counter(self.gpus).items()) or "no GPU"
-        driver = f" (driver {self.driver})" if self.driver else ""
-        versions = ", ".join(f"{name} {version}" for name, version in self.versions)
-        return f"{gpus}{driver}, {self.cpus} CPUs, {self.disk_gib:.0f} GiB free, {versions}; clock and artifacts agree"
+    def skew(self, began: float, ended: float) -> float:
+        """Seconds that its clock is off, asked from ``began`` to ``ended`` by the driver's; 0 within these."""
+        return self.clock - min(max(self.clock, began), ended)
+
+    def columns(self, began: float, ended: float) -> dict[str, str]:
+        """As a row of a table; asked as for ``skew``."""
+        gpus = ", ".join(f"{count} x {name}" for name, count in Counter(self.gpus).items()) or "none"
+        return {
+            "node": self.node,
+            "GPUs": f"{gpus} (driver {self.driver})" if self.driver else gpus,
+            "CPUs": str(self.cpus),
+            "free disk": f"{self.disk_gib:.0f} GiB",
+            **dict(self.versions),
+            "clock": f"{self.skew(began, ended):+.1f} s",
+            "artifacts": self.artifacts or "not written",
+        }
 
 
 def probe(gang: GangSpec, nodes: Mapping[str, str], settings: Mapping[str, Any]) -> dict[str, Facts]:
@@ -79,7 +89,8 @@ def probe(gang: GangSpec, nodes: Mapping[str, str], settings: Mapping[str, Any])
             if unseen is None:
                 del said[node]
                 continue
-            said[node] = replace(said[node], wrong=(*said[node].wrong, *_unshared(unseen, nodes, gang.store.url)))
+            wrong = (*said[node].wrong, *_unshared(unseen, nodes, gang.store.url))
+            said[node] = replace(said[node], wrong=wrong, artifacts="not shared" if unseen else "shared")
         return said
     finally:
         for writer in ("driver", *nodes):
@@ -142,8 +153,7 @@ def faults(said: Mapping[str, Facts], began: float, ended: float) -> dict[str, s
     found = {}
     for node, facts in said.items():
         wrong = [*facts.wrong, *_odd_versions(facts)]
-        if facts.clock and not began - SKEW <= facts.clock <= ended + SKEW:
-            off = facts.clock - (ended if facts.clock > ended else began)
+        if facts.clock and abs(off := facts.skew(began, ended)) > SKEW:
             wrong.append(f"its clock is off by {off:+.0f} s; let both take the time from the same server")
         if wrong:
             found[node] = f"node {facts.node}: {'; '.join(wrong)}"

@@ -42,7 +42,9 @@ class Reducer(Rank):
 
 
 def all_reduce(gang: GangSpec, nodes: Sequence[str]) -> str:
-    """Latency and bandwidth over ``nodes`` (ids), in words. Raises WorkError where their ranks don't meet."""
+    """Latency and bandwidth over ``nodes`` (ids) by the gang's backend, in words. Raises WorkError where their ranks
+    don't meet.
+    """
     spec, name = replace(gang, ranks=len(nodes)), f"reach/{uuid.uuid4().hex}"
     ranks: list[Any] = [
         ray.remote(Reducer)
@@ -73,6 +75,5 @@ def all_reduce(gang: GangSpec, nodes: Sequence[str]) -> str:
         for rank in ranks:
             ray.kill(rank)
     return (
-        f"over {spec.backend} between {len(nodes)} nodes: {small * 1e3:.2f} ms, "
-        f"{LARGE / large / 2**30:.2f} GiB/s of {LARGE // 2**20} MiB"
+        f"between {len(nodes)} nodes: {small * 1e3:.2f} ms, {LARGE / large / 2**30:.2f} GiB/s of {LARGE // 2**20} MiB"
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -115,19 +115,9 @@ class Slots:
         request_resources(bundles=bundles, bundle_label_selectors=labels if self._gang.labels else None)
 
     def _places(self) -> int:
-        draining, gang = gcs.draining(), self._gang
-        held = {
-            node["NodeID"]: min(
-                math.floor(node["Resources"].get(name, 0) / amount + 1e-9) for name, amount in gang.bundle.items()
-            )
-            for node in ray.nodes()  # type: ignore[no-untyped-call]
-            if node["Alive"] and node["NodeID"] not in draining and gang.labels.items() <= node["Labels"].items()
-        }
-        self._admit([node for node, ranks in held.items() if ranks])
-        ranks = [ranks for node, ranks in held.items() if self._admitted.get(node, "unknown") is None]
-        if gang.placement == "strict_pack":
-            return int(sum(held // gang.ranks for held in ranks))
-        return int(sum(ranks) // gang.ranks)
+        held = room(self._gang)
+        self._admit(list(held))
+        return fit(self._gang, [ranks for node, ranks in held.items() if self._admitted.get(node, "unknown") is None])
 
     def _admit(self, nodes: list[str]) -> None:
         """Let new nodes say whether ranks can run there. The first that can't end the sweep before it begins, later
@@ -188,6 +178,26 @@ class Slots:
         has = f"no node has more than {has}" if is_one else f"the nodes have {has} in all"
         more = ", or let several nodes have them (placement: pack)" if is_one else ""
         return f"{wants}, and {has}; lower workers_per_trial, cpus_per_worker or gpus_per_worker{more}"
+
+
+def room(gang: GangSpec) -> dict[str, int]:
+    """How many ranks each node could hold, by its id; without nodes that could hold none, or are about to go."""
+    draining = gcs.draining()
+    held = {
+        node["NodeID"]: min(
+            math.floor(node["Resources"].get(name, 0) / amount + 1e-9) for name, amount in gang.bundle.items()
+        )
+        for node in ray.nodes()  # type: ignore[no-untyped-call]
+        if node["Alive"] and node["NodeID"] not in draining and gang.labels.items() <= node["Labels"].items()
+    }
+    return {node: ranks for node, ranks in held.items() if ranks}
+
+
+def fit(gang: GangSpec, ranks: Collection[int]) -> int:
+    """How many gangs fit on nodes that can hold so many ranks each."""
+    if gang.placement == "strict_pack":
+        return sum(held // gang.ranks for held in ranks)
+    return sum(ranks) // gang.ranks
 
 
 def needs(gang: GangSpec) -> str:

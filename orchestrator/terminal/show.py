@@ -211,7 +211,15 @@ def settings(found: Sequence[Setting]) -> None:
 
 
 def findings(found: Sequence[Finding]) -> None:
+    """A line each; nodes that are well share a table."""
+    if rows := [finding.columns for finding in found if finding.columns]:
+        nodes = Table(*rows[0])
+        for row in rows:
+            nodes.add_row(*row.values())
+        console.print(nodes)
     for finding in found:
+        if finding.ok and finding.columns:
+            continue
         mark = "[green]ok  [/green]" if finding.ok else "[red]mend[/red]"
         console.print(mark, end=" ")
         console.print(f"{finding.what}: {finding.detail}", markup=False, soft_wrap=True)

@@ -108,6 +108,12 @@ def test_doctor_shows_every_node(cluster: Any, tmp_path: Path):
     done = User(tmp_path).run("doctor", "--address", cluster.address, "--json")
     found = {finding["what"]: finding for finding in json.loads(done.stdout)}
     assert done.returncode == 0, done.stdout
-    lines = [finding["detail"] for finding in json.loads(done.stdout) if finding["what"].startswith("node ")]
-    assert len(lines) == 3 and all("CPUs" in line and "torch" in line for line in lines)
-    assert "over gloo between 3 nodes" in found["all-reduce"]["detail"]
+    told = [finding["columns"] for finding in json.loads(done.stdout) if finding["what"].startswith("node ")]
+    assert sorted(columns["ranks"] for columns in told) == ["0", "1", "1"], "the head has no CPUs"
+    wanted = {"node", "GPUs", "CPUs", "free disk", "gansweep", "torch", "ray", "clock", "artifacts"}
+    assert all(wanted <= columns.keys() and columns["artifacts"] == "shared" for columns in told)
+    assert found["room"]["detail"] == "2 trials of 1 x (1 CPU) at once"
+    assert found["all-reduce over gloo"]["detail"].startswith("between 2 nodes: ")
+    assert "all-reduce over nccl" not in found
+    shown = User(tmp_path).run("doctor", "--address", cluster.address)
+    assert shown.stdout.count("shared") == 3 and "ok   room: 2 trials" in shown.stdout
