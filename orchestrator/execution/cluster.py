@@ -42,6 +42,7 @@ def cluster(address: str | None) -> Iterator[None]:
                     _temp_dir=str(sockets),
                 )
             else:
+                gcs.require_welcome(address)
                 ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
             signal.signal(signal.SIGTERM, ours)  # Ray takes it for itself
             gcs.hush(log.warning)

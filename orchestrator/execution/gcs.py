@@ -8,14 +8,40 @@ from typing import Any
 
 import psutil
 import ray
-from ray._private import worker
+from ray._private import services, worker
 from ray.core.generated.gcs_pb2 import GcsNodeInfo  # type: ignore[attr-defined]
+from ray.core.generated.gcs_service_pb2 import GetClusterIdRequest  # type: ignore[attr-defined]
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from orchestrator.errors import UserError
 
 SPACE = b"gansweep"
 """Our part of the key-value store that every Ray cluster has. It lives as long as the cluster's head."""
 ANSWER = 5.0
 """Seconds for an answer of the head; without a limit, one whose machine has vanished is waited for for ever."""
+
+
+def require_welcome(address: str) -> None:
+    """Raises UserError where no head answers at ``address`` (HOST:PORT or auto), or one that wants another token than
+    ours: Ray itself would try again and again, and not say which.
+    """
+    try:
+        import grpc
+        from ray._private.gcs_utils import create_gcs_channel
+        from ray.core.generated.gcs_service_pb2_grpc import NodeInfoGcsServiceStub
+    except ImportError:  # ray[default] brings it
+        return
+    head = services.canonicalize_bootstrap_address_or_die(address)
+    nodes = NodeInfoGcsServiceStub(create_gcs_channel(head))  # type: ignore[no-untyped-call]
+    try:
+        nodes.GetClusterId(GetClusterIdRequest(), timeout=ANSWER)
+    except grpc.RpcError as error:
+        if error.code() != grpc.StatusCode.UNAUTHENTICATED:
+            raise UserError(f"no head of a Ray cluster answers at {head}: {error.details()}") from None
+        raise UserError(
+            f"the Ray cluster at {address} does not take this token, or needs one: set RAY_AUTH_MODE=token, and "
+            "RAY_AUTH_TOKEN_PATH to a file with the token of its head"
+        ) from None
 
 
 def put(key: str, value: bytes) -> None:

@@ -25,9 +25,10 @@ AGENTS = ("dashboard-agent-listen-port", "dashboard-agent-grpc-port", "metrics-e
 
 
 class Head(NamedTuple):
-    """``address`` is its dashboard's, ``token`` a file."""
+    """``address`` is its dashboard's, ``gcs`` where drivers join, ``token`` a file."""
 
     address: str
+    gcs: str
     token: Path
 
 
@@ -57,7 +58,7 @@ def head(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator
         line += [f"--temp-dir={temporary}", *(f"--{name}={port}" for name, port in ports.items())]
         process = subprocess.Popen(line, env=known, start_new_session=True, stdout=subprocess.DEVNULL)
         try:
-            started = Head(f"http://127.0.0.1:{ports['dashboard-port']}", token)
+            started = Head(f"http://127.0.0.1:{ports['dashboard-port']}", f"127.0.0.1:{ports['port']}", token)
             _wait_for(started)
             yield started
         finally:

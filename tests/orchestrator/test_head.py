@@ -36,19 +36,20 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(580)]
 class Laptop:
     """An empty home, a sweep file with a network of its own beside it, and the token in a file."""
 
-    def __init__(self, folder: Path, address: str, token: Path) -> None:
-        self.folder, self.address, self.token = folder, address, token
+    def __init__(self, folder: Path, head: heads.Head) -> None:
+        self.folder, self.address, self.gcs, self.token = folder, *head
         folder.mkdir()
         text = TINY.replace("generator: mlp", "generator: ./mynet.py:Net").replace("trials: 5", "trials: 2")
         (folder / "sweep.yaml").write_text(text)
         (folder / "mynet.py").write_text(NET)
         (folder / "sizes.py").write_text("WIDTH = 24\n")
 
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, address: str = "") -> subprocess.CompletedProcess[str]:
         known = {**os.environ, "HOME": str(self.folder), "RAY_AUTH_TOKEN_PATH": str(self.token)}
         known |= {"PYTHONPATH": str(Path.cwd()), "GREETING": "hello"}
+        known |= {"RAY_AUTH_MODE": "token", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # as the head, on loopback
         return subprocess.run(
-            [sys.executable, "-m", "orchestrator", *words, "--address", self.address],
+            [sys.executable, "-m", "orchestrator", *words, "--address", address or self.address],
             cwd=self.folder,
             env=known,
             capture_output=True,
@@ -62,7 +63,7 @@ class Laptop:
 def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
     folder = tmp_path_factory.mktemp("cluster")
     with heads.head(folder) as head:
-        yield Laptop(folder / "laptop", head.address, head.token)
+        yield Laptop(folder / "laptop", head)
 
 
 def test_a_sweep_with_own_code_is_sent_followed_asked_about_and_resumed(laptop: Laptop) -> None:
@@ -86,8 +87,11 @@ def test_a_sweep_with_own_code_is_sent_followed_asked_about_and_resumed(laptop: 
 def test_a_wrong_token_and_a_missing_module_are_one_message_each(laptop: Laptop, tmp_path: Path) -> None:
     wrong = tmp_path / "token"
     wrong.write_text("0" * 64)
-    refused = Laptop(tmp_path / "other", laptop.address, wrong).run("status", "tiny")
+    other = Laptop(tmp_path / "other", heads.Head(laptop.address, laptop.gcs, wrong))
+    refused = other.run("status", "tiny")
     assert refused.returncode == 2 and "is not the cluster's" in refused.stderr
+    refused = other.run("submit", "sweep.yaml", address=laptop.gcs)
+    assert refused.returncode == 2 and f"the Ray cluster at {laptop.gcs} does not take this token" in refused.stderr
     (laptop.folder / "sizes.py").write_text("import not_installed_there\nWIDTH = 24\n")
     broken = laptop.run("submit", "sweep.yaml", "--name", "broken")
     assert broken.returncode == 1, broken.stderr
