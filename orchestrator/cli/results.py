@@ -63,6 +63,17 @@ def logs(
     from orchestrator import logs as kept
     from orchestrator import remote
 
+    which = [
+        word
+        for option, value in (("--trial", trial), ("--rank", rank))
+        if value is not None
+        for word in (option, str(value))
+    ]
+    if address and which and follow:
+        raise UserError("--follow with --address shows the driver; leave out --trial and --rank")
+    if address and which:
+        options.ask(name, ["logs", name, *which], address, profile)
+        return
     if address:
         remote.logs(name, address, follow, options.say)
         return

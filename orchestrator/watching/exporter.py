@@ -88,6 +88,10 @@ class Measured:
         self._steps = Summary(
             "gansweep_step_seconds", "mean time of a step between two reports", ("sweep",), registry=registry
         ).labels(sweep)
+        self._training = gauge(
+            "legs_training", "legs whose ranks make steps; of those running, the others wait or begin"
+        )
+        self._training = self._training.labels(sweep)
         gauge("legs_running", "legs handed out").labels(sweep).set_function(legs)
         gauge("recording_backlog_bytes", "records on their way to MLflow").labels(sweep).set_function(spool.backlog)
         gauge("recording_lag_seconds", "age of the oldest record not yet in MLflow").labels(sweep).set_function(
@@ -102,6 +106,7 @@ class Measured:
         self._progress.stage(doing)
 
     def moved(self, images: Mapping[RunKey, int]) -> None:
+        self._training.set(len(images))
         self._progress.moved(images)
 
     def searching(self, ledger: Ledger, slots: int) -> None:

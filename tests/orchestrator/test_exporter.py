@@ -80,6 +80,8 @@ def test_what_a_leg_reports_is_counted_and_the_dashboard_knows_every_name(
         assert (now["gansweep_images_total"], now["gansweep_device_seconds_total"]) == (10, 2)
         assert (now["gansweep_step_seconds_sum"], now["gansweep_uploads_pending"]) == (2, 1)
         assert now["gansweep_recording_backlog_bytes"] > 0 and now["gansweep_recording_lag_seconds"] > 0
+        conductor.moved({leg[1].prefix: 12})
+        assert scraped(conductor)["gansweep_legs_training"] == 1
         conductor.ended(leg[1])
         now = scraped(conductor)
         assert (now["gansweep_trials running"], now["gansweep_trials waiting"]) == (0, 1)

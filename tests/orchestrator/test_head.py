@@ -80,6 +80,7 @@ def test_a_sweep_with_own_code_is_sent_followed_asked_about_and_resumed(laptop: 
     more = laptop.run("resume", "tiny", "--trials", "3", "--detach")
     assert more.returncode == 0 and "job tiny.2 on" in more.stdout
     assert laptop.run("logs", "tiny", "--follow").returncode == 0
+    assert laptop.run("logs", "tiny", "--trial", "0", "--rank", "1").stdout.startswith("==> trial 0, rank 1\n")
     assert len(json.loads(laptop.run("status", "tiny", "--json").stdout)["trials"]) == 3
     assert "is not running" in laptop.run("stop", "tiny").stdout
 
