@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,3 +37,14 @@ def test_a_full_disk_ends_a_sweep_before_it_begins(tmp_path: Path, monkeypatch: 
     slots = module.Slots(nodes.gang(tmp_path), 10, comes=False)
     with pytest.raises(UserError, match=r"only [0-9.]+ GiB are free under .*; make room, or name another folder"):
         slots._admit(["a"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a namespace")
+def test_an_autoscaler_is_asked_for_nodes_and_lets_them_go(tmp_path: Path):
+    apart = ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    line = [*apart, sys.executable, "-m", "tests.orchestrator.autoscaled", str(tmp_path)]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=280, check=True)
+    told = [line for line in done.stdout.splitlines() if line.startswith(("places", "the cluster", "reports"))]
+    assert [line for line in told if line.startswith("places")] == ["places 0", "places 2", "places 0"]
+    assert any(line.startswith("reports") and line.endswith("errors 0") for line in told)
