@@ -1,13 +1,15 @@
 """The scenario: a cluster of namespaces, sweeps on it, and what may happen to machines while they run.
 
-    python -m infra.cluster.scenario DIR [--only ACT …]
+    python -m infra.cluster.scenario DIR [--only ACT …] [--out FILE]
 
-Each act drives a sweep, disturbs it, and verifies it against the sweep of the first act, which nothing disturbs.
+Each act drives a sweep, disturbs it, and verifies it against the sweep of the first act, which nothing disturbs. FILE
+gets what was seen as JSON.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import secrets
 import signal
@@ -15,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +249,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", metavar="DIR", type=Path)
     parser.add_argument("--only", nargs="+", default=[], choices=[act.__name__ for act in ACTS])
+    parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     if reason := machines.missing() or services.missing():
         sys.exit(f"infra.cluster: {reason}")
@@ -254,6 +257,8 @@ def main() -> None:
         if not cluster.running():
             cluster.up()
         seen = play(cluster, given.only, lambda line: print(line, flush=True))
+    if given.out:
+        given.out.write_text(json.dumps({act: asdict(outcome) for act, outcome in seen.items()}, indent=1) + "\n")
     sys.exit(any(outcome.faults for outcome in seen.values()))
 
 

@@ -43,11 +43,18 @@ def verify(name: str) -> dict[str, Any]:
             continue
         if own[0].info.status == "RUNNING" and status["state"] == "finished":
             faults.append(f"trial {identity} is still RUNNING in MLflow")
-        points = [(point.step, point.value) for point in client.get_metric_history(own[0].info.run_id, "fid")]
-        twice = [step for step, count in Counter(step for step, _ in points).items() if count > 1]
-        if twice:
-            faults.append(f"trial {identity} has points twice: {sorted(twice)}")
-        curves[identity] = sorted(points)
+        points = {
+            name: [(point.step, point.value) for point in client.get_metric_history(own[0].info.run_id, name)]
+            for name in own[0].data.metrics
+        }
+        for name, known in points.items():
+            if twice := [step for step, count in Counter(step for step, _ in known).items() if count > 1]:
+                faults.append(f"trial {identity} has points of {name} twice: {sorted(twice)}")
+        steps = {step for step, _ in points.get("fid", ())}
+        for name in ("images", "score", "loss/generator", "health/verdict", "images_per_second"):
+            if missing := steps ^ {step for step, _ in points.get(name, ())}:
+                faults.append(f"trial {identity}: {name} and fid are not both there after {sorted(missing)} images")
+        curves[identity] = sorted(points.get("fid", ()))
         if curves[identity] and curves[identity][-1][0] != trial["images"]:
             faults.append(
                 f"trial {identity}: MLflow ends at {curves[identity][-1][0]}, the ledger at {trial['images']}"
