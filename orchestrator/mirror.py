@@ -210,7 +210,7 @@ class Mirror:
         tags |= {"gansweep.score": one.score} if one.score is not None else {}
         tags |= {"gansweep.checkpoint": f"{self._store.url}/{one.checkpoints[-1]}"} if one.checkpoints else {}
         tags |= {"gansweep.error": without_secrets(one.error)} if one.error and one.state == "crashed" else {}
-        tags[NOTE] = of_training(tags)
+        tags[NOTE] = of_training(tags, one.images, one.metrics)
         if not ended:
             self._spool.append(events.tagged(key, tags))
             return

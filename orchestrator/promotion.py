@@ -13,6 +13,7 @@ from orchestrator.choice import choose
 from orchestrator.commands import command
 from orchestrator.errors import StoreError, WorkError
 from orchestrator.paths import samples_key, trial_key
+from orchestrator.registry.card import SAMPLES
 from orchestrator.registry.gate import Candidate, impossible, refusals
 from orchestrator.registry.models import Evidence, RunGoneError
 from orchestrator.registry.models import promote as publish
@@ -34,6 +35,7 @@ def promote(
     alias: str,
     number: int | None,
     forced_reason: str | None,
+    licence: str | None,
     assure: Callable[[], None],
 ) -> dict[str, Any]:
     """``assure`` raises where somebody else promotes this model by now."""
@@ -52,6 +54,7 @@ def promote(
             + command("sync", ledger.sweep.name)
         )
     tags = _tags(ledger, candidate, refused, forced_reason) | _choice(candidate, candidates)
+    tags |= {"gansweep.licence": licence} if licence else {}
     prefix = trial_key(ledger.key, trial.id, training.confirm_seed)
     with tempfile.TemporaryDirectory() as folder:
         evidence = _gather(Path(folder), training, prefix, ledger.sweep, store, tags)
@@ -114,9 +117,9 @@ def _gather(
     generator.mkdir()
     for name in WEIGHTS:
         shutil.copy2(checkpoint / name, generator)
-    samples: Path | None = folder / "samples.png"
+    samples: Path | None = folder / SAMPLES
     try:
-        store.get(samples_key(prefix, training.images), folder / "samples.png")
+        store.get(samples_key(prefix, training.images), folder / SAMPLES)
     except StoreError:
         samples = None  # a lost picture is no reason to refuse a generator
     sweep_file = folder / "sweep.yaml"

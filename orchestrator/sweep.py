@@ -120,7 +120,7 @@ def _driven(
 
 
 def promote(
-    name: str, model: str, alias: str, trial: int | None, forced_reason: str | None, home: Home
+    name: str, model: str, alias: str, trial: int | None, forced_reason: str | None, licence: str | None, home: Home
 ) -> dict[str, Any]:
     """The gate, then the registry. Raises WorkError with the reasons where the gate refuses and no reason to force it
     is given.
@@ -130,7 +130,7 @@ def promote(
     ledger, _ = ledger_of(name, home)
     store, uri = store_of(ledger.sweep, home), tracking_uri(ledger.sweep, home)
     with _promoting(model, home) as lease:
-        return run(ledger, store, uri, model, alias, trial, forced_reason, lease.assure)
+        return run(ledger, store, uri, model, alias, trial, forced_reason, licence, lease.assure)
 
 
 def rollback(name: str, model: str, alias: str, home: Home) -> dict[str, Any]:

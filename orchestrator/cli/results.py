@@ -92,6 +92,9 @@ def promote(
         bool, typer.Option("--force", help="Promote a trial that the gate refuses; needs --reason.")
     ] = False,
     reason: Annotated[str | None, typer.Option(help="Why it is promoted all the same.", show_default=False)] = None,
+    licence: Annotated[
+        str | None, typer.Option(help="Of the generator, for the model's page.", show_default=False)
+    ] = None,
     rollback: Annotated[bool, typer.Option("--rollback", help="Give the alias back to the version before.")] = False,
     home: options.HomeDir = Path(HOME),
     profile: options.Profile = PROFILE,
@@ -106,7 +109,7 @@ def promote(
     if rollback:
         promoted = handle.rollback(alias=alias, model=model)
     else:
-        promoted = handle.promote(trial, alias=alias, model=model, force=force, reason=reason)
+        promoted = handle.promote(trial, alias=alias, model=model, force=force, reason=reason, licence=licence)
     show.as_json(promoted) if as_json else show.promoted(promoted)
 
 

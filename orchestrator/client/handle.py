@@ -245,19 +245,20 @@ class Handle:
         model: str | None = None,
         force: bool = False,
         reason: str | None = None,
+        licence: str | None = None,
     ) -> dict[str, Any]:
         """The gate, then the registry: the best trial, or this one, becomes the ``alias`` of ``model`` (default: the
-        sweep's name). Returns the document of ``gansweep promote --json``.
+        sweep's name), with its ``licence`` on the model's page. Returns the document of ``gansweep promote --json``.
 
         Raises WorkError with the gate's reasons; ``force`` promotes all the same, with the ``reason`` recorded.
         """
         if force and not (reason and reason.strip()):
-            raise UserError("--force needs --reason TEXT: it is recorded beside the model")
+            raise UserError("a forced promotion needs its reason, which is recorded beside the model: --reason TEXT")
         if reason and not force:
-            raise UserError("--reason is recorded only with --force, beside a model that the gate refused")
+            raise UserError("a reason is recorded only with --force, beside a model that the gate refused")
         from orchestrator import sweep
 
-        return sweep.promote(self.name, model or self.name, alias, trial, reason if force else None, self.home)
+        return sweep.promote(self.name, model or self.name, alias, trial, reason if force else None, licence, self.home)
 
     def rollback(self, *, alias: str = "champion", model: str | None = None) -> dict[str, Any]:
         """Give the alias back to the version that held it before."""

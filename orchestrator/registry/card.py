@@ -4,13 +4,30 @@ versions, and a file beside the weights.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 from trainers.data import Space
 from trainers.data.conditions import Column
 
 LICENCE = "Licence: not stated. What the licence of the training data demands of generators belongs here."
+SAMPLES = "samples.png"
+"""The file beside a version's weights."""
+_PICTURE = re.compile(r"Samples of version \d+:\n\n!\[samples\]\([^)]*\)")
+
+
+def picture(model: str, version: str) -> str:
+    """The samples of a version. By an address relative to MLflow's pages, so that these show it wherever they are."""
+    where = urlencode({"name": model, "version": version, "path": f"artifacts/{SAMPLES}"})
+    return f"Samples of version {version}:\n\n![samples](model-versions/get-artifact?{where})"
+
+
+def renewed(about: str, picture: str, licence: str | None) -> str:
+    """The description of a model for a new version, with whatever people wrote into it."""
+    with_licence = about.replace(LICENCE, f"Licence: {licence}") if licence else about
+    return _PICTURE.sub(lambda _: picture, with_licence)
 
 
 def of_model(
@@ -58,6 +75,7 @@ def of_version(tags: Mapping[str, str]) -> str:
     if "confirmed.median" in tags:
         lines += [f"On fresh seeds: {tags['confirmed.scores']}; median {tags['confirmed.median']}", ""]
     lines += [f"Objective: {tags['objective']}. Data: fingerprint `{tags['data.fingerprint']}`"]
+    lines += ["", f"Licence: {tags['licence']}"] if "licence" in tags else []
     return "\n".join(lines)
 
 

@@ -67,6 +67,7 @@ def promote(
         found = standing or _publish(client, model, alias, run_id, evidence)
         for key, value in evidence.tags.items() if standing else ():
             client.set_model_version_tag(model, found.version, key, value)
+        _describe(client, model, str(found.version), evidence)
         previous = _holder(client, model, alias)
         number = str(found.version)
         if previous != number:
@@ -114,18 +115,30 @@ def _publish(client: MlflowClient, model: str, alias: str, run_id: str, evidence
     shown = example.head(3).to_dict("list") if isinstance(example, pd.DataFrame) else None
     conditions = space.conditions if config["model"]["conditional"] else ()
     about = card.of_model(model, alias, space, conditions, shown)
-    told = card.of_version({name.removeprefix("gansweep."): value for name, value in evidence.tags.items()})
     file = evidence.generator.with_name("model_card.md")
-    file.write_text(f"# {model}\n\n{about}\n\n{told}\n")
+    file.write_text(f"# {model}\n\n{about}\n\n{_told(evidence.tags)}\n")
     artifacts = {"generator": evidence.generator, "sweep": evidence.sweep_file, "card": file}
     artifacts |= {"samples": evidence.samples} if evidence.samples else {}
     logged = _logged(client, run_id, artifacts, _signature(example, space, conditions), example, evidence.tags)
     with contextlib.redirect_stderr(io.StringIO()):  # where it announces each step
         made = mlflow.register_model(logged, model, tags=dict(evidence.tags))
-    client.update_model_version(model, made.version, description=told)
     if not client.get_registered_model(model).description:  # else somebody wrote a better one, or a licence into ours
-        client.update_registered_model(model, description=about)
+        shown = f"{about}\n\n{card.picture(model, str(made.version))}" if evidence.samples else about
+        client.update_registered_model(model, description=shown)
     return made
+
+
+def _describe(client: MlflowClient, model: str, number: str, evidence: Evidence) -> None:
+    """A version, and of its model what changes with it."""
+    told, samples = _told(evidence.tags), card.picture(model, number) if evidence.samples else ""
+    client.update_model_version(model, number, description="\n\n".join(filter(None, (told, samples))))
+    if about := client.get_registered_model(model).description:
+        about = card.renewed(about, samples, evidence.tags.get("gansweep.licence"))
+        client.update_registered_model(model, description=about)
+
+
+def _told(tags: Mapping[str, str]) -> str:
+    return card.of_version({name.removeprefix("gansweep."): value for name, value in tags.items()})
 
 
 def _logged(

@@ -64,6 +64,11 @@ class Confirmation:
         """Shown so far."""
         return max(self.reports, default=0)
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """As last measured."""
+        return self.reports.get(self.images, {})
+
 
 Write = Callable[[str, Any], None]
 """Sets an attribute of the study."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, RunTag
@@ -16,7 +17,7 @@ def metrics_of(event: Event) -> list[Metric]:
     return [Metric(name, value, event["time"], event["images"]) for name, value in named.items()]
 
 
-def tags_of(tags: dict[str, Any]) -> list[RunTag]:
+def tags_of(tags: Mapping[str, Any]) -> list[RunTag]:
     """At the length that MLflow allows."""
     return [RunTag(key, str(value)[:5000]) for key, value in tags.items()]
 

@@ -10,6 +10,8 @@ from orchestrator.commands import command
 from orchestrator.spec import Sweep, counted
 
 NOTE = "mlflow.note.content"
+RUN, EXPERIMENT = "{run}", "{experiment}"
+"""Stand in a description for their own ids, which are known when it is sent."""
 MOST = 7_500
 """Characters; MLflow takes 8,000."""
 
@@ -33,7 +35,8 @@ def of_sweep(
         lines += [f"- `{name}`: {_short(value)}" for name, value in best["params"].items()]
     lines += ["", "**Pareto front**", "", *(f"- {line}" for line in front)] if front else []
     lines += ["", "**Searched**", "", *(f"- `{name}`: {_told(one)}" for name, one in sweep.search.space.items())]
-    lines += ["", "**Report**: `report.html` under Artifacts, once the sweep has ended or was stopped.", ""]
+    report = f"#/experiments/{EXPERIMENT}/runs/{RUN}/artifacts/report.html"
+    lines += ["", f"**Report**: [report.html]({report}), once the sweep has ended or was stopped.", ""]
     lines += [
         "**Go on**",
         "",
@@ -45,11 +48,14 @@ def of_sweep(
     return _cut("\n".join(lines))
 
 
-def of_training(tags: Mapping[str, Any]) -> str:
-    """How a training ended and why, from the tags that say so."""
+def of_training(tags: Mapping[str, Any], images: int, metrics: Mapping[str, float]) -> str:
+    """How a training ended and why, from the tags that say so, and what was measured last."""
     state, verdict, reasons = (tags[f"gansweep.{name}"] for name in ("state", "verdict", "reasons"))
     lines = [f"**{state}**, verdict **{verdict}**"]
     lines += ["", *(f"- {reason}" for reason in str(reasons).split("; "))] if reasons != "none" else []
+    lines += ["", "Nothing looked wrong at its last report."] if verdict == "healthy" and reasons == "none" else []
+    measured = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+    lines += ["", f"After {images:,} images: {measured}"] if metrics else []
     lines += ["", f"score **{tags['gansweep.score']:.4g}**"] if "gansweep.score" in tags else []
     lines += ["", "```", str(tags["gansweep.error"]), "```"] if "gansweep.error" in tags else []
     return _cut("\n".join(lines))

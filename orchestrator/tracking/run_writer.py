@@ -16,6 +16,7 @@ from orchestrator.paths import RunKey, key_word
 from orchestrator.tracking.answers import MISSING, REFUSALS, words
 from orchestrator.tracking.entries import dataset, metrics_of, tags_of
 from orchestrator.tracking.grids import SHOWN, has_grid, log_grid
+from orchestrator.tracking.notes import EXPERIMENT, NOTE, RUN
 from orchestrator.tracking.runs import Runs
 from orchestrator.tracking.sent import Sent
 from orchestrator.tracking.spool import Event
@@ -74,7 +75,7 @@ class RunWriter:
         elif kind == "start":
             self._entries += self._started(event, old or again)
         elif kind in ("tags", "end"):
-            self._entries += tags_of(event["tags"])
+            self._entries += self._tags(event["tags"])
         if len(self._entries) > ENTRIES or kind in ("text", "pause", "file", "end"):
             self.flush()
             self._once(event)
@@ -123,7 +124,13 @@ class RunWriter:
         # MLflow refuses to change a parameter; an extended sweep has its new settings in sweep.yaml.
         before = known[0].data.params if known else {}
         new = [Param(name, str(value)) for name, value in event["params"].items() if name not in before]
-        return [*new, *tags_of(event["tags"] | self._runs.parentage(self._key))]
+        return [*new, *self._tags(event["tags"] | self._runs.parentage(self._key))]
+
+    def _tags(self, tags: Mapping[str, Any]) -> list[RunTag]:
+        if note := tags.get(NOTE):
+            own = note.replace(RUN, self._run).replace(EXPERIMENT, self._runs.experiment)
+            tags = {**tags, NOTE: own}
+        return tags_of(tags)
 
     def _log(self, entries: Sequence[Entry]) -> None:
         """All of ``entries`` that MLflow takes, the others set aside."""

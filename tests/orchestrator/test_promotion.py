@@ -56,7 +56,7 @@ class Desk:
             self.ledger.set_run(leg.run, f"run {leg.run}")
 
     def promote(self, **wanted: Any) -> dict[str, Any]:
-        wanted = {"number": None, "forced_reason": None, **wanted}
+        wanted = {"number": None, "forced_reason": None, "licence": None, **wanted}
         return promotion.promote(self.ledger, FakeStore(), "uri", "small", "champion", assure=lambda: None, **wanted)  # type: ignore[arg-type]
 
     def _publish(

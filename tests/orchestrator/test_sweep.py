@@ -102,11 +102,22 @@ def test_the_best_is_promoted_and_loads_in_a_fresh_process(finished: User, tmp_p
     about = MlflowClient(finished.mlflow).get_registered_model("tiny").description
     assert f'load_model("{document["uri"]}")' in about and LICENCE in about
     told = str(version.description)
+    assert "](model-versions/get-artifact?name=tiny&version=1&path=artifacts%2Fsamples.png)" in about
     assert f"Trial {best['id']} of sweep **tiny**" in told and "| fid |" in told
     made = finished.predict(document["uri"])
     drawn = finished.run("sample", document["uri"], "-n", "5", "-o", str(tmp_path / "drawn.npy"))
     assert drawn.returncode == 0, drawn.stderr
     assert np.array_equal(made, np.load(tmp_path / "drawn.npy")), "one face, one result"
+    client = MlflowClient(finished.mlflow)
+    client.update_registered_model("tiny", description=f"Mine.\n{about}")
+    other = next(t["id"] for t in finished.status()["trials"] if t["checkpoint"] and t["id"] != best["id"])
+    words = ("--trial", str(other), "--force", "--reason", "a test", "--licence", "CC BY 4.0")
+    assert finished.run("promote", "tiny", *words).returncode == 0
+    now = client.get_registered_model("tiny").description
+    assert now == f"Mine.\n{about}".replace(LICENCE, "Licence: CC BY 4.0").replace("version=1", "version=2").replace(
+        "of version 1", "of version 2"
+    )
+    assert "Licence: CC BY 4.0" in str(client.get_model_version("tiny", "2").description)
 
 
 def test_what_was_deleted_in_mlflow_comes_back_with_a_promotion(finished: User):
