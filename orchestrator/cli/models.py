@@ -17,12 +17,14 @@ from orchestrator.errors import UserError
 def sample(
     model: Annotated[str, typer.Argument(help="models:/NAME@ALIAS, or a checkpoint folder.", show_default=False)],
     number: Annotated[
-        int | None, typer.Option("-n", "--number", min=1, help="How many; 64, or 8 for --classes and films.")
+        int | None, typer.Option("-n", "--number", min=1, help="How many; 64, or 8 for --classes and animations.")
     ] = None,
     output: Annotated[
         Path,
         typer.Option(
-            "-o", "--output", help=".png: a grid or strips; .npy: an array; .txt: text; .gif, .webp, .mp4: a film."
+            "-o",
+            "--output",
+            help=".png: a grid or strips; .npy: an array; .txt: text; .gif, .webp, .mp4: an animation.",
         ),
     ] = Path("samples.png"),
     seed: Annotated[int, typer.Option(help="Of the first sample; the next ones count up.")] = 0,
@@ -32,7 +34,7 @@ def sample(
         typer.Option(help="Of a conditional generator: a class, or weather=snow,fog=0.3.", show_default=False),
     ] = None,
     classes: Annotated[bool, typer.Option("--classes", help="A row for every class.")] = False,
-    interpolate: Annotated[bool, typer.Option("--interpolate", help="A film from sample to sample.")] = False,
+    interpolate: Annotated[bool, typer.Option("--interpolate", help="An animation from sample to sample.")] = False,
     truncation: Annotated[
         float | None, typer.Option(help="Cut latents off at this value: typical, less varied.", show_default=False)
     ] = None,
@@ -59,7 +61,7 @@ def sample(
     chosen = _seeds(seeds) if seeds else range(seed, seed + number)
     wanted = SampleOptions(chosen, label, raw, truncation, classes, interpolate, code_sha256 or (), frames)
     shape = run(model, wanted, output, registry_of(place(home, profile)))
-    what = "a film through" if interpolate else "every class at" if classes else ""
+    what = "an animation through" if interpolate else "every class at" if classes else ""
     made = f"{len(chosen)} samples" + (f" of shape {'x'.join(map(str, shape))}" if shape else "")
     print(" ".join(filter(None, [f"{output}:", what, made])))
 

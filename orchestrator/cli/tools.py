@@ -37,7 +37,8 @@ def init(
 
     file = api.init(kind, where, output=output, minutes=minutes, say=print)
     sweep = spec.load(file)
-    planned.plan(sweep, earlier.like(sweep, Home(home)))
+    measured = f"as measured a moment ago, and written at the head of {file}"
+    planned.plan(sweep, earlier.like(sweep, Home(home)), measured if where else planned.UNKNOWN)
     print(f"\nwritten: {file}; next: {command('submit', file)}")
 
 

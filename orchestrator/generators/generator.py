@@ -67,24 +67,27 @@ class Generator:
 
     def sample(
         self,
-        n: int = 64,
+        n: int | None = None,
         *,
         seeds: Sequence[int] | None = None,
         label: Label | Sequence[Label] | None = None,
         truncation: float | None = None,
         frames: int | None = None,
     ) -> NDArray[Any]:
-        """An example for each of ``seeds``, or of 0 to n - 1, and a function of it: uint8 (n, H, W, C), float32 points
-        (n, 2), strings (n,), or uint8 clips (n, frames, H, W, C), of as many frames as were learned if not told; where
-        ``space`` has a window, float32 (n, H, W, C) in the units of the training files.
+        """An example for each of ``seeds``, or of 0 to n - 1 (by default 64 of them), and a function of it: uint8
+        (n, H, W, C), float32 points (n, 2), strings (n,), or uint8 clips (n, frames, H, W, C), of as many frames as
+        were learned if not told; where ``space`` has a window, float32 (n, H, W, C) in the units of the training files.
 
         ``label`` is a class by name or number, or conditions by name, as ``{"weather": "snow", "fog": 0.3}``: one for
         all, or a list with one for each. ``truncation`` cuts latents off at that value: less varied, more typical
         (BigGAN). Raises trainers.errors.UnusableSettingError for a condition that it does not know.
         """
+        from trainers.errors import UnusableSettingError
         from trainers.sample import conditions, sample, tabled
 
-        rows = np.arange(n) if seeds is None else np.array(seeds, np.int64)
+        if n is not None and seeds is not None:
+            raise UnusableSettingError(f"sample: {n} examples or those of {len(seeds)} seeds? give one of both")
+        rows = np.arange(64 if n is None else n) if seeds is None else np.array(seeds, np.int64)
         labels = conditions(tabled(label, len(rows), self.config, self.space), self.config, self.space, rows)
         return sample(self.module, self.config, rows, labels, truncation, self.space.window, frames)
 

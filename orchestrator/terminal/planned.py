@@ -15,9 +15,13 @@ from orchestrator.terminal.trials import console
 from trainers.families import FAMILIES
 from trainers.watching.shown import duration
 
+UNKNOWN = "not known until a sweep like it has run in this home: start with few trials and images"
 
-def plan(sweep: Sweep, earlier: Earlier | None) -> None:
-    """What a sweep sets otherwise than the defaults, what it searches, for what, and how much training it asks for."""
+
+def plan(sweep: Sweep, earlier: Earlier | None, unknown: str = UNKNOWN) -> None:
+    """What a sweep sets otherwise than the defaults, what it searches, for what, and how much training it asks for; of
+    the time where no sweep ``earlier`` tells it, what ``unknown`` says.
+    """
     require_room(sweep, earlier)
     guess, objective = estimate(sweep), sweep.objective
     bounds = "".join(f", {metric} {bound}" for metric, bound in objective.require.items())
@@ -33,7 +37,7 @@ def plan(sweep: Sweep, earlier: Earlier | None) -> None:
         line = yaml.safe_dump(told, default_flow_style=True, sort_keys=False, width=10_000)
         console.print(f"  {name}: {line.strip()}", markup=False, soft_wrap=True)
     console.print(f"\n[bold]estimate[/bold]  {_plan_words(sweep, guess)}", soft_wrap=True)
-    console.print(f"[bold]time[/bold]  {_time_words(guess, earlier)}", soft_wrap=True)
+    console.print(f"[bold]time[/bold]  {_time_words(guess, earlier) if earlier else unknown}", soft_wrap=True)
     if budget := words(sweep.budget):
         console.print(
             f"[bold]budget[/bold]  {budget}, of which the search leaves what confirmation needs, at most a third"
@@ -67,9 +71,7 @@ def _plan_words(sweep: Sweep, guess: Estimate) -> str:
     )
 
 
-def _time_words(guess: Estimate, earlier: Earlier | None) -> str:
-    if earlier is None:
-        return "not known until a sweep like it has run in this home: start with few trials and images"
+def _time_words(guess: Estimate, earlier: Earlier) -> str:
     pace = f"{earlier.images_per_second:,.0f} images/s over all trials"
     return f"about {duration(guess.images / earlier.images_per_second)}, at the pace of sweep {earlier.name!r} ({pace})"
 

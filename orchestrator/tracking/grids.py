@@ -1,4 +1,4 @@
-"""Sample grids, and films of clips, on their way from the artifact store to MLflow."""
+"""Sample grids, and animations of clips, on their way from the artifact store to MLflow."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ SHOWN = RunTag(MLFLOW_LOGGED_IMAGES, "True")
 
 
 def log_grid(client: MlflowClient, run: str, event: Event, store: Store, may_be_lost: bool) -> None:
-    """The grid of a report, as an image of ``run``; one that moves as ``films/<images>.gif`` too, for MLflow's pages to
-    play. Raises StoreError where it is not there, unless it may be lost: the leg died before it stored the grid, and
-    the next report brings another.
+    """The grid of a report, as an image of ``run``; one that moves as ``animations/<images>.gif`` too, which MLflow's
+    pages play. Raises StoreError where it is not there, unless it may be lost: nothing trains any more that would store
+    it.
 
     As ``MlflowClient.log_image`` does it, which would encode the picture again and send the run's tag each time.
     """
@@ -44,9 +44,9 @@ def log_grid(client: MlflowClient, run: str, event: Event, store: Store, may_be_
             compress_image_size(picture.convert("RGB")).save(Path(folder) / f"{name}+compressed.webp", method=0)
         client.log_artifacts(run, folder, "images")
         if moving := frames(file):
-            film = Path(folder) / f"{event['images']:09d}.gif"
-            play(moving, film)
-            client.log_artifact(run, str(film), "films")
+            moved = Path(folder) / f"{event['images']:09d}.gif"
+            play(moving, moved)
+            client.log_artifact(run, str(moved), "animations")
 
 
 def has_grid(client: MlflowClient, run: str, images: int) -> bool:

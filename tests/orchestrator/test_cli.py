@@ -270,7 +270,7 @@ def test_force_needs_a_reason(gansweep: Terminal):
     stand(gansweep.home, lambda leg, images: {})
     for reason in ([], ["--reason", "  "]):
         answer = gansweep.type("promote", "small", "--force", *reason)
-        assert answer.status == 2 and answer.message.startswith("--force needs --reason TEXT")
+        assert answer.status == 2 and answer.message.endswith("recorded beside the model: --reason TEXT")
 
 
 def test_a_trial_that_is_not_there(gansweep: Terminal):

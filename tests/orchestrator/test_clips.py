@@ -52,16 +52,16 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     return found
 
 
-def test_what_moves_is_a_strip_and_a_film_in_mlflow(report: Report, tmp_path: Path) -> None:
+def test_what_moves_is_a_strip_and_an_animation_in_mlflow(report: Report, tmp_path: Path) -> None:
     assert report.samples is not None
     client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     run = client.create_run(client.create_experiment("e", f"{tmp_path}/artifacts")).info.run_id
     store = DirectoryStore(tmp_path / "store")
     store.put(report.samples, "x/64.png")
     log_grid(client, run, {"samples": "x/64.png", "images": 64, "time": 0}, store, may_be_lost=False)
-    (film,) = client.list_artifacts(run, "films")
+    (film,) = client.list_artifacts(run, "animations")
     with Image.open(client.download_artifacts(run, film.path, str(tmp_path))) as picture:
-        assert (film.path, picture.format) == ("films/000000064.gif", "GIF")
+        assert (film.path, picture.format) == ("animations/000000064.gif", "GIF")
         assert getattr(picture, "n_frames", 1) == 6
     assert client.list_artifacts(run, "images"), "the strips"
 

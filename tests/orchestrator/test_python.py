@@ -23,6 +23,7 @@ from orchestrator.paths import Home
 from tests.orchestrator.small import sweep
 from tests.orchestrator.sweeps import TINY
 from tests.orchestrator.test_cli import stand
+from trainers.errors import UnusableSettingError
 
 ON_ONE = {**yaml.safe_load(TINY), "resources": {"workers_per_trial": 1}, "confirm": {"top": 0}}
 SHORT: dict[str, Any] = {**ON_ONE, "train": {**ON_ONE["train"], "images": 2_048}}
@@ -124,7 +125,7 @@ def test_what_is_not_there_is_told_with_what_is(tmp_path: Path):
         gansweep.load("smal", home=tmp_path)
     with pytest.raises(gansweep.UserError, match=r"neither a registered model .* nor a checkpoint folder"):
         gansweep.Generator.load(tmp_path / "nowhere")
-    with pytest.raises(gansweep.UserError, match="--force needs --reason"):
+    with pytest.raises(gansweep.UserError, match="a forced promotion needs its reason"):
         gansweep.load("small", home=tmp_path).promote(force=True)
 
 
@@ -185,6 +186,8 @@ def test_one_training_and_its_generator(tmp_path: Path):
     assert generator.config.train.seed == 3
     made = generator.sample(5)
     assert made.shape == (5, 2) and (generator.sample(seeds=[3, 4]) == made[3:]).all()
+    with pytest.raises(UnusableSettingError, match="give one of both"):
+        generator.sample(4, seeds=[1])
     points = generator(torch.zeros(2, 8))
     assert points.shape == (2, 2) and not points.requires_grad
     assert generator._repr_png_().startswith(b"\x89PNG")
