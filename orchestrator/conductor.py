@@ -25,17 +25,20 @@ from orchestrator.errors import (
     RankLostError,
     StoreError,
     UntrainableError,
+    UserError,
     WorkError,
 )
 from orchestrator.execution.order import LegOrder
 from orchestrator.mirror import Mirror
 from orchestrator.paths import RunKey, trial_key
 from orchestrator.planning.earlier import Stopwatch
+from orchestrator.search import objective
 from orchestrator.search.known import SweepState
 from orchestrator.search.lease import Lease
 from orchestrator.search.ledger import Ledger
-from orchestrator.search.trial import Blame, Leg, Trial
+from orchestrator.search.trial import FATAL, Blame, Leg, Trial
 from orchestrator.search.trial_requests import TrialRequests
+from orchestrator.spec import counted
 from orchestrator.tracking.spool import Spool
 from trainers.provenance import IncomparableError
 
@@ -143,6 +146,7 @@ class Conductor:
             self._mirror.report(leg.run, report)
             self._last[order.prefix] = report["checkpoint"]
             self.progress.reported(leg, report)
+            self._require_measured(report)
 
     def ended(self, order: LegOrder) -> None:
         leg = self._legs.get(order.prefix)
@@ -234,6 +238,20 @@ class Conductor:
         trial = self._ledger.end_leg(leg)
         self._tell(leg)
         self.progress.ended(leg, trial)
+
+    def _require_measured(self, report: Mapping[str, Any]) -> None:
+        """An objective that can't be measured here would leave every trial without a score, at the end."""
+        aim, wanted = self._ledger.sweep.objective, min(2, self._ledger.sweep.most_trials)
+        if all(metric in report["metrics"] for metric in (*aim.metrics, *aim.bounds)):
+            return
+        tried = [t for t in self._ledger.trials() if t.reports and t.verdict not in FATAL]
+        if len(tried) < wanted or not (missing := objective.unmeasured(aim, (t.reports for t in tried))):
+            return
+        why = [reason for reason in report["health"]["reasons"] if reason.startswith("no ")]
+        self.failure = UserError(
+            f"objective: {', '.join(missing)} could not be measured in {counted(len(tried), 'trial')}"
+            f"{': ' if why else ''}{'; '.join(why)}. Mend that, or choose another measure"
+        )
 
     def _alive(self, leg: Leg, stored: list[str]) -> None:
         """No failure is in a row any more; those of a store are, until something new is stored."""

@@ -52,6 +52,12 @@ def violations(objective: Objective, reports: Reports) -> dict[str, float]:
     return found
 
 
+def unmeasured(objective: Objective, reported: Iterable[Reports]) -> list[str]:
+    """Metrics of the objective or of a constraint that no report of any of these trainings has."""
+    seen = {metric for reports in reported for values in reports.values() for metric in values}
+    return [metric for metric in dict.fromkeys((*objective.metrics, *objective.bounds)) if metric not in seen]
+
+
 def cost(objective: Objective, value: float) -> float:
     """A score of the first objective, turned so that less is better, whichever way it goes."""
     return value if objective.direction == "minimize" else -value

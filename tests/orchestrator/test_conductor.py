@@ -17,6 +17,7 @@ from orchestrator.errors import (
     OutOfMemoryError,
     StoreError,
     UntrainableError,
+    UserError,
     WorkError,
 )
 from orchestrator.execution.order import LegOrder
@@ -100,6 +101,26 @@ def test_what_a_killed_driver_wrote_in_the_ledger_only_is_told_whole_by_the_next
         found = [e for e, _ in conductor._mirror._spool.pending() if (e["kind"], e["trial"]) == ("report", 0)]
         told.append(found)
     assert [e["images"] for e in told[0]] == [0, 5, 10] and told[0] == told[1]
+
+
+def test_an_objective_that_nobody_can_measure_ends_the_sweep_with_the_reason(conductor: Conductor) -> None:
+    told = report(10)
+    told["metrics"] = {"fid": 9.0}
+    told["health"]["reasons"] = ["no coverage: set evaluate.extractor to 'reader'"]
+    conductor.heard(order(conductor), told)
+    assert not conductor.stopping(), "one may have gone wrong by itself"
+    conductor.heard(order(conductor), told)
+    assert isinstance(conductor.failure, UserError) and str(conductor.failure) == (
+        "objective: coverage could not be measured in 2 trials: no coverage: set evaluate.extractor to 'reader'. "
+        "Mend that, or choose another measure"
+    )
+
+
+def test_a_measure_that_is_missing_now_and_then_ends_nothing(conductor: Conductor) -> None:
+    conductor.heard(order(conductor), report(10))
+    for _ in range(2):
+        conductor.heard(order(conductor), report(10) | {"metrics": {"fid": 9.0}})
+    assert not conductor.stopping()
 
 
 def test_a_rewind_is_an_event_of_its_own(conductor: Conductor) -> None:
