@@ -15,7 +15,8 @@ one of the limits at least, whichever of three extractors looks at them (infra/d
 """
 KNOWN, COPIED = 0.6, 0.03
 """What a generator may give away of its training data, where that was measured: how well its discriminator tells them
-from held-out data (membership_auc, .5: not at all), and the share of samples that repeat one (copies, .01: by chance).
+from held-out data (membership_auc, .5: not at all), beyond what chance does with few of these (membership_auc_low), and
+the share of samples that repeat one (copies, .01: by chance).
 """
 MEASURES = ("misfit", "mode_diversity", "coverage")
 """Those of the floor that every evaluation takes; recall counts where it was asked for."""
@@ -89,7 +90,8 @@ def indistinct(metrics: Mapping[str, float]) -> list[str]:
 def revealing(metrics: Mapping[str, float]) -> list[str]:
     """How it gives its training data away, by its last measures."""
     found = []
-    if (auc := metrics.get("membership_auc", 0.0)) > KNOWN:
+    auc = metrics.get("membership_auc", 0.0)
+    if metrics.get("membership_auc_low", auc) > KNOWN:
         found.append(f"its discriminator knows its training data (membership_auc {auc:.2f}, at most {KNOWN:g})")
     if (copies := metrics.get("copies", 0.0)) > COPIED:
         found.append(f"{copies:.1%} of its samples repeat a training example (copies, at most {COPIED:.0%})")

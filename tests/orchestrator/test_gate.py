@@ -146,3 +146,9 @@ def test_what_no_force_can_mend():
 def test_what_gives_the_training_data_away_is_refused(measured: dict[str, float], why: str):
     assert refusals(replace(GOOD, metrics={**GOOD.metrics, **measured})) == [why]
     assert refusals(replace(GOOD, metrics={**GOOD.metrics, "membership_auc": 0.6, "copies": 0.03})) == []
+
+
+def test_an_auc_that_chance_explains_is_not_refused():
+    few = {"membership_auc": 0.75, "membership_auc_low": 0.55}
+    assert refusals(replace(GOOD, metrics={**GOOD.metrics, **few})) == []
+    assert refusals(replace(GOOD, metrics={**GOOD.metrics, **few, "membership_auc_low": 0.61})) != []

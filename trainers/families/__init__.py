@@ -36,7 +36,7 @@ class Entry(NamedTuple):
 
 
 FAMILIES = {
-    "gan": Entry("trainers.families.gan", measures=("membership_auc",)),
+    "gan": Entry("trainers.families.gan", measures=("membership_auc", "membership_auc_low")),
     "autoencode": Entry(
         "trainers.families.autoencode",
         groups=("autoencode",),

@@ -6,6 +6,7 @@ whatever the discriminator takes for more real was in the training set. It is th
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,13 +25,15 @@ MOST, AT_ONCE = 10_000, 256
 
 def of_membership(c: Comparison) -> dict[str, float]:
     """``membership_auc``: 0.5 where training and held-out examples look alike to the discriminator, 1 where it knows
-    each training example.
+    each training example. ``membership_auc_low``: what it is at least, where 95 of 100 such attacks on a discriminator
+    that knows nothing stay below (Mann-Whitney's variance): with few held-out examples an AUC is high by chance.
     """
     if c.critic is None or c.real.examples is None:
         raise FeatureError("needs a discriminator, and training and held-out data in memory")
     with at_rest(c.critic) as critic:
         train, held_out = (_logits(critic, one, conditional=c.asked is not None) for one in c.real.examples)
-    return {"membership_auc": auc(train, held_out)}
+    found, (n, m) = auc(train, held_out), (len(train), len(held_out))
+    return {"membership_auc": found, "membership_auc_low": found - 1.645 * math.sqrt((n + m + 1) / (12 * n * m))}
 
 
 def auc(higher: Tensor, lower: Tensor) -> float:

@@ -293,7 +293,7 @@ METRICS: dict[str, Measure] = {
     "rule_kept": of_rules,
     "wrong_squares": of_rules,
     "forbidden": of_rules,
-    "membership_auc": of_membership,
+    **dict.fromkeys(("membership_auc", "membership_auc_low"), of_membership),
 }
 
 OF_PICTURES = (_lessons, of_rules, of_prevalence)

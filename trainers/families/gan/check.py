@@ -54,7 +54,7 @@ def _views(config: Config) -> Problems:
             if name in config.evaluate.metrics:
                 message = "samples without a class teach a classifier nothing; set model.conditional, or leave it out"
                 found.append((f"evaluate.metrics.{name}", message))
-    if train.packing > 1 and "membership_auc" in config.evaluate.metrics:
+    if train.packing > 1 and {"membership_auc", "membership_auc_low"} & {*config.evaluate.metrics}:
         found.append(
             ("evaluate.metrics.membership_auc", "a pack is judged as one; use train.packing 1, or leave it out")
         )
