@@ -19,7 +19,7 @@ LONGEST = 2.0
 
 @dataclass(frozen=True)
 class Beat:
-    """``count`` tells one from the next; ``leg`` is known by rank 0 only."""
+    """``count`` tells one from the next; ``leg`` is known by rank 0 only; ``joined``: the ranks have met."""
 
     count: int
     rank: int
@@ -30,6 +30,7 @@ class Beat:
     images: int
     stepping: bool
     log: Part | None = None
+    joined: bool = True
 
     @classmethod
     def read(cls, text: bytes) -> Beat:
@@ -43,7 +44,7 @@ class Heartbeat:
     def __init__(self, name: str, rank: int, pulse: Pulse, log: RankLog, hang_seconds: float) -> None:
         self._name, self._rank, self._pulse, self._log = name, rank, pulse, log
         self._every = min(LONGEST, hang_seconds / 6)
-        self.leg = ""
+        self.leg, self.joined = "", False
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._thread.start()
@@ -57,7 +58,7 @@ class Heartbeat:
         node, count = ray.get_runtime_context().get_node_id(), 0
         while True:
             count, pulse = count + 1, self._pulse
-            doing = (self.leg, pulse.steps, pulse.images, pulse.stepping, self._log.part)
+            doing = (self.leg, pulse.steps, pulse.images, pulse.stepping, self._log.part, self.joined)
             beat = Beat(count, self._rank, node, os.getpid(), *doing)
             try:
                 gcs.put(f"{self._name}/{self._rank}", json.dumps(asdict(beat)).encode())

@@ -32,11 +32,13 @@ ANSWER = 30.0
 class Gang:
     """Rank 0 and its children. ``begin`` a leg, ``advance`` it report by report, again and again."""
 
-    def __init__(self, spec: GangSpec, group: PlacementGroup, heart: str) -> None:
+    def __init__(self, spec: GangSpec, group: PlacementGroup, heart: str, leg: str) -> None:
+        """For ``leg`` at first. Where the ranks don't meet, the driver ends it."""
         self._others = [_child(spec, rank, group, heart) for rank in range(1, spec.ranks)]
         from orchestrator.execution.rank import Rank
 
         self._rank0 = Rank(spec, 0, heart)
+        self._rank0.heart.leg = leg
         host, port = self._rank0.listen()
         joining = self._ask("join", host, port)
         self._rank0.join(host, port)

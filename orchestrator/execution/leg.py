@@ -33,7 +33,7 @@ class TrainLeg(tune.Trainable):
         spec: GangSpec = config["gang"]
         group = ray.util.get_current_placement_group()
         assert group is not None, "Tune places every trainable in a group, a bundle per rank"
-        self._gang = Gang(spec, group, f"{config['heartbeats']}/{uuid.uuid4().hex}")
+        self._gang = Gang(spec, group, f"{config['heartbeats']}/{uuid.uuid4().hex}", self.trial_id)
         self._uploader = Uploader(spec.store)
         self._usage = Usage(spec.gpus)
         self._begin(config["order"])

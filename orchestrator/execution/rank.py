@@ -84,6 +84,7 @@ class Rank:
             )
         device = torch.device("cuda", 0) if self._spec.gpus else torch.device("cpu")
         self._world = World(self._rank, self._spec.ranks, device, self._pulse)
+        self.heart.joined = True
 
     def begin(self, leg: str, prefix: str, config: dict[str, Any], checkpoints: list[str]) -> None:
         assert self._world is not None

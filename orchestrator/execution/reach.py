@@ -17,6 +17,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from orchestrator.errors import WorkError
 from orchestrator.execution.order import GangSpec
 from orchestrator.execution.rank import Rank
+from orchestrator.execution.watch import OPEN
 
 SMALL, LARGE = 2**10, 2**24
 """Bytes of an all-reduce, for its latency and its bandwidth."""
@@ -63,10 +64,7 @@ def all_reduce(gang: GangSpec, nodes: Sequence[str]) -> str:
             max(ray.get([rank.seconds.remote(size) for rank in ranks], timeout=PATIENCE)) for size in (SMALL, LARGE)
         )
     except ray.exceptions.GetTimeoutError:
-        raise WorkError(
-            f"ranks on different nodes do not meet within {PATIENCE:.0f} s: open all ports between the nodes, or name "
-            "the interface that they share in GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME on each"
-        ) from None
+        raise WorkError(f"ranks on different nodes do not meet within {PATIENCE:.0f} s: {OPEN}") from None
     except ray.exceptions.RayError as error:
         raise WorkError(f"an all-reduce over the nodes failed: {' '.join(str(error).split())[:300]}") from None
     finally:

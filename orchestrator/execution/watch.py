@@ -28,6 +28,13 @@ log = logging.getLogger(__name__)
 
 EVERY = 1.0
 """Seconds between two looks."""
+OPEN = (
+    "open all ports between the nodes, or name the interface that they share in GLOO_SOCKET_IFNAME and "
+    "NCCL_SOCKET_IFNAME on each"
+)
+"""The way out for ranks that don't meet."""
+MEETING = 300.0
+"""Seconds in which a gang's ranks must have met: each imports torch first."""
 HEADLESS = 45.0
 """Seconds without an answer of the cluster's head after which the driver ends."""
 
@@ -39,6 +46,7 @@ class Heard:
     beats: dict[int, Beat] = field(default_factory=dict)
     at: dict[int, float] = field(default_factory=dict)
     moved: float = 0.0
+    began: float = 0.0
 
     def take(self, beat: Beat, now: float) -> None:
         before = self.beats.get(beat.rank)
@@ -119,9 +127,10 @@ class Watch:
         if (missed := now - self._looked - EVERY) > EVERY:  # this process slept, or the cluster did not answer
             for gang in self._gangs.values():
                 gang.at, gang.moved = {rank: at + missed for rank, at in gang.at.items()}, gang.moved + missed
+                gang.began += missed
         self._looked = now
         for key, text in told.items():
-            gang = self._gangs.setdefault(key.rsplit("/", 1)[0], Heard(moved=now))
+            gang = self._gangs.setdefault(key.rsplit("/", 1)[0], Heard(moved=now, began=now))
             gang.take(Beat.read(text), now)
         for name in [name for name in self._gangs if not any(key.startswith(name) for key in told)]:
             del self._gangs[name]
@@ -149,6 +158,8 @@ class Watch:
             if now - at > self._limit:
                 name = self._names.get(gang.beats[rank].node, "")
                 return HungError(f"rank {rank} on node {name} hung: it gave no sign for {now - at:.0f} s")
+        if now - gang.began > MEETING and not all(beat.joined for beat in gang.beats.values()):
+            return HungError(f"the ranks did not meet within {MEETING:.0f} s: {OPEN}")
         if now - gang.moved > self._limit:
             return HungError(
                 f"the ranks hung: no step for {now - gang.moved:.0f} s; resources.hang_seconds allows more"

@@ -70,7 +70,7 @@ class User:
         document: dict[str, Any] = json.loads(done.stdout)
         return document
 
-    def predict(self, uri: str, **columns: int) -> np.ndarray:
+    def predict(self, uri: str, **columns: Any) -> np.ndarray:
         """What a registered model makes of seeds 0 to 4, in a process that knows nothing of gansweep and no pickle."""
         out = self.home.parent / "predicted.npy"
         environment = {**os.environ, "MLFLOW_TRACKING_URI": self.mlflow, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}

@@ -23,7 +23,7 @@ class Cluster:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now, self.killed, self.told = 1000.0, list[int](), dict[str, bytes]()
         self.names, self.leaving = {"a": "gpu-1", "b": "gpu-2"}, set[str]()
-        self.counts = [0, 0]
+        self.counts, self.joined = [0, 0], True
         monkeypatch.setattr("orchestrator.execution.watch.time.monotonic", lambda: self.now)
         monkeypatch.setattr(gcs, "read", lambda prefix: dict(self.told))
         monkeypatch.setattr(gcs, "forget", lambda prefix: self.told.clear())
@@ -35,7 +35,8 @@ class Cluster:
 
     def beat(self, rank: int, steps: int, stepping: bool = True) -> None:
         self.counts[rank] += 1
-        beat = Beat(self.counts[rank], rank, "ab"[rank], 100 + rank, "leg" if rank == 0 else "", steps, 64, stepping)
+        does = ("leg" if rank == 0 else "", steps, 64, stepping, None, self.joined)
+        beat = Beat(self.counts[rank], rank, "ab"[rank], 100 + rank, *does)
         self.told[f"gang/{rank}"] = json.dumps(asdict(beat)).encode()
 
     def seconds(self, number: int, **beats: tuple[int, bool] | None) -> None:
@@ -66,6 +67,16 @@ def test_ranks_that_make_no_step_hang(cluster: Cluster):
     assert cluster.watch.verdict("leg") is None
     cluster.seconds(3, zero=(0, True), one=(0, True))
     assert "the ranks hung: no step for 6" in str(cluster.watch.verdict("leg"))
+    assert cluster.killed == [100, 101]
+
+
+def test_ranks_that_do_not_meet_are_ended_with_the_way_out(monkeypatch: pytest.MonkeyPatch):
+    cluster = Cluster(monkeypatch)
+    cluster.joined = False
+    cluster.seconds(299, zero=(0, False), one=(0, False))
+    assert cluster.watch.verdict("leg") is None
+    cluster.seconds(3, zero=(0, False), one=(0, False))
+    assert "did not meet within 300 s: open all ports between the nodes" in str(cluster.watch.verdict("leg"))
     assert cluster.killed == [100, 101]
 
 
