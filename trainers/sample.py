@@ -119,14 +119,19 @@ def drawn(
     return np.concatenate(pieces)
 
 
+def require_translator(config: Config) -> None:
+    """Raises UnusableSettingError where it is none."""
+    if not FAMILIES[config.family].translates:
+        raise UnusableSettingError(f"family {config.family!r} makes examples from seeds, and translates nothing")
+
+
 @torch.no_grad()
 def translated(translator: nn.Module, config: Config, pictures: NDArray[np.uint8]) -> NDArray[Any]:
     """What ``translator`` makes of pictures, uint8 (n, H, W, C): as many, each a function of its picture alone.
 
     Raises UnusableSettingError where it is no translator.
     """
-    if not FAMILIES[config.family].translates:
-        raise UnusableSettingError(f"family {config.family!r} makes examples from seeds, and translates nothing")
+    require_translator(config)
     device, pieces = next(translator.parameters()).device, [pictures[:0]]
     for start in range(0, len(pictures), BATCH):
         part = pictures[start : start + BATCH]

@@ -71,6 +71,23 @@ def test_pictures_of_any_size_are_translated_under_their_names(checkpoint: Path,
     assert translate(str(checkpoint), given / "a.png", tmp_path / "one", uri="").written == 1
 
 
+def test_nobodys_pictures_are_written_over(checkpoint: Path, tmp_path: Path) -> None:
+    given, link = tmp_path / "given", tmp_path / "link"
+    given.mkdir()
+    link.symlink_to(given)
+    Image.new("RGB", (16, 16), "orange").save(given / "a.png")
+    before = (given / "a.png").read_bytes()
+    for output in (given, given / "made", link):
+        with pytest.raises(UserError, match=r"lies in .*given, whose pictures are translated"):
+            translate(str(checkpoint), given, output, uri="")
+    with pytest.raises(UserError, match=r"holds 1 of these pictures already, as a\.png; choose an empty folder"):
+        translate(str(checkpoint), given / "a.png", given, uri="")
+    assert translate(str(checkpoint), given, tmp_path / "out", uri="").written == 1
+    with pytest.raises(UserError, match=r"holds 1 of these pictures already, as a\.png"):
+        translate(str(checkpoint), given, tmp_path / "out", uri="")
+    assert (given / "a.png").read_bytes() == before and [file.name for file in given.iterdir()] == ["a.png"]
+
+
 def test_seeds_and_pictures_are_not_mistaken_for_each_other(checkpoint: Path, tmp_path: Path) -> None:
     translator: Any = Generator.load(checkpoint)
     with pytest.raises(UnusableSettingError, match="use 'gansweep translate'"):
