@@ -68,6 +68,8 @@ def augment(source: str, options: AugmentOptions, target: str, uri: str, measure
     from trainers.families import FAMILIES
 
     generator = opened(source, raw=False, trusted=options.trusted, uri=uri)
+    if not generator.space.is_image:
+        raise UserError(f"{source}: makes no pictures, and a labelled set is of those; use gansweep sample")
     if generator.space.window:
         raise UserError(f"{source}: its samples are in units, and a set of pictures has 8 bits; use gansweep sample")
     translates = FAMILIES[generator.config.family].translates
@@ -105,13 +107,14 @@ def _labelled(where: str, generator: Generator, translates: bool) -> Dataset:
     except (DataError, UnusableSettingError, ValueError) as error:
         raise UserError(f"--data {where}: {error}") from error
     data = data.source if translates and data.source else data
+    if data.space.shape != generator.space.shape:
+        theirs, mine = ("x".join(map(str, s.shape)) for s in (data.space, generator.space))
+        raise UserError(f"--data {where}: its examples are of shape {theirs}, the generator's {mine}; make them alike")
     if not data.space.conditions:
         raise UserError(f"--data {where}: {data.unlabelled or 'has no labels'}; sub-folders are classes, or a column")
-    mine, theirs = (
-        tuple((column.name, column.names) for column in s.conditions) for s in (generator.space, data.space)
-    )
-    if not translates and mine != theirs:
-        raise UserError(f"--data {where}: its classes are {theirs}, the generator's {mine}; they must be the same")
+    knows, has = (tuple((column.name, column.names) for column in s.conditions) for s in (generator.space, data.space))
+    if not translates and knows != has:
+        raise UserError(f"--data {where}: its classes are {has}, the generator's {knows}; they must be the same")
     return data
 
 

@@ -20,13 +20,16 @@ from orchestrator.errors import UserError
 from orchestrator.generators import augmenting
 from orchestrator.generators.augmenting import AugmentOptions, augment
 from orchestrator.generators.generator import Generator
+from orchestrator.generators.translating import translate
 from tests.conftest import S3
 from tests.trainers.small import config as of_gan
+from tests.trainers.test_text import config as of_text
 from tests.trainers.test_translate import config as of_translator
+from tests.trainers.test_video import config as of_clips
 from trainers.config import Config, Data
 from trainers.data import load
 from trainers.data.digits import split_digits
-from trainers.errors import DataError
+from trainers.errors import DataError, UnusableSettingError
 from trainers.loop import train
 from trainers.metrics import classifier
 from trainers.world import World
@@ -133,6 +136,22 @@ def test_what_does_not_go_together_is_refused(
     augment(str(conditional), AugmentOptions(1), target, uri="")
     with pytest.raises(DataError, match="two sets must not mix"):
         augment(str(conditional), AugmentOptions(1), target, uri="")
+
+
+@pytest.mark.parametrize("settings", [of_text(), of_clips()], ids=["text", "video"])
+def test_a_generator_of_something_else_is_told_so(settings: Config, tmp_path: Path) -> None:
+    generator = str(trained(settings, tmp_path / "out"))
+    with pytest.raises(UserError, match="makes no pictures"):
+        augment(generator, AugmentOptions(1, data="digits"), str(tmp_path / "set"), uri="")
+    Image.new("L", (8, 8)).save(tmp_path / "x.png")
+    with pytest.raises(UnusableSettingError, match=f"family '{settings.family}' makes examples from seeds"):
+        translate(generator, tmp_path / "x.png", tmp_path / "translated", uri="")
+
+
+def test_built_in_data_of_another_size_than_the_generator_s(tmp_path: Path) -> None:
+    translator = trained(of_translator(train={"images": 24}), tmp_path / "translator")
+    with pytest.raises(UserError, match="its examples are of shape 1x8x8, the generator's 3x16x16"):
+        augment(str(translator), AugmentOptions(4, data="digits"), str(tmp_path / "set"), uri="")
 
 
 @pytest.mark.s3
