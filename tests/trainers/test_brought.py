@@ -321,6 +321,39 @@ def test_a_column_that_holds_no_images_is_one_clear_problem(tmp_path: Path, colu
         parquet(tmp_path / "a.parquet")
 
 
+@pytest.mark.parametrize(
+    ("hair", "says"),
+    [
+        ({}, r"b\.parquet has no column 'hair'; write all files with the same columns"),
+        ({"hair": [1] * 12}, r"b\.parquet holds int64 in column 'hair', and .*a\.parquet string"),
+    ],
+)
+@pytest.mark.parametrize("label", ["hair", ("hair", "age")])
+def test_a_file_that_is_unlike_the_others_is_named(tmp_path: Path, hair: dict[str, Any], says: str, label: Any) -> None:
+    both = {"image": [png(number) for number in range(12)], "age": [20] * 12}
+    write(tmp_path / "a.parquet", both | {"hair": ["black", "blond"] * 6})
+    write(tmp_path / "b.parquet", both | hair)
+    with pytest.raises(DataError, match=rf"data\.label_column: .*{says}"):
+        parquet(tmp_path, label_column=label)
+
+
+def test_a_held_out_file_that_is_unlike_the_others_is_named(tmp_path: Path) -> None:
+    both = {"image": [png(number) for number in range(12)], "age": [20] * 12}
+    write(tmp_path / "train.parquet", both | {"hair": ["black", "blond"] * 6})
+    write(tmp_path / "test.parquet", both | {"hair": [1] * 12})
+    with pytest.raises(DataError, match=r"test\.parquet holds int64 in column 'hair', and .*train\.parquet string"):
+        parquet(tmp_path, label_column=("hair", "age"))
+
+
+def test_files_may_keep_images_in_different_forms(tmp_path: Path) -> None:
+    write(tmp_path / "a.parquet", {"image": [png(number) for number in range(12)]})
+    write(tmp_path / "b.parquet", {"image": [{"bytes": png(number), "path": None} for number in range(12, 24)]})
+    assert len(parquet(tmp_path).train) == 22
+    write(tmp_path / "c.parquet", {"label": [1]})
+    with pytest.raises(DataError, match=r"data\.image_column: .*c\.parquet has no column 'image'"):
+        parquet(tmp_path)
+
+
 def test_empty_cells_are_broken_images(tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", {"image": [None, *PICTURES[1:]]})
     with pytest.raises(DataError, match=r"row group 0, row 0: .*max_broken"):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, product
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -21,6 +22,7 @@ from trainers.errors import DataError
 if TYPE_CHECKING:
     from trainers.files.places import FileSystem
 
+NAMED = 3  # files that a message names
 Encoded = tuple[str, Source, int | None]  # place, encoded image, label
 
 
@@ -40,12 +42,10 @@ class Shards:
             if column not in source.schema.names and (column != "label" or self.several):
                 names = ", ".join(source.schema.names)
                 raise DataError(f"data.{setting}: no column {column!r} in {path!r}; name one of its columns: {names}")
-        try:
-            self.image = images_in(source.schema.field(image).type, image)
-        except DataError as error:
-            raise DataError(f"data.image_column: {path!r}: {error}") from None
-        self.names = {column: class_names(source.schema, column) for column in self.columns}
         self.labelled = set(self.columns) <= set(source.schema.names)
+        require_alike(self.groups, self.columns if self.labelled else ())
+        self.images = {g.path: _images_of(g, image) for g in self.groups}
+        self.names = {column: class_names(source.schema, column) for column in self.columns}
         self.conditions: Tensor | None = None
         self.ends: list[int] = list(accumulate(g.row_groups[0].num_rows for g in self.groups))
         self.classes = classes or self._classes()
@@ -73,9 +73,8 @@ class Shards:
 
     def values(self, column: str) -> pa.ChunkedArray:
         """All of a label column."""
-        tables = [g.to_table(columns=[column])[column] for g in self.groups]
-        labels = pa.chunked_array([chunk for part in tables for chunk in part.chunks])
-        return labels.cast(labels.type.value_type) if pa.types.is_dictionary(labels.type) else labels
+        tables = [g.to_table(columns=[column])[column].cast(_type(g, column)) for g in self.groups]
+        return pa.chunked_array([chunk for part in tables for chunk in part.chunks])
 
     def digest(self) -> str:
         """What the files' footers say of their row groups: names, rows, and every column's sizes and extremes."""
@@ -90,7 +89,8 @@ class Shards:
         table = fragment.to_table(columns=[image, *([label] if numbers else [])])
         place = f"{fragment.path}, row group {fragment.row_groups[0].id}"
         folder = fragment.path.rpartition("/")[0]
-        images = [self._source(self.image(value), folder) for value in table[image].to_pylist()]
+        stored = map(self.images[fragment.path], table[image].to_pylist())
+        images = [self._source(value, folder) for value in stored]
         first = self.ends[group] - len(images)
         unknown = [None] * len(images) if self.conditions is None else list(range(first, self.ends[group]))
         labels = [numbers.get(value) for value in table[label].to_pylist()] if numbers else unknown
@@ -105,6 +105,38 @@ class Shards:
         group: int = bisect_right(self.ends, row)
         before: int = self.ends[group - 1] if group else 0
         return group, row - before
+
+
+def require_alike(groups: Sequence[Any], columns: Sequence[str]) -> None:
+    """Raises DataError with the files that lack one of the label columns, or hold another type in it than the first."""
+    found = dict[str, None]()
+    for group, column in product(groups, columns):
+        first, kind = (_type(one, column) for one in (groups[0], group))
+        if kind is None:
+            found[f"{group.path} has no column {column!r}"] = None
+        elif kind != first:
+            found[f"{group.path} holds {kind} in column {column!r}, and {groups[0].path} {first}"] = None
+    if found:
+        told = "; ".join(list(found)[:NAMED]) + ("; …" if len(found) > NAMED else "")
+        raise DataError(f"data.label_column: {told}; write all files with the same columns, or leave these files out")
+
+
+def _type(group: Any, column: str) -> pa.DataType | None:
+    """Of the values in a column; None where there is no such column."""
+    if column not in group.physical_schema.names:
+        return None
+    kind = group.physical_schema.field(column).type
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _images_of(group: Any, column: str) -> Callable[[Any], Stored]:
+    """What takes the images out of a file's values: files may keep them in different forms."""
+    if column not in group.physical_schema.names:
+        raise DataError(f"data.image_column: {group.path} has no column {column!r}; leave this file out")
+    try:
+        return images_in(group.physical_schema.field(column).type, column)
+    except DataError as error:
+        raise DataError(f"data.image_column: {group.path}: {error}") from None
 
 
 def _told(group: Any) -> tuple[Any, ...]:

@@ -18,7 +18,7 @@ from trainers.data.conditions import Column, columns
 from trainers.data.dataset import Dataset, Examples, Space
 from trainers.data.files import parquet_files
 from trainers.data.picture import Skipped, readable, variety
-from trainers.data.row_groups import Shards
+from trainers.data.row_groups import Shards, require_alike
 from trainers.data.streamed import TEST_SHARE, Part, Streamed
 from trainers.errors import DataError
 
@@ -33,12 +33,13 @@ def parquet(settings: Data) -> Dataset:
         held_out = Shards(settings, files.system, files.held_out, shards.classes) if files.held_out else None
         if held_out and not held_out.has_only(shards.classes):
             held_out = None
+        told = _conditions(shards, held_out) if shards.several else ()
     except (OSError, pa.ArrowException, TypeError) as error:
         raise DataError(f"data.path: {settings.path!r} cannot be read as Parquet: {error}") from error
     if len(shards) < TEST_SHARE:
         raise DataError(f"data.path: {settings.path!r} holds {len(shards)} rows; at least {TEST_SHARE} are needed")
     parts = (Part(shards, None), Part(held_out, None)) if held_out else (Part(shards, False), Part(shards, True))
-    classes, told = shards.classes, _conditions(shards, held_out) if shards.several else ()
+    classes = shards.classes
     numbered = (len(classes.counts), classes.names) if isinstance(classes, Classes) else (0, ())
     shape = settings.channels, settings.resolution, settings.resolution
     space = Space(shape, numbered[0], names=numbered[1], columns=told)
@@ -73,6 +74,7 @@ def _decoded(part: Part, settings: Data, skipped: Skipped) -> Examples:
 def _conditions(shards: Shards, held_out: Shards | None) -> tuple[Column, ...]:
     """What several label columns mean, over both splits; each of them is given its rows' values."""
     both = [shards, held_out] if held_out else [shards]
+    require_alike([group for part in both for group in part.groups], shards.columns)
     values = {}
     for column, names in shards.names.items():
         whole = pa.chunked_array([chunk for part in both for chunk in part.values(column).chunks])
