@@ -155,6 +155,18 @@ def test_whatever_a_decoder_raises_is_its_files_fault(tmp_path: Path, monkeypatc
         images(tmp_path)
 
 
+def test_16_bits_that_would_be_nearly_black_are_told_and_never_mixed_with_8(tmp_path: Path) -> None:
+    for number in range(12):
+        Image.fromarray(np.full((6, 6), 300 * number, np.uint16)).save(tmp_path / f"{number}.png")
+    told = "12 pictures of 16 bits use values up to 3,300 only, of 65,535, and are nearly black; set data.intensity"
+    assert any(note.startswith(told) for note in describe(images(tmp_path)))
+    fill(tmp_path, 2)
+    with pytest.raises(DataError, match=r"up to 3,300 only, of 65,535, and 2 have 8 bits: .*keep one kind"):
+        images(tmp_path)
+    Image.fromarray(np.full((6, 6), 60_000, np.uint16)).save(tmp_path / "bright.png")
+    assert not images(tmp_path).notes
+
+
 def test_pictures_that_are_all_the_same_are_refused_and_repetition_is_told(tmp_path: Path) -> None:
     same = tmp_path / "same"
     fill(same)

@@ -17,7 +17,7 @@ import torch
 
 from trainers.config import Data
 from trainers.data.dataset import Dataset, Examples, Space
-from trainers.data.picture import Skipped, readable, shown, variety
+from trainers.data.picture import Depths, Skipped, readable, shown, variety
 from trainers.data.scan import kind
 from trainers.data.splits import chosen
 from trainers.errors import DataError
@@ -67,19 +67,19 @@ def images(settings: Data) -> Dataset:
         way_out = "give data.intensity: {window: [low, high]}, or {percentiles: [0.5, 99.5]}"
         raise DataError(f"data.path: {scans:,} DICOM or NIfTI files, whose values need a window; {way_out}")
     require_memory(found.total, settings.channels * settings.resolution**2)
-    skipped = Skipped(settings, found.total)
-    train = _read(found.train, settings, skipped)
+    skipped, depths = Skipped(settings, found.total), Depths()
+    train = _read(found.train, settings, skipped, depths)
     if len(train) < FEWEST:
         raise DataError(
             f"data.path: {len(train)} readable images below {shown(found.train.root)}; at least {FEWEST} are needed"
         )
-    test = _read(found.held_out, settings, skipped) if found.held_out else train[torch.arange(0)]
+    test = _read(found.held_out, settings, skipped, depths) if found.held_out else train[torch.arange(0)]
     if not len(test):
         order, held = torch.randperm(len(train), generator=stream("images")), len(train) // TEST_SHARE
         train, test = train[order[held:]], train[order[:held]]
     shape = settings.channels, settings.resolution, settings.resolution
     space = Space(shape, len(found.names), names=found.names)
-    notes = [*skipped.told(), *found.notes, *variety(train.values.numpy())]
+    notes = [*skipped.told(), *found.notes, *depths.told(), *variety(train.values.numpy())]
     return Dataset("images", space, train, test, notes=tuple(notes))
 
 
@@ -157,8 +157,8 @@ def _held_out(root: Path, files: list[Path], names: list[str]) -> Pictures | Non
     return _labelled(root, files, names) if usable else None
 
 
-def _read(pictures: Pictures, settings: Data, skipped: Skipped) -> Examples:
-    read = list(readable(pictures.encoded(), settings, skipped))
+def _read(pictures: Pictures, settings: Data, skipped: Skipped, depths: Depths) -> Examples:
+    read = list(readable(pictures.encoded(), settings, skipped, depths))
     side = settings.resolution
     values = (
         np.stack([pixels for pixels, _ in read]) if read else np.zeros((0, settings.channels, side, side), np.uint8)

@@ -23,6 +23,8 @@ from trainers.config import Data
 from trainers.errors import DataError
 
 Pixels = NDArray[np.uint8]
+SIXTEEN = ("I;16", "I;16L", "I;16B", "I")
+"""Pillow's modes of 16 bits, some of which it opens as 32."""
 Source = bytes | Callable[[], bytes]  # an encoded image, or what reads one
 
 UPRIGHT = {
@@ -37,10 +39,13 @@ UPRIGHT = {
 """What undoes each way in which a camera was held, by EXIF's number."""
 
 
-def pixels(source: Source, settings: Data) -> Pixels:
+def pixels(source: Source, settings: Data, depths: Depths | None = None) -> Pixels:
     """Encoded image to uint8 (C, resolution, resolution). Raises DataError where it cannot be read."""
     with decoding(), Image.open(io.BytesIO(source if isinstance(source, bytes) else source())) as opened:
-        return squared(opened, settings)
+        made = squared(opened, settings)
+        if depths is not None:
+            depths.add(opened)
+        return made
 
 
 def squared(opened: Image.Image, settings: Data) -> Pixels:
@@ -122,13 +127,42 @@ class Skipped:
         return "; ".join(first) + ("; …" if len(self.reasons) > self.NAMED else "")
 
 
+class Depths:
+    """Of the pictures of a set: how many have 8 bits, how many 16, and how much of these is used."""
+
+    DARK = 0.25
+    """Of the range of 16 bits: scanners' 12 bits use a sixteenth, of which 8 bits would keep 16 levels."""
+
+    def __init__(self) -> None:
+        self.eight = self.sixteen = self.highest = 0
+
+    def add(self, picture: Image.Image) -> None:
+        """One more."""
+        if picture.mode in SIXTEEN:
+            self.sixteen += 1
+            self.highest = max(self.highest, int(np.asarray(picture).max()))
+        else:
+            self.eight += 1
+
+    def told(self) -> list[str]:
+        """What there is to say where 16 bits would be nearly black. Raises DataError where others are not."""
+        if not self.sixteen or self.highest >= self.DARK * 65_535:
+            return []
+        dark = f"{self.sixteen:,} pictures of 16 bits use values up to {self.highest:,} only, of 65,535"
+        if self.eight:
+            raise DataError(
+                f"data.path: {dark}, and {self.eight:,} have 8 bits: one range can't fit both; keep one kind"
+            )
+        return [f"{dark}, and are nearly black; set data.intensity, as 'gansweep init images' does"]
+
+
 def readable(
-    images: Iterable[tuple[str, Source, Any]], settings: Data, skipped: Skipped
+    images: Iterable[tuple[str, Source, Any]], settings: Data, skipped: Skipped, depths: Depths | None = None
 ) -> Iterator[tuple[Pixels, Any]]:
     """Pixels and label of each (place, image, label) that can be read; the others go to ``skipped``."""
     for place, source, label in images:
         try:
-            yield pixels(source, settings), label
+            yield pixels(source, settings, depths), label
         except DataError as error:
             skipped.add(place, error)
 
@@ -140,7 +174,7 @@ def upright(picture: Image.Image) -> Image.Image:
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:
-    if picture.mode in ("I;16", "I;16L", "I;16B", "I"):
+    if picture.mode in SIXTEEN:
         levels = np.asarray(picture).astype(np.int64) // 257
         return Image.fromarray(levels.clip(0, 255).astype(np.uint8))
     if picture.mode == "F":
