@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,8 @@ def test_rules_may_go_in_circles_derive_nothing_or_hold_bars() -> None:
         ("S -> 'abcdef' [.5] | 'b' [.5]", "derives only 'b' of 1 to 5 characters"),
         ("S -> T [1]\nT -> U 'a' [.5]", r"T come to 0.5, not 1(.|\n)*T needs U, which has no rule"),
         ("S => 'a'", "line 1: \"S => 'a'\" is no rule; write S ->"),
+        ("S -> 'a' [1e] | 'b' [.5]\nS -> 'c' [1..5]", "line 1: .* is no rule(.|\n)*line 2: .* is no rule"),
+        (f"S -> {'a' * 60}", "line 1: .* is no rule"),
         ("", "has no rule"),
         (
             "S -> C C C C [.5] | 'a' [.5]\nC -> " + " | ".join(f"'{c}' [.05]" for c in "abcdefghijklmnopqrst"),
@@ -88,6 +91,14 @@ def test_a_grammar_that_no_one_can_learn_is_refused_with_the_way_out(text: str, 
     (tmp_path / "g.txt").write_text(text)
     with pytest.raises(DataError, match=says):
         load(Data(name="grammar", path=str(tmp_path / "g.txt"), length=5))
+
+
+def test_an_ambiguous_grammar_is_written_down_or_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = parse("S -> S S [.5] | 'a' [.25] | 'b' [.25]", "")
+    assert len(strings(rules, 13)) == 2**14 - 2
+    monkeypatch.setattr(sys.modules[parse.__module__], "MOST_WORK", 1_000)
+    with pytest.raises(DataError, match=r"takes more than 1,000 steps to derive its strings .*; lower data"):
+        strings(rules, 13)
 
 
 def test_the_lines_of_a_file_are_text_of_their_characters(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -28,11 +29,13 @@ LENGTH = 13
 TRAIN, TEST = 10_000, 2_000
 MOST = 20_000
 """Strings that are written down."""
+MOST_WORK = 50_000_000
+"""Pairs of strings that are joined on the way; after some ten seconds of it an ambiguous grammar is given up."""
 PASSES, LEAST = 1_000, 1e-12
 """A string's probability is the sum over its derivations; those of more passes, or less likely, are left out."""
 
 _RULE = re.compile(r"\s*(\w+)\s*->(.*)")
-_CHOICE = re.compile(r"\s*((?:'[^']*'|\"[^\"]*\"|\w+|\s)*)\[\s*([\d.eE+-]+)\s*\]\s*")
+_CHOICE = re.compile(r"\s*((?:'[^']*'|\"[^\"]*\"|\w++|\s)*)\[\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*\]\s*")
 _SYMBOL = re.compile(r"'[^']*'|\"[^\"]*\"|\w+")
 Language = Mapping[str, float]
 
@@ -94,8 +97,9 @@ def strings(rules: Grammar, length: int, where: str = "the grammar") -> Language
     first. Raises DataError where there is no such string, or more than can be written down.
     """
     found: dict[str, dict[str, float]] = {name: {} for name in rules}
+    derivation = _Derivation(length, where)
     for _ in range(PASSES):
-        before, found = found, {name: _derived(choices, found, length, where) for name, choices in rules.items()}
+        before, found = found, {name: derivation.step(choices, found) for name, choices in rules.items()}
         if all(_same(before[name], found[name]) for name in rules):
             break
     start = {text: chance for text, chance in found[next(iter(rules))].items() if text}
@@ -106,25 +110,46 @@ def strings(rules: Grammar, length: int, where: str = "the grammar") -> Language
     return {text: chance / total for text, chance in sorted(start.items(), key=lambda one: (-one[1], one[0]))}
 
 
-def _derived(choices: list[Choice], known: Mapping[str, dict[str, float]], length: int, where: str) -> dict[str, float]:
-    """What one more application of a rule derives from what its parts did."""
-    sums: dict[str, float] = defaultdict(float)
-    for symbols, probability in choices:
-        made = {"": probability}
-        for symbol in symbols:
-            ways = known[symbol] if symbol in known else {symbol[1:-1]: 1.0}
-            longer: dict[str, float] = defaultdict(float)
+class _Derivation:
+    """What rules derive, within the number of strings and the work that are allowed."""
+
+    def __init__(self, length: int, where: str) -> None:
+        self.length, self.where, self.work = length, where, 0
+
+    def step(self, choices: list[Choice], known: Mapping[str, dict[str, float]]) -> dict[str, float]:
+        """What one more application of a rule derives from what its parts did."""
+        sums: dict[str, float] = defaultdict(float)
+        for symbols, probability in choices:
+            made = {"": probability}
+            for symbol in symbols:
+                made = self._joined(made, known[symbol] if symbol in known else {symbol[1:-1]: 1.0})
             for text, chance in made.items():
-                for more, factor in ways.items():
-                    if len(text) + len(more) <= length and chance * factor >= LEAST:
-                        longer[text + more] += chance * factor
-            made = longer
+                sums[text] += chance
+            self._require_little(sums)
+        return dict(sums)
+
+    def _joined(self, made: Mapping[str, float], ways: Mapping[str, float]) -> dict[str, float]:
+        """Each of the first with each of the second behind it, as far as they are not too long."""
+        shortest_first = sorted(ways.items(), key=lambda one: len(one[0]))
+        sizes, joined = [len(text) for text, _ in shortest_first], defaultdict[str, float](float)
         for text, chance in made.items():
-            sums[text] += chance
-        if len(sums) > MOST:
-            message = f"derives more than {MOST:,} strings of at most {length} characters; lower data.length"
-            raise DataError(f"data.path: {where} {message}")
-    return dict(sums)
+            fitting = bisect_right(sizes, self.length - len(text))
+            self.work += fitting
+            for more, factor in shortest_first[:fitting]:
+                if chance * factor >= LEAST:
+                    joined[text + more] += chance * factor
+            self._require_little(joined)
+        return joined
+
+    def _require_little(self, strings: Mapping[str, float]) -> None:
+        if len(strings) > MOST:
+            what = f"derives more than {MOST:,} strings"
+        elif self.work > MOST_WORK:
+            what = f"takes more than {MOST_WORK:,} steps to derive its strings"
+        else:
+            return
+        message = f"{what} of at most {self.length} characters; lower data.length"
+        raise DataError(f"data.path: {self.where} {message}")
 
 
 def _same(one: Language, other: Language) -> bool:
