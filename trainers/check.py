@@ -76,6 +76,28 @@ def given(group: Settings, names: Sequence[str]) -> list[str]:
     return [name for name in names if getattr(group, name) != type(group).model_fields[name].default]
 
 
+def of_other_methods(config: Config, group: str, methods: Mapping[str, Sequence[str]]) -> Problems:
+    """Settings of a family's ``group`` that say something although only other ``methods`` listen to them."""
+    settings: Settings = getattr(config, group)
+    mine: str = settings.method  # type: ignore[attr-defined]
+    idle = given(settings, [name for name, those in methods.items() if mine not in those])
+    return [(f"{group}.{name}", f"is for method: {' or '.join(methods[name])}; leave it out") for name in idle]
+
+
+OF_A_DISCRIMINATOR = (
+    *("train.discriminator_lr", "train.loss", "train.r1_gamma", "train.r2_gamma", "train.penalty_interval"),
+    *("model.discriminator", "model.discriminator_width", "model.discriminator_depth", "model.discriminator_norm"),
+)
+"""Settings that a training without one reads over, so that one file serves all methods; nothing to search."""
+
+
+def method_alone(config: Config) -> str | None:
+    """The family's method, where it has no discriminator."""
+    family = FAMILIES[config.family]
+    method = getattr(getattr(config, family.groups[0]), "method", None) if family.groups else None
+    return method if method in family.alone else None
+
+
 CONVOLUTIONAL = ("dcgan", "resnet", "r3gan")
 RESOLUTIONS = (8, 16, 32, 64, 128, 256)
 """Of convolutional networks."""

@@ -71,8 +71,8 @@ class Model(Settings):
     frequencies: int = Field(
         default=0, ge=0, le=16, description="sines and cosines of a number that is a condition, beside its value"
     )
-    label_drop: Share = Field(
-        default=0.0, description="share of examples whose conditions neither player is told while they learn"
+    label_drop: float = Field(
+        default=0.0, ge=0, lt=1, description="share of examples whose conditions no player is told while it learns"
     )
 
 

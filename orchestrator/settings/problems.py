@@ -26,6 +26,7 @@ def problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
     yield from _measure_problems(sweep, document)
     yield from _budget_problems(sweep, document)
     yield from _training_problems(sweep, document)
+    yield from _idle_problems(sweep, document)
 
 
 def _space_problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
@@ -161,3 +162,17 @@ def _training_problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
     if found := unshared(sweep.search.space, sweep.train.batch_size, sweep.train.packing, ranks):
         name, message = found
         yield document.problem(f"search.space.{name}", message, ("search", "space", name))
+
+
+def _idle_problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
+    """Settings of a discriminator that are searched under a method which has none."""
+    from trainers import check
+
+    for name in filter(check.OF_A_DISCRIMINATOR.__contains__, sweep.search.space):
+        try:
+            method = check.method_alone(sweep.trial_config(_context(sweep.search.space, name)))
+        except (ValidationError, KeyError):
+            continue  # reported by _space_problems
+        if method:
+            message = f"method {method!r} has no discriminator; leave it out, or search it under another with 'when'"
+            yield document.problem(f"search.space.{name}", message, ("search", "space", name))

@@ -241,6 +241,37 @@ def test_each_mistake_in_a_space_is_one_problem(line: str, says: str) -> None:
     assert says in problem
 
 
+@pytest.mark.parametrize(
+    ("method", "when", "says"),
+    [
+        ("mle", "", "method 'mle' has no discriminator; leave it out, or search it under another with 'when'"),
+        ("gan", "", None),
+        ("mle", ", when: {text.method: [gan]}", None),
+        ("gan", ", when: {text.method: [mle]}", "method 'mle' has no discriminator"),
+    ],
+)
+def test_what_no_player_listens_to_is_not_searched(method: str, when: str, says: str | None) -> None:
+    text = f"""
+name: words
+family: text
+data: {{name: grammar}}
+text: {{method: {method}}}
+model: {{generator: lstm, discriminator: conv1d}}
+train: {{discriminator_lr: 1e-3}}
+evaluate: {{metrics: [tv]}}
+search:
+  space:
+    text.method: {{choice: [gan, mle]}}
+    train.discriminator_lr: {{float: [1e-4, 1e-2], log: true{when}}}
+objective: {{minimize: tv}}
+"""
+    if says is None:
+        loads(text, "sweep.yaml")
+        return
+    (found,) = [line for line in problems(text) if "search.space.train.discriminator_lr" in line]
+    assert says in found
+
+
 def test_a_step_divides_an_interval_from_its_low_end() -> None:
     text = space("train.n_dis: {int: [1, 6], step: 2}", "train.beta1: {float: [0.0, 0.95], step: 0.1}")
     n_dis, beta1 = loads(text, "sweep.yaml").search.space.values()

@@ -333,6 +333,8 @@ def test_a_healthy_and_a_slow_one_are_not() -> None:
         ({"model": {"conditional": True}}, "model.conditional", "set it to false"),
         ({"model": {"generator": "dcgan"}, "data": {"name": "ring"}}, "model.generator", "is points"),
         ({"train": {"n_dis": 2}}, "train.n_dis", "use 1"),
+        ({"autoencode": {"method": "vae", "gamma": 0.2}}, "autoencode.gamma", "is for method: vae-gan; leave it out"),
+        ({"autoencode": {"method": "ae", "beta": 2.0}}, "autoencode.beta", "is for method: vae or vae-gan"),
         ({"train": {"augment": ["flip"]}}, "train.augment", "no part of this family"),
         ({"train": {"loss": "hing"}, "autoencode": {"method": "vae-gan"}}, "train.loss", "did you mean 'hinge'"),
     ],

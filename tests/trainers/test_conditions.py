@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -168,6 +169,8 @@ def test_a_value_of_a_column_that_no_training_image_has_is_refused() -> None:
 def test_settings_of_conditions_need_a_conditional_model() -> None:
     (found,) = problems(config(model={"label_drop": 0.1}))
     assert found == ("model.label_drop", "is for conditional models; set model.conditional, or leave it out")
+    with pytest.raises(ValidationError, match="less than 1"):
+        config(model={"conditional": True, "label_drop": 1.0})
 
 
 # -- the verdict -------------------------------------------------------------------------------------------------------

@@ -288,6 +288,7 @@ def test_likelihood_learns_the_grammar() -> None:
         ({"model": {"discriminator_norm": "spectral"}}, "model.discriminator_norm", "use 'none'"),
         ({"model": {"conditional": True}}, "model.conditional", "set it to false"),
         ({"train": {"packing": 2}}, "train.packing", "leave it out"),
+        ({"text": {"method": "mle", "tau": 0.5}}, "text.tau", "is for method: gan; leave it out"),
     ],
 )
 def test_what_can_not_be_written_is_refused(groups: Any, where: str, says: str) -> None:

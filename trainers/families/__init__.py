@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class Entry(NamedTuple):
     """A family's room, and the groups of settings and the measures that no other family knows. ``translates``: what it
     keeps is given pictures of ``data.source``, not seeds. ``writes``: it learns from text. ``moves``: it
-    learns from clips, and makes them of any number of frames.
+    learns from clips, and makes them of any number of frames. ``alone``: its methods without a discriminator.
     """
 
     room: str
@@ -23,6 +23,7 @@ class Entry(NamedTuple):
     translates: bool = False
     writes: bool = False
     moves: bool = False
+    alone: tuple[str, ...] = ()
 
     def open(self) -> Family:
         """What it brings."""
@@ -50,6 +51,7 @@ FAMILIES = {
             "kl_per_unit",
             "code_modes",
         ),
+        alone=("ae", "vae"),
     ),
     "translate": Entry(
         "trainers.families.translate", groups=("translate",), measures=("content", "spread"), translates=True
@@ -62,6 +64,7 @@ FAMILIES = {
             *("ngram_tv", "ngram_floor", "ngram_misfit", "ngram_precision", "ngram_recall"),
         ),
         writes=True,
+        alone=("mle",),
     ),
     "video": Entry(
         "trainers.families.video", ("video",), measures=("identity", "law_residual", "motion_ratio"), moves=True

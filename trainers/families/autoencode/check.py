@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from trainers.check import Problems, resolution_problems, unknown_names
+from trainers.check import Problems, of_other_methods, resolution_problems, unknown_names
 from trainers.config import Config
 
 GENERATORS = ("mlp", "dcgan", "resnet", "r3gan")
 DISCRIMINATORS = ("mlp", "maxout", "dcgan", "resnet", "r3gan")
 LOSSES = ("minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic")
+OF_METHOD = {**dict.fromkeys(("beta", "warmup"), ("vae", "vae-gan")), "gamma": ("vae-gan",)}
 UNUSED = ("gp_lambda", "augment", "ada_target", "compile")
 
 
@@ -21,6 +22,7 @@ def problems(config: Config, ranks: int, on_gpu: bool) -> Problems:
         *resolution_problems(config, players),
         *_networks(config, players),
         *_moves(config, adversarial),
+        *of_other_methods(config, "autoencode", OF_METHOD),
     ]
 
 

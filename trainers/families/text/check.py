@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainers.check import TEXT, Problems, unknown_names, unused
+from trainers.check import TEXT, Problems, of_other_methods, unknown_names, unused
 from trainers.config import Config
 
 NAMES = {
@@ -33,4 +33,4 @@ def problems(config: Config, ranks: int, on_gpu: bool) -> Problems:
             found.append((f"model.{player}_norm", "the networks of text have no normalisation; use 'none'"))
     if model.conditional:
         found.append(("model.conditional", "text has no labels here; set it to false"))
-    return [*found, *unused(config, NOT_HERE, "text")]
+    return [*found, *of_other_methods(config, "text", {"tau": ("gan",)}), *unused(config, NOT_HERE, "text")]

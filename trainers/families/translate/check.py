@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainers.check import BUILT_IN, Problems, given, unknown_names, unused
+from trainers.check import BUILT_IN, Problems, of_other_methods, unknown_names, unused
 from trainers.config import Config
 
 if TYPE_CHECKING:
@@ -15,7 +15,10 @@ NAMES = {
     "model.discriminator": ("patch",),
     "train.loss": ("minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic"),
 }
-OF_METHOD = {"cycle": ("lambda_cycle", "pool"), "cut": ("lambda_nce", "temperature", "patches")}
+OF_METHOD = {
+    **dict.fromkeys(("lambda_cycle", "pool"), ("cycle",)),
+    **dict.fromkeys(("lambda_nce", "temperature", "patches"), ("cut",)),
+}
 FEWEST_PATCHES = 3  # in a row, after the halvings
 NOT_HERE = ("r2_gamma", "gp_lambda", "packing", "n_dis", "augment", "ada_target", "compile", "balanced")
 
@@ -26,7 +29,7 @@ def problems(config: Config, ranks: int, on_gpu: bool) -> Problems:
         *unknown_names(config, NAMES),
         *_domains(config),
         *_networks(config),
-        *_method(config),
+        *of_other_methods(config, "translate", OF_METHOD),
         *unused(config, NOT_HERE, "translations"),
     ]
 
@@ -57,15 +60,6 @@ def _domains(config: Config) -> Problems:
     if not known and data.resolution % 4:
         return [("data.resolution", f"translators halve pictures and double them again: not {data.resolution} pixels")]
     return []
-
-
-def _method(config: Config) -> Problems:
-    return [
-        (f"translate.{name}", f"is for method: {method}; leave it out")
-        for method, names in OF_METHOD.items()
-        if method != config.translate.method
-        for name in given(config.translate, names)
-    ]
 
 
 def _networks(config: Config) -> Problems:
