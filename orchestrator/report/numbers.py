@@ -29,8 +29,9 @@ def numbers(ledger: Known, state: str) -> dict[str, Any]:
     courses += [course_of_run(run, speeds[run.trial]) for run in runs]
     confirmed = _confirmed(ledger)
     hours = {c.trial: max(c.hours.values(), default=None) for c in courses if c.seed is None}
-    survivors = _survivors(sweep, trials)
-    judged = [(t.params, float(t.state in FATAL)) for t in trials if t.state != "crashed" and t.reports]
+    inside = [trial for trial in trials if not trial.outside]  # the space may have become narrower
+    survivors = _survivors(sweep, inside)
+    judged = [(t.params, float(t.state in FATAL)) for t in inside if t.state != "crashed" and t.reports]
     weights = importance(sweep, survivors)
     return {
         "name": sweep.name,

@@ -102,6 +102,19 @@ def test_the_page_loads_nothing_and_says_everything(page: str, document: dict[st
     assert "nan" not in re.findall(r'd="[^"]*"', page)
 
 
+def test_trials_outside_a_space_that_became_narrower_are_shown_and_weigh_nothing(tmp_path: Path) -> None:
+    space = {**small.BASE["search"]["space"], "train.generator_lr": {"float": (1e-5, 1e-1), "log": True}}
+    ledger = Ledger.open(small.sweep(search={"trials": 30}), tmp_path / "journal")
+    small.run(ledger, lambda leg, images: {"fid": leg.params["train.generator_lr"]})
+    space["train.generator_lr"] = {"float": (1e-4, 1e-2), "log": True}
+    narrower = Ledger.open(small.sweep(search={"trials": 30, "space": space}), tmp_path / "journal", new_space=True)
+    inside = [trial for trial in narrower.trials() if not trial.outside]
+    assert 10 <= len(inside) < 30
+    page, found = report.report(narrower, "finished", open_store("auto", tmp_path))
+    assert len(found["trials"]) == 30 and "Importance of settings" in page
+    assert max(one["trials"] for one in found["importance"]["score"]) == len(inside)
+
+
 def test_what_people_name_things_is_no_markup(tmp_path: Path) -> None:
     sweep = small.sweep(search={"trials": 2})
     ledger = Ledger.open(sweep, tmp_path / "journal")
