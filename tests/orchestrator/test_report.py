@@ -106,7 +106,7 @@ def test_trials_outside_a_space_that_became_narrower_are_shown_and_weigh_nothing
     space = {**small.BASE["search"]["space"], "train.generator_lr": {"float": (1e-5, 1e-1), "log": True}}
     ledger = Ledger.open(small.sweep(search={"trials": 30}), tmp_path / "journal")
     small.run(ledger, lambda leg, images: {"fid": leg.params["train.generator_lr"]})
-    space["train.generator_lr"] = {"float": (1e-4, 1e-2), "log": True}
+    space["train.generator_lr"] = {"float": (3e-5, 3e-2), "log": True}
     narrower = Ledger.open(small.sweep(search={"trials": 30, "space": space}), tmp_path / "journal", new_space=True)
     inside = [trial for trial in narrower.trials() if not trial.outside]
     assert 10 <= len(inside) < 30
