@@ -135,9 +135,12 @@ def opened(source: str, raw: bool, trusted: Collection[str], uri: str) -> Genera
     folder = Path(source)
     if not folder.is_dir():
         raise UserError(f"{source} is neither a registered model (models:/NAME@ALIAS) nor a checkpoint folder")
-    from trainers.files.sealed import facts
+    from trainers.files.sealed import MANIFEST, facts
     from trainers.reading.owncode import standing
-    from trainers.state import load_generator, load_space
+    from trainers.state import load_generator, load_space, newest
+
+    if not (folder / MANIFEST).exists() and (found := newest(folder / "checkpoints") or newest(folder)):
+        raise UserError(f"{source} holds checkpoints, and is none; give one of them, as {found}")
 
     here = standing(facts(folder)["config"], Path())
     config, module = load_generator(folder, ema=not raw, trusted={*trusted, *here})

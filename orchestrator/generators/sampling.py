@@ -82,7 +82,8 @@ def sample(source: str, options: SampleOptions, output: Path, uri: str) -> tuple
         generator = opened(source, options.raw, options.trusted, uri)
         made, window = _made(options, generator), generator.space.window
     if output.suffix == ".txt" and made.dtype.kind != "U":
-        raise UserError(f"-o {output}: this generator makes no text; take .png or .npy")
+        kinds = ".png, .npy, .gif, .webp or .mp4" if made.ndim == CLIPS else ".png or .npy"
+        raise UserError(f"-o {output}: this generator makes no text; take {kinds}")
     if output.suffix in FILMS and not (options.interpolate or made.ndim == CLIPS):
         raise _misnamed(output, STILLS)
     try:

@@ -85,6 +85,8 @@ def test_a_registered_generator_of_clips_is_asked_for_a_length(report: Report, t
     assert np.array_equal(np.load(tmp_path / "clips.npy"), made)
     with pytest.raises(UserError, match="clips move by themselves"):
         sample(str(report.checkpoint), SampleOptions(range(2), interpolate=True), tmp_path / "film.gif", "")
+    with pytest.raises(UserError, match=r"makes no text; take \.png, \.npy, \.gif, \.webp or \.mp4"):
+        sample(str(report.checkpoint), SampleOptions(range(2)), tmp_path / "x.txt", "")
     with pytest.raises(UnusableSettingError, match="ask for 1 to 1,024"):
         sample(told["uri"], SampleOptions(range(2), frames=5_000), tmp_path / "film.gif", uri)
 
@@ -93,5 +95,10 @@ def test_pictures_are_no_clips(tmp_path: Path) -> None:
     *_, last = train(config(train={"images": 160}), World.single(), out=tmp_path)
     with pytest.raises(UnusableSettingError, match="makes no clips; leave it out"):
         sample(str(last.checkpoint), SampleOptions(range(2), frames=8), tmp_path / "drawn.npy", "")
+    with pytest.raises(UserError, match=r"makes no text; take \.png or \.npy$"):
+        sample(str(last.checkpoint), SampleOptions(range(2)), tmp_path / "x.txt", "")
+    for folder in (tmp_path, tmp_path / "checkpoints"):
+        with pytest.raises(UserError, match=rf"holds checkpoints, and is none; give one of them, as {last.checkpoint}"):
+            sample(str(folder), SampleOptions(range(2)), tmp_path / "x.png", "")
     with pytest.raises(UserError, match=r"a film: --interpolate.*\.png, \.npy or \.txt"):
         sample(str(last.checkpoint), SampleOptions(range(2)), tmp_path / "film.gif", "")

@@ -189,6 +189,24 @@ def test_a_window_is_read_strictly():
             Data.model_validate({"name": "images", "intensity": wrong})
 
 
+def test_a_window_beside_all_values_is_named_with_what_there_is(tmp_path):
+    folder = sixteen(tmp_path / "a")
+    for window in ([-160, 240], [6000, 7000]):
+        told = rf"the window {window[0]} to {window[1]} holds none of the training values, 1000 to 5000; choose"
+        with pytest.raises(DataError, match=told):
+            load(settings(folder, {"window": window}))
+
+
+def test_dicom_without_an_ending_is_read_as_a_pacs_exports_it(tmp_path):
+    for number in range(20):
+        file = ct(tmp_path, number)
+        file.rename(tmp_path / (f"IM{number:04}" if number % 2 else f"1.2.840.{number}"))
+    (tmp_path / "README").write_text("x" * 200)
+    ct(tmp_path, 20).rename(tmp_path / "DICOMDIR")
+    data = load(settings(tmp_path))
+    assert len(data.train) + len(data.test) == 20 and any("left aside: 2 nameless files" in n for n in data.notes)
+
+
 def test_flat_percentiles_ask_for_a_window(tmp_path):
     folder = sixteen(tmp_path / "a", low=7, high=7)
     for file in folder.iterdir():

@@ -18,7 +18,7 @@ import torch
 from trainers.config import Data
 from trainers.data.dataset import Dataset, Examples, Space
 from trainers.data.picture import Depths, Skipped, readable, shown, variety
-from trainers.data.scan import kind
+from trainers.data.scan import ENDINGS, kind
 from trainers.data.splits import chosen
 from trainers.errors import DataError
 from trainers.randomness import stream
@@ -101,7 +101,7 @@ def image_files(root: Path | None) -> Found:
     other: Counter[str] = Counter()
     files = sorted(below(root, frozenset(), other))
     if not files:
-        raise DataError(f"data.path: no image files below {shown(root)!r} ({', '.join(sorted(SUFFIXES))})")
+        raise DataError(f"data.path: no image files below {shown(root)!r} ({', '.join(sorted({*SUFFIXES, *ENDINGS}))})")
     notes = [f"left aside: {', '.join(f'{n} {kind} files' for kind, n in other.most_common(3))}"] if other else []
     by_top = {name: [f for f in files if f.relative_to(root).parts[0] == name] for name in _tops(files, root)}
     splits = chosen(by_top) if all(f.parent != root for f in files) else None

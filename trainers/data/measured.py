@@ -137,6 +137,10 @@ def _unit(units: Sequence[tuple[str, str]]) -> str:
 
 def _window(values: Values, intensity: Intensity) -> tuple[float, float]:
     low, high = intensity.window or np.percentile(values, intensity.percentiles).tolist()
-    if low < high:
-        return low, high
-    raise DataError(f"data.intensity: both percentiles of the training values are {low:g}; give a window")
+    if low >= high:
+        raise DataError(f"data.intensity: both percentiles of the training values are {low:g}; give a window")
+    least, most = float(values.min()), float(values.max())
+    if most <= low or high <= least:
+        message = f"the window {low:g} to {high:g} holds none of the training values, {least:g} to {most:g}"
+        raise DataError(f"data.intensity: {message}; choose one among these")
+    return low, high

@@ -41,8 +41,22 @@ class Scan(NamedTuple):
 
 
 def kind(file: Path) -> str | None:
-    """``DICOM`` or ``NIfTI``, by the file's name; None for pictures."""
-    return next((kind for ending, kind in ENDINGS.items() if file.name.lower().endswith(ending)), None)
+    """``DICOM`` or ``NIfTI``, by the file's name, without an ending by its first bytes; None for pictures."""
+    named = next((kind for ending, kind in ENDINGS.items() if file.name.lower().endswith(ending)), None)
+    return named or ("DICOM" if _is_unnamed_dicom(file) else None)
+
+
+def _is_unnamed_dicom(file: Path) -> bool:
+    """As a PACS exports them: called IM0001, or by a UID, whose last number looks like an ending. A DICOMDIR is their
+    index.
+    """
+    if file.suffix.strip(".0123456789") or file.name == "DICOMDIR" or not file.is_file():
+        return False
+    try:
+        with file.open("rb") as opened:
+            return opened.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
 
 
 def require(files: Iterable[Path]) -> None:
