@@ -193,7 +193,10 @@ def asked(text: str, config: Config, space: Space) -> dict[str, Any]:
     if not all(equals for _, equals, _ in parts):
         known = ",".join(f"{column.name}={(*column.names, f'{column.low:g}')[0]}" for column in space.columns)
         raise UnusableSettingError(f"label: {text!r} names no condition; give some of {known}")
-    return {name.strip(): value.strip() for name, _, value in parts}
+    names = [name.strip() for name, _, _ in parts]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UnusableSettingError(f"label: {text!r} gives {twice} twice; give it once")
+    return dict(zip(names, (value.strip() for _, _, value in parts), strict=True))
 
 
 def tabled(label: Any, n: int, config: Config, space: Space) -> dict[str, list[Any]]:

@@ -239,4 +239,6 @@ def test_conditions_are_written_as_name_and_value() -> None:
     assert asked("weather=snow, fog=0.3", told(), SPACE) == {"weather": "snow", "fog": "0.3"}
     with pytest.raises(UnusableSettingError, match="'snow' names no condition; give some of weather=clear"):
         asked("snow", told(), SPACE)
+    with pytest.raises(UnusableSettingError, match="gives weather twice"):
+        asked("weather=snow, fog=1, weather=rain", told(), SPACE)
     assert len(every_class(SPACE)) == 15
