@@ -30,6 +30,7 @@ def test_texts_are_classes_and_numbers_are_numbers() -> None:
         ({"kind": ["a", "b"], "age": torch.zeros(3)}, r"unequal length \(kind has 2, age has 3\)"),
         ({"age": torch.tensor([1.0, torch.nan])}, "'age' holds a value that is not finite"),
         ({"kind": []}, "'kind' is empty"),
+        ({"age": torch.full((3,), 5.0)}, "'age' is 5 for every example: .*; leave the column out"),
     ],
 )
 def test_columns_that_fit_nothing_are_refused(values: dict[str, Any], says: str) -> None:

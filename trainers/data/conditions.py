@@ -36,7 +36,7 @@ def columns(
 ) -> tuple[Tensor, tuple[Column, ...]]:
     """Labels (n, columns) float32, and what they mean, of ``values`` by name: texts are classes, numbers are numbers.
 
-    Raises DataError where columns are of unequal length, hold nothing, or a number that is not finite.
+    Raises DataError where columns are of unequal length, hold nothing, a number that is not finite, or one number only.
     """
     lengths = {name: len(column) for name, column in values.items()}
     if len(set(lengths.values())) != 1:
@@ -55,6 +55,9 @@ def _column(name: str, values: Sequence[str] | Tensor, period: float) -> tuple[T
         return torch.tensor([numbers[value] for value in values]), Column(name, names)
     if not values.isfinite().all():
         raise DataError(f"label column {name!r} holds a value that is not finite; give every example a number")
+    if values.min() == values.max():
+        message = f"is {float(values[0]):g} for every example: nothing can be learned of it; leave the column out"
+        raise DataError(f"label column {name!r} {message}")
     return values.float(), Column(name, low=float(values.min()), high=float(values.max()), period=period)
 
 
