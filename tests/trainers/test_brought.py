@@ -91,6 +91,20 @@ def test_train_and_test_folders_are_splits_of_their_classes(tmp_path: Path) -> N
     assert (by_class(again), brightness(again.test)) == (by_class(data), brightness(data.test))
 
 
+def test_a_class_without_a_picture_is_told(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "train"):
+        fill(folder / "cat"), fill(folder / "dog", first=20), (folder / "bird").mkdir()
+        (folder / ".thumbs").mkdir()
+    (tmp_path / "bird" / "notes.txt").write_text("later")
+    data = images(tmp_path / "train")
+    assert data.space.names == ("cat", "dog") and list(data.notes) == ["left aside: bird, without an image file"]
+    assert "left aside: bird, without an image file" in images(tmp_path).notes
+    (tmp_path / "train").rename(tmp_path / "split")
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "split").rename(tmp_path / "whole" / "train")
+    assert "left aside: bird, without an image file" in images(tmp_path / "whole").notes
+
+
 def test_a_class_called_train_among_others_is_a_class(tmp_path: Path) -> None:
     for number, name in enumerate(("train", "car", "plane")):
         fill(tmp_path / name, first=20 * number)

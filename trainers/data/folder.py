@@ -107,9 +107,11 @@ def image_files(root: Path | None) -> Found:
     splits = chosen(by_top) if all(f.parent != root for f in files) else None
     if splits is None:
         names = _class_names(files, root)
+        notes += _empty(root, files)
         return Found(_labelled(root, files, names), None, tuple(map(shown, names)), notes)
     base = root / splits.train
     names = _class_names(by_top[splits.train], base)
+    notes += _empty(base, by_top[splits.train])
     train = _labelled(base, by_top[splits.train], names)
     held_out = _held_out(root / splits.held_out, by_top[splits.held_out], names) if splits.held_out else None
     return Found(train, held_out, tuple(map(shown, names)), [*notes, splits.told(held_out is not None)])
@@ -126,7 +128,7 @@ def below(folder: Path, above: frozenset[Path], other: Counter[str]) -> Iterator
         raise DataError(f"data.path: {shown(folder)} can't be listed: {error.strerror}") from error
     for entry in entries:
         path = Path(entry.path)
-        if entry.name.startswith(".") or entry.name == "__MACOSX":
+        if _is_hidden(entry.name):
             continue
         if entry.is_dir():
             yield from below(path, above | {here}, other)
@@ -143,6 +145,19 @@ def _tops(files: list[Path], root: Path) -> list[str]:
 def _class_names(files: list[Path], root: Path) -> list[str]:
     names = _tops(files, root)
     return names if len(names) > 1 and all(f.parent != root for f in files) else []
+
+
+def _empty(root: Path, files: list[Path]) -> list[str]:
+    """What there is to say of folders that would be classes if they held a picture."""
+    if any(file.parent == root for file in files):
+        return []
+    folders = (path for path in root.iterdir() if path.is_dir() and not _is_hidden(path.name))
+    found = sorted({path.name for path in folders} - set(_tops(files, root)))
+    return [f"left aside: {', '.join(map(shown, found))}, without an image file"] if found else []
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
 
 
 def _labelled(root: Path, files: list[Path], names: list[str]) -> Pictures:
