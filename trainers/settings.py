@@ -46,7 +46,8 @@ def build(
             if not all(left_out):
                 break
         else:
-            problems += check(made)
+            refused = {problem.where for problem in problems}  # left out above, so nobody is told that it is missing
+            problems += [problem for problem in check(made) if problem.where not in refused]
             if not problems and not document.problems:
                 return made
             break

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from torch.nn.functional import normalize
 
 from tests.trainers.small import checkpointed, left_alone_and_killed, stepped
 from trainers.check import problems
-from trainers.config import BAD, Config
+from trainers.config import BAD, Config, Data
 from trainers.data import load
 from trainers.errors import DataError
 from trainers.families.translate.contrast import contrast, translator_step
@@ -25,7 +26,7 @@ from trainers.families.translate.step import Pair, critic_step, pooled, translat
 from trainers.families.translate.training import CycleTraining
 from trainers.loop import Run, train
 from trainers.losses import LOSSES
-from trainers.settings import SettingsError, build, parse
+from trainers.settings import Problem, SettingsError, build, parse
 from trainers.state import load_generator
 from trainers.world import World
 
@@ -247,13 +248,28 @@ def test_the_same_folder_twice_is_refused_when_the_file_is_read_and_its_copy_whe
     night, link = _folder(tmp_path / "night", 30), tmp_path / "link"
     link.symlink_to(night)
     text = f"family: translate\ndata:\n  name: images\n  path: {night}\n  source: {night}\n"
-    with pytest.raises(
-        SettingsError, match=r"f\.yaml:5: data\.source: is the same place as data\.path; give the folder"
-    ):
-        build(Config, parse(text, "f.yaml"))
+    same = r"f\.yaml:5: data\.source: is the same place as data\.path; give the folder"
+    with pytest.raises(SettingsError, match=same) as caught:
+        build(Config, parse(text, "f.yaml"), lambda made: [Problem(where, what) for where, what in problems(made)])
+    assert not [told for told in caught.value.problems if "needs a second place" in told.message]
     data = {"name": "images", "path": night, "source": str(link)}
     with pytest.raises(DataError, match=r"data\.source: holds the same pictures as data\.path; give the folder of"):
         Run(config(data=data), World.single())
+
+
+def test_the_same_pictures_under_other_names_are_refused_and_some_of_them_told(tmp_path: Path) -> None:
+    night, other = Path(_folder(tmp_path / "night", 30)), tmp_path / "other"
+    other.mkdir()
+    for number, file in enumerate(sorted(night.iterdir())):
+        shutil.copy(file, other / f"x{99 - number}.png")
+    data = Data(name="images", path=str(night), source=str(other), resolution=16)
+    with pytest.raises(DataError, match=r"data\.source: holds the same pictures as data\.path"):
+        load(data)
+    next(other.iterdir()).unlink()
+    load.cache_clear()
+    source = load(data).source
+    assert source is not None
+    assert source.notes == ("19 of 19 different pictures are those of data.path too; the domains are to differ",)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from trainers.data.lines import lines
 from trainers.data.measured import measured
 from trainers.data.moving import moving_digits
 from trainers.data.painted import painted_digits
+from trainers.data.picture import hashes
 from trainers.data.scenes import weather_scenes
 from trainers.data.shards import parquet
 from trainers.data.stacked import stacked_digits
@@ -33,6 +34,7 @@ from trainers.reading.registry import lookup
 
 __all__ = ["DATASETS", "Dataset", "Examples", "Order", "Rows", "Space", "describe", "load"]
 
+SAME = "data.source: holds the same pictures as data.path; give the folder of the other domain"
 DATASETS: dict[str, Callable[[Data], Dataset]] = {
     "digits": digits,
     "stacked-digits": stacked_digits,
@@ -70,5 +72,16 @@ def _source(settings: Data, target: Dataset) -> Dataset:
     except DataError as error:
         raise DataError(str(error).replace("data.path", "data.source")) from error
     if source.fingerprint == target.fingerprint:
-        raise DataError("data.source: holds the same pictures as data.path; give the folder of the other domain")
-    return source
+        raise DataError(SAME)
+    theirs, mine = _pictures(source), _pictures(target)
+    if theirs and theirs == mine:
+        raise DataError(SAME)
+    both = len(theirs & mine)
+    note = f"{both:,} of {len(theirs):,} different pictures are those of data.path too; the domains are to differ"
+    return replace(source, notes=(*source.notes, note)) if both else source
+
+
+def _pictures(data: Dataset) -> set[int]:
+    """A hash of each, whatever it is called; none of a set that is read as it is needed."""
+    parts = (part.values.numpy() for part in (data.train, data.test) if isinstance(part, Examples))
+    return set().union(*map(hashes, parts))

@@ -75,9 +75,14 @@ def shown(path: str | os.PathLike[str]) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
+def hashes(values: NDArray[Any]) -> set[int]:
+    """One for each of the pictures (n, C, H, W) that differs from the others."""
+    return {hash(picture.tobytes()) for picture in values}
+
+
 def different(values: NDArray[Any]) -> int:
     """How many of the pictures (n, C, H, W) there are when each counts once."""
-    return len({hash(picture.tobytes()) for picture in values})
+    return len(hashes(values))
 
 
 def variety(values: NDArray[Any]) -> list[str]:
