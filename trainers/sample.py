@@ -169,7 +169,7 @@ def _numbers(column: Column, values: Sequence[Any] | None, seeds: NDArray[np.int
     for row, value in enumerate(values if values is not None else ()):
         if value is None or value != value:  # NaN
             continue
-        found[row] = _class_number(str(value), column.names, column.name) if column.names else _number(column, value)
+        found[row] = _class_number(_name(value), column.names, column.name) if column.names else _number(column, value)
     return found
 
 
@@ -226,10 +226,15 @@ def class_numbers(labels: Iterable[Any], config: Config, space: Space) -> NDArra
     """
     if not (config.model.conditional and space.classes):
         raise UnusableSettingError("label: this generator is not conditional; leave the label out")
-    given = [str(label) for label in labels]
+    given = [_name(label) for label in labels]
     names = space.conditions[0].names
     numbers = {label: _class_number(label, names, "label") for label in set(given)}
     return np.array([numbers[label] for label in given], dtype=np.int64)
+
+
+def _name(value: Any) -> str:
+    """Of a class. Where some rows have none, pandas makes 1.0 of the class 1."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _class_number(label: str, names: tuple[str, ...], where: str) -> int:

@@ -93,8 +93,10 @@ def test_train_and_test_folders_are_splits_of_their_classes(tmp_path: Path) -> N
 
 def test_a_class_without_a_picture_is_told(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "train"):
-        fill(folder / "cat"), fill(folder / "dog", first=20), (folder / "bird").mkdir()
-        (folder / ".thumbs").mkdir()
+        fill(folder / "cat")
+        fill(folder / "dog", first=20)
+        for empty in ("bird", ".thumbs"):
+            (folder / empty).mkdir()
     (tmp_path / "bird" / "notes.txt").write_text("later")
     data = images(tmp_path / "train")
     assert data.space.names == ("cat", "dog") and list(data.notes) == ["left aside: bird, without an image file"]

@@ -218,6 +218,8 @@ def test_what_is_not_asked_for_each_seed_draws() -> None:
     assert alone is not None and np.array_equal(alone[0], labels[3]), "a function of its own seed"
     mixed = conditions({"weather": ["snow", None], "fog": [0.25, np.nan]}, told(), SPACE, SEEDS[:2])
     assert mixed is not None and mixed[0, 2] == 0.25 and mixed[1, 2] == labels[1, 2]
+    by_number = conditions({"weather": [1.0, np.nan]}, told(), SPACE, SEEDS[:2])
+    assert by_number is not None and by_number[0, 0] == 1, "a class of a column that pandas made floats of"
     assert conditions({}, told(), SPACE, SEEDS) is None
 
 
