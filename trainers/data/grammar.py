@@ -86,7 +86,7 @@ def parse(text: str, where: str) -> Grammar:
             continue
         for choice in filter(None, choices):
             rules.setdefault(rule[1], []).append(Choice(tuple(_SYMBOL.findall(choice[1])), float(choice[2])))
-    problems += _wrong(rules)
+    problems += _wrong(rules) if rules or not problems else ()
     if problems:
         raise DataError("\n".join(f"data.path: {where}: {problem}" for problem in problems))
     return rules
