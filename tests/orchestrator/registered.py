@@ -20,7 +20,7 @@ def registered(checkpoint: Path, model: str, folder: Path) -> tuple[str, dict[st
     """
     uri = f"sqlite:///{folder}/mlflow.db"
     client = MlflowClient(uri)
-    run = client.create_run(client.create_experiment("e", f"{folder}/artifacts")).info.run_id
+    run = client.create_run(client.create_experiment(model, f"{folder}/artifacts")).info.run_id
     (folder / "sweep.yaml").write_text("name: x")
     evidence = models.Evidence(checkpoint, folder / "sweep.yaml", None, {f"gansweep.{name}": "x" for name in TOLD})
     return uri, models.promote(uri, model, "champion", run, evidence, assure=lambda: None)

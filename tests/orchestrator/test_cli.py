@@ -69,6 +69,7 @@ class Terminal:
 
     def type(self, *arguments: str) -> Answer:
         self._monkeypatch.setattr(sys, "argv", ["gansweep", *arguments])
+        self._monkeypatch.setattr(sys.modules["__main__"], "__package__", None)  # also under python -m pytest
         with pytest.raises(SystemExit) as ended:
             cli.main()
         out, err = self._capsys.readouterr()

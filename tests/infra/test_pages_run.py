@@ -1,0 +1,294 @@
+"""The blocks of the pages, run in order as their reader would: in a folder with the files that the page speaks of, with
+an empty home, each line in a process of its own that must end well.
+
+Where a line takes long, ``INSTEAD`` says what is run; what can't be run is in ``ELSEWHERE``, with the reason. All
+else that a page shows is run.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from infra.docs.__main__ import PAGES
+from tests.benchmarks.reach import draw
+from tests.infra.shell import ROOT, Shell
+from tests.infra.test_docs import FENCE
+from tests.infra.test_pages import free_port
+from tests.orchestrator.registered import registered
+from tests.orchestrator.test_augmenting import trained
+from tests.trainers.small import config as gan
+from tests.trainers.test_translate import config as translator
+from trainers.config import Config
+from trainers.settings import read
+
+FILES = {str(f.relative_to(PAGES).with_suffix("")): f for f in sorted(PAGES.rglob("*.md"))} | {
+    "README": ROOT / "README.md"
+}
+SMALL = [
+    "train.images=512",
+    "evaluate.every_images=256",
+    "evaluate.samples=32",
+    "search.trials=2",
+    "rungs=null",
+    "health.stop=never",
+    "confirm.top=0",
+    "resources.workers_per_trial=1",
+]
+"""Laid over every sweep file that a page begins with."""
+
+SETS = " ".join(f"--set {word}" for word in SMALL)
+PORT = free_port()
+FORCED = "--force --reason 'trained for a moment'"
+
+
+class Instead(NamedTuple):
+    page: str  # "": any
+    shown: str  # a pattern
+    run: str
+
+
+INSTEAD = [
+    Instead("", r"gansweep promote [\w-]+", rf"\g<0> {FORCED}"),
+    # When the last report has come, MLflow may not have it yet, and promote would refuse.
+    Instead("", r"sweep\.promote\(\)", "sweep.wait().promote(force=True, reason='trained for a moment')"),
+    Instead("", r"\btrials([ =])(8|24)\b", r"trials\g<1>3"),
+    Instead("", r"(init images \S+)( --minutes \d+)?", r"\1 --minutes 1"),
+    Instead("", r"(train\.images\W+)20_000", r"\g<1>512"),
+    Instead("", r"/data/", "./"),
+    Instead("", r"curl ", "curl -fsS "),
+    Instead("README", r"submit faces.yaml", rf"\g<0> {SETS}"),
+    Instead("tutorial", r"submit shapes.yaml", rf"\g<0> {SETS}"),
+    Instead("faq", r"train.images=1?(8|2)0_000 --set", "train.images=512 --set"),
+    Instead("faq", r"every_images=10_000", "every_images=256"),
+    Instead("how-to/augmentation", r"--per-class \d+( --gain)?", "--per-class 4"),
+    Instead("how-to/resume", r"delete digits  ", "delete digits --yes"),  # asked at a terminal
+    Instead("how-to/resume", r"sync digits", "sync digits-2"),  # as the other is deleted by then
+    Instead("how-to/search", r"--trials 200", "--trials 10"),
+    Instead("how-to/serve", r"\S*gansweep serve models:\S+( --host \S+)?", rf"\g<0> --port {PORT}"),
+    Instead("how-to/serve", r"[\w.]+:8000", f"127.0.0.1:{PORT}"),
+    Instead("how-to/several-gpus", r"--ranks 8", "--ranks 2"),
+]
+
+
+class Elsewhere(NamedTuple):
+    page: str
+    shown: str  # a part of the line; of Python, of the block
+    why: str
+
+
+ELSEWHERE = [
+    Elsewhere("README", "make demo", "installs; its two commands are run first"),
+    Elsewhere("README", "make test", "is what runs this"),
+    Elsewhere("README", "torchrun", "several machines"),
+    Elsewhere("README", "--address", "a cluster: tests/infra/test_pages.py::test_ray_jobs"),
+    Elsewhere("tutorial", "pip install .", "tests/orchestrator/test_package.py::test_it_works_in_a_fresh_environment"),
+    Elsewhere("how-to/cluster", "", "a cluster: tests/infra/test_pages.py::test_ray_jobs, tests/infra/test_cluster.py"),
+    Elsewhere("how-to/medical", "pip install", "an installation"),
+    Elsewhere("how-to/mlflow-server", "gansweep ", "tests/infra/test_pages.py::test_mlflow_server"),
+    Elsewhere("how-to/mlflow-server", "pip install", "tests/infra/test_pages.py::test_mlflow_server"),
+    Elsewhere("how-to/mlflow-server", "export", "tests/infra/test_pages.py::test_mlflow_server"),
+    Elsewhere("how-to/mlflow-server", "mlflow server", "tests/infra/test_pages.py::test_mlflow_server"),
+    Elsewhere("how-to/postgresql", "", "tests/infra/test_pages.py::test_postgresql"),
+    Elsewhere("how-to/s3", "", "tests/infra/test_pages.py::test_s3"),
+    Elsewhere("how-to/several-gpus", "torchrun", "several machines"),
+    Elsewhere(
+        "how-to/search",
+        "stop 7",
+        "one that runs: tests/orchestrator/test_python.py::test_single_trials_are_asked_for_and_ended",
+    ),
+    Elsewhere("how-to/serve", "@day.jpg", "a translator's: tests/orchestrator/test_serving.py"),
+    Elsewhere("how-to/serve", "mlflow models serve", "tests/orchestrator/test_registered.py"),
+    Elsewhere("how-to/serve", "/invocations", "tests/orchestrator/test_registered.py"),
+]
+
+
+# -- what a page presumes ----------------------------------------------------------------------------------------------
+
+
+def digits(shell: Shell) -> None:
+    """What ``make demo`` leaves."""
+    shell.type("gansweep submit configs/digits.yaml")
+    shell.type(f"gansweep promote digits {FORCED}")
+
+
+def pictures(name: str) -> Callable[[Shell], None]:
+    return lambda shell: draw(shell.folder / name, 80, 8)
+
+
+def champion(name: str, config: Config, shell: Shell) -> None:
+    """A registered generator, without the sweep."""
+    registry = shell.folder / "gansweep-home/mlflow"
+    registry.mkdir(parents=True, exist_ok=True)
+    registered(trained(config, shell.folder / "user" / name), name, registry)
+
+
+def pets(shell: Shell) -> None:
+    for kind in ("cats", "dogs"):
+        draw(shell.folder / "pets" / kind, 20, 8)
+    data = {"name": "images", "path": str(shell.folder / "pets"), "resolution": 8, "channels": 3}
+    champion("pets", gan(data=data, model=CONDITIONAL), shell)
+
+
+def celeba(shell: Shell) -> None:
+    """As the page's sweep file has it."""
+    draw(shell.folder / "people", 40, 8)
+    images = [{"bytes": file.read_bytes()} for file in sorted((shell.folder / "people").iterdir())]
+    columns = {"image": images, "Smiling": [-1, 1] * 20, "age": [20.5 + n for n in range(40)]}
+    pq.write_table(pa.table(columns), shell.folder / "celeba.parquet")
+    data = {"name": "parquet", "path": str(shell.folder / "celeba.parquet"), "resolution": 8, "channels": 3}
+    champion("celeba", gan(data=data | {"label_column": ["Smiling", "age"]}, model=CONDITIONAL), shell)
+
+
+def inked_digits(shell: Shell) -> None:
+    champion("inked-digits", translator(), shell)
+
+
+def flags(shell: Shell) -> None:
+    champion("flags", gan(data={"name": "flags", "resolution": 32}, model=CONDITIONAL), shell)
+    shell.type("gansweep sample models:/flags@champion -n 1 -o x.png")
+
+
+def drawn_faces(shell: Shell) -> None:
+    champion("faces", gan(data={"name": "faces", "resolution": 64}, model=CONDITIONAL), shell)
+
+
+def plain_digits(shell: Shell) -> None:
+    champion("digits", gan(), shell)
+
+
+def sweep_of_digits(shell: Shell) -> None:
+    shutil.copy(shell.folder / "configs/digits.yaml", shell.folder)
+    shell.type("gansweep submit digits.yaml")
+
+
+def sweep_of_faces(shell: Shell) -> None:
+    shell.type("gansweep submit faces.yaml --trials 8")
+    save(shell.folder / "cats.yaml", FACES.replace("name: faces", "name: cats"))
+
+
+def faces_file(shell: Shell) -> None:
+    draw(shell.folder / "faces", 80, 8)
+    save(shell.folder / "faces.yaml", FACES)
+
+
+CONDITIONAL = {"conditional": True}
+FACES = """
+name: faces
+data: {name: images, path: faces, resolution: 8, channels: 3}
+model: {generator: mlp, discriminator: mlp, latent_dim: 8, width: 16, depth: 2}
+train: {batch_size: 16, generator_lr: 2.0e-3, discriminator_lr: 2.0e-3}
+search: {space: {train.generator_lr: {float: [1.0e-4, 1.0e-2], log: true}, train.beta1: {float: [0.0, 0.9]}}}
+"""
+GIVEN: dict[str, list[Callable[[Shell], None]]] = {
+    "README": [digits, pictures("faces")],
+    "tutorial": [pictures("shapes")],
+    "how-to/augmentation": [pets, inked_digits],
+    "how-to/conditions": [celeba, drawn_faces],
+    "how-to/images": [faces_file, pets],
+    "how-to/medical": [flags],
+    "how-to/mlflow-server": [plain_digits],
+    "how-to/notify": [faces_file],
+    "how-to/resume": [sweep_of_digits],
+    "how-to/search": [faces_file, sweep_of_faces],
+    "how-to/serve": [plain_digits],
+    "how-to/several-gpus": [faces_file],
+    "how-to/translation": [inked_digits, pictures("PICTURES")],
+}
+
+
+def save(file: Path, text: str) -> None:
+    """A sweep file, made small."""
+    file.write_text(text)
+    values = read(file, SMALL).values
+    if values["data"]["name"] == "digits" and "family" not in values:
+        values["evaluate"]["extractor"] = "raw"  # theirs is trained first
+    file.write_text(yaml.safe_dump(values))
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    (tmp_path / "configs").mkdir()
+    for file in (ROOT / "configs").glob("*.yaml"):
+        save(tmp_path / "configs" / file.name, file.read_text())
+    return Shell(tmp_path)
+
+
+# -- the pages ---------------------------------------------------------------------------------------------------------
+
+QUICK = ("tutorial", "how-to/serve")
+"""What is run with every other test, in a minute and a half on two cores; the rest takes ten, by hand with -m slow."""
+
+
+def runnable() -> Iterator[Any]:
+    for page in FILES:
+        if any(kind != "yaml" for kind, _ in steps(page)):
+            marks = [] if page in QUICK else [pytest.mark.slow]
+            yield pytest.param(page, id=page, marks=marks)
+
+
+def steps(page: str) -> Iterator[tuple[str, str]]:
+    """Language and text of all that is run: lines of the console, blocks of Python, and files to save before."""
+    for language, step in shown(page):
+        if not any(page == row.page and row.shown in step for row in ELSEWHERE):
+            yield language, step
+
+
+def shown(page: str) -> Iterator[tuple[str, str]]:
+    for fence in FENCE.finditer(FILES[page].read_text()):
+        text = textwrap.dedent(fence[3])
+        if fence[2] in ("console", "python", "yaml"):
+            yield from ((fence[2], step) for step in (text.splitlines() if fence[2] == "console" else [text]))
+
+
+def ours(page: str, step: str) -> str:
+    for row in INSTEAD:
+        if row.page in ("", page):
+            step = re.sub(row.shown, row.run, step)
+    return step
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("page", runnable())
+def test_the_blocks_of_a_page_run(page: str, shell: Shell) -> None:
+    for make in GIVEN.get(page, []):
+        make(shell)
+    with ExitStack() as servers:
+        for language, step in steps(page):
+            run(shell, language, ours(page, step), servers)
+
+
+def run(shell: Shell, language: str, step: str, servers: ExitStack) -> None:
+    if language == "yaml":
+        if "name" in (values := yaml.safe_load(step)):
+            save(shell.folder / f"{values['name']}.yaml", step)
+    elif language == "python" and (saved := re.match(r"# (\w+\.py)\n", step)):
+        (shell.folder / saved[1]).write_text(step)
+    elif language == "python":
+        shell.python(step)
+    elif re.match(r"\S*gansweep (ui|serve)\b", step):
+        servers.close()  # there is one at a time
+        servers.enter_context(shell.lasting(step))
+    else:
+        shell.type(step)
+
+
+def test_what_is_said_of_the_pages_is_still_on_them() -> None:
+    for row in ELSEWHERE:
+        assert any(row.shown in step for _, step in shown(row.page)), f"no such line any more: {row}"
+        for file, name in re.findall(r"(tests/\S+\.py)(?:::(\w+))?", row.why):
+            assert f"def {name}" in (ROOT / file).read_text(), f"no such test any more: {row}"
+    for change in INSTEAD:
+        pages = [change.page] if change.page else FILES
+        assert any(re.search(change.shown, step) for page in pages for _, step in steps(page)), f"idle: {change}"
+    assert {*GIVEN, *QUICK} <= FILES.keys()
