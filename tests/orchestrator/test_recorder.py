@@ -95,7 +95,9 @@ class Desk:
 
 
 def _contents(client: MlflowClient, run: Any, names: dict[str, str]) -> dict[str, Any]:
-    tags = {key: names.get(value, value) for key, value in run.data.tags.items() if key != "mlflow.loggedImages"}
+    own = run.info  # whose description links to its own report
+    tags = {key: names.get(v, v).replace(own.run_id, own.run_name) for key, v in run.data.tags.items()}
+    tags.pop("mlflow.loggedImages", None)
     pictures = [item.path for item in client.list_artifacts(run.info.run_id, "images")]
     history = {key: client.get_metric_history(run.info.run_id, key) for key in run.data.metrics}
     return {
