@@ -41,6 +41,7 @@ from orchestrator.search.trial_requests import TrialRequests
 from orchestrator.spec import counted
 from orchestrator.tracking.spool import Spool
 from trainers.provenance import IncomparableError
+from trainers.report import UNDEFINED
 
 log = logging.getLogger(__name__)
 
@@ -247,10 +248,13 @@ class Conductor:
         tried = [t for t in self._ledger.trials() if t.reports and t.verdict not in FATAL]
         if len(tried) < wanted or not (missing := objective.unmeasured(aim, (t.reports for t in tried))):
             return
-        why = [reason for reason in report["health"]["reasons"] if reason.startswith("no ")]
+        told = [reason for reason in report["health"]["reasons"] if reason.startswith("no ")]
+        why = [reason for reason in told if UNDEFINED not in reason]  # of samples so early; it may come
+        if not why:
+            return
         self.failure = UserError(
-            f"objective: {', '.join(missing)} could not be measured in {counted(len(tried), 'trial')}"
-            f"{': ' if why else ''}{'; '.join(why)}. Mend that, or choose another measure"
+            f"objective: {', '.join(missing)} could not be measured in {counted(len(tried), 'trial')}: "
+            f"{'; '.join(why)}. Mend that, or choose another measure"
         )
 
     def _alive(self, leg: Leg, stored: list[str]) -> None:

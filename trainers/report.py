@@ -10,6 +10,9 @@ from typing import Any, Literal
 
 Verdict = Literal["unjudged", "healthy", "slow", "suspect", "stuck", "collapsed", "diverged"]
 
+UNDEFINED = "it came out as"
+"""In the reason for a measure that was made and is no finite number, as of samples that are all the same."""
+
 
 @dataclass(frozen=True)
 class Health:

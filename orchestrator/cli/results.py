@@ -104,8 +104,8 @@ def promote(
     from orchestrator.terminal import show
 
     handle = options.sweep(name, home, profile)
-    if rollback and (trial is not None or force or reason):
-        raise UserError("--rollback gives the alias back; leave out --trial, --force and --reason")
+    if rollback and (trial is not None or force or reason or licence):
+        raise UserError("--rollback gives the alias back; leave out --trial, --force, --reason and --licence")
     if rollback:
         promoted = handle.rollback(alias=alias, model=model)
     else:

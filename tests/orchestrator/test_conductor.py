@@ -116,6 +116,15 @@ def test_an_objective_that_nobody_can_measure_ends_the_sweep_with_the_reason(con
     )
 
 
+def test_an_objective_that_is_no_number_so_early_ends_nothing(conductor: Conductor) -> None:
+    """As a correlation of samples that are all the same."""
+    told = report(10) | {"metrics": {"fid": 9.0}}
+    told["health"]["reasons"] = ["no coverage: it came out as nan"]
+    for _ in range(3):
+        conductor.heard(order(conductor), told)
+    assert not conductor.stopping()
+
+
 def test_a_measure_that_is_missing_now_and_then_ends_nothing(conductor: Conductor) -> None:
     conductor.heard(order(conductor), report(10))
     for _ in range(2):

@@ -17,6 +17,7 @@ from trainers.metrics.real import RemoteCache, real_side
 from trainers.metrics.table import METRICS, OF_PICTURES, Comparison, Measure
 from trainers.randomness import normal
 from trainers.reading.registry import lookup
+from trainers.report import UNDEFINED
 from trainers.world import World
 
 FEWEST, MOST = 1_000, 2_000  # samples that the verdict looks at
@@ -169,7 +170,7 @@ def _taken(measures: Iterable[Measure], comparison: Comparison) -> tuple[dict[st
             if math.isfinite(value):
                 metrics[name] = value
             else:
-                failures.append(f"no {name}: it came out as {value}")
+                failures.append(f"no {name}: {UNDEFINED} {value}")
     return metrics, failures
 
 
