@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,6 +22,11 @@ used: dict[str, str] = {}
 def command(*words: object) -> str:
     """``gansweep WORDS``, quoted for a shell, in the way and with the profile and home of the command that runs now."""
     return shlex.join([_program(), *map(str, words), *_profile(), *_home()])
+
+
+def set_words(changes: Sequence[str]) -> list[str]:
+    """Changes of settings, a.b=value each, as words of a command."""
+    return [word for change in changes for word in ("--set", change)]
 
 
 def _program() -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator import profiles
-from orchestrator.commands import PROFILE
+from orchestrator.commands import PROFILE, set_words
 from orchestrator.errors import UserError
 from orchestrator.execution.jobs import CONFIG, Cluster, Job, Show, forwarded
 from orchestrator.paths import Home
@@ -47,9 +47,7 @@ def submit(sweep: Sweep, warm_start: str | None, options: JobOptions, profile: s
 
 def resume(name: str, changes: Sequence[str], options: JobOptions, profile: str, show: Show) -> None:
     """Go on there with a sweep that the ledger knows."""
-    _drive(
-        name, ["resume", name, *(word for change in changes for word in ("--set", change))], {}, options, profile, show
-    )
+    _drive(name, ["resume", name, *set_words(changes)], {}, options, profile, show)
 
 
 def ask(name: str, words: Sequence[str], address: str, profile: str) -> str:

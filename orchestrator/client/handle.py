@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from orchestrator import status as standing
 from orchestrator.client import reports
 from orchestrator.client.reports import LOOK, TrialReport, headline
-from orchestrator.commands import command
+from orchestrator.commands import command, set_words
 from orchestrator.errors import GansweepError, UserError, WorkError
 from orchestrator.paths import Home, SweepPaths, samples_key, trial_key
 from orchestrator.profiles import is_job
@@ -187,7 +187,7 @@ class Handle:
             return self
         from orchestrator.client.background import Driver
 
-        self._driver = Driver(self.spec, ["resume", self.name, *_set(changes)], "", self.home, address)
+        self._driver = Driver(self.spec, ["resume", self.name, *set_words(changes)], "", self.home, address)
         self._driver.begun()
         return self
 
@@ -198,7 +198,7 @@ class Handle:
         from orchestrator.client.background import Driver
 
         forked, address = self.spec.model_copy(update={"name": new}), self.home.profile.cluster(address)
-        driver = Driver(forked, ["fork", self.name, new, *_set(overrides(set))], "", self.home, address)
+        driver = Driver(forked, ["fork", self.name, new, *set_words(overrides(set))], "", self.home, address)
         driver.begun()
         return Handle(new, self.home, driver)
 
@@ -306,11 +306,6 @@ class Handle:
         from orchestrator.client import notebook
 
         return notebook.html(self)
-
-
-def _set(changes: Sequence[str]) -> list[str]:
-    """As the command line takes them."""
-    return [word for change in changes for word in ("--set", change)]
 
 
 def _write(output: Path, text: str) -> None:

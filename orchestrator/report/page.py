@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from orchestrator.commands import command
+from orchestrator.commands import command, set_words
 from orchestrator.report import charts, html
 from orchestrator.report.grids import Film
 from orchestrator.report.svg import number
@@ -217,6 +217,6 @@ def _cell(value: Any) -> str:
 def again(document: Mapping[str, Any]) -> str:
     """The lines that train the best trial alone, and register it."""
     name, best = document["name"], document["best"]
-    given = [word for setting, value in best["params"].items() for word in ("--set", f"{setting}={json.dumps(value)}")]
+    given = set_words([f"{setting}={json.dumps(value)}" for setting, value in best["params"].items()])
     alone = command("train", f"{name}.yaml", *given, "--out", f"{name}-{best['id']}")
     return f"{alone}\n{command('promote', name, '--trial', best['id'])}"
