@@ -25,6 +25,7 @@ from torch.multiprocessing import get_context
 
 from trainers.config import Config
 from trainers.errors import TrainerError
+from trainers.files.lock import only_writer
 from trainers.loop import train
 from trainers.report import Report, line
 from trainers.state import load, newest
@@ -58,13 +59,15 @@ def recorded(
     config: Config, world: World, resume: Path | None, out: Path | None, watcher: Watcher | None = None
 ) -> Iterator[Report]:
     """``train``, with rank 0's reports as lines of ``out/reports.jsonl``."""
-    for report in train(config, world, resume, out, watcher=watcher):
-        if out is not None and world.rank == 0:
-            file = out / "reports.jsonl"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with file.open("a") as lines:
+    reports = train(config, world, resume, out, watcher=watcher)
+    if out is None or world.rank > 0:
+        yield from reports
+        return
+    with only_writer(out):
+        for report in reports:
+            with (out / "reports.jsonl").open("a") as lines:
                 lines.write(line(report.as_dict()) + "\n")
-        yield report
+            yield report
 
 
 def last_verdict(out: Path) -> str:
@@ -80,6 +83,11 @@ def resume_point(out: Path) -> Path | None:
     Lines that came after it are dropped, since they will be written again; its own line is taken from the checkpoint
     where a kill came between the two.
     """
+    with only_writer(out):
+        return _in_line(out)
+
+
+def _in_line(out: Path) -> Path | None:
     folder, file = newest(out / "checkpoints"), out / "reports.jsonl"
     lines = file.read_text().splitlines(keepends=True) if file.exists() else []
     images = int(folder.name) if folder else 0

@@ -30,9 +30,11 @@ def log_grid(client: MlflowClient, run: str, event: Event, store: Store, may_be_
     pages play. Raises StoreError where it is not there, unless it may be lost: nothing trains any more that would store
     it.
 
-    As ``MlflowClient.log_image`` does it, which would encode the picture again and send the run's tag each time.
+    As ``MlflowClient.log_image`` does it, which would encode the picture again and send the run's tag each time. The
+    picture itself goes last, so that ``has_grid`` finds no half of one after a death; sent again, all have their names.
     """
-    name = f"samples+step+{event['images']}+timestamp+{event['time']}+{uuid.uuid4()}"
+    own = uuid.uuid5(uuid.UUID(run), event["samples"])
+    name = f"samples+step+{event['images']}+timestamp+{event['time']}+{own}"
     with tempfile.TemporaryDirectory() as folder:
         try:
             file = store.get(event["samples"], Path(folder) / f"{name}.png")
@@ -40,16 +42,18 @@ def log_grid(client: MlflowClient, run: str, event: Event, store: Store, may_be_
             if may_be_lost:
                 return
             raise  # its upload may still be under way
-        with Image.open(file) as picture:
-            compress_image_size(picture.convert("RGB")).save(Path(folder) / f"{name}+compressed.webp", method=0)
-        client.log_artifacts(run, folder, "images")
         if moving := frames(file):
             moved = Path(folder) / f"{event['images']:09d}.gif"
             play(moving, moved)
             client.log_artifact(run, str(moved), "animations")
+        small = Path(folder) / f"{name}+compressed.webp"
+        with Image.open(file) as picture:
+            compress_image_size(picture.convert("RGB")).save(small, method=0)
+        for shown in (small, file):
+            client.log_artifact(run, str(shown), "images")
 
 
 def has_grid(client: MlflowClient, run: str, images: int) -> bool:
     """Whether MLflow has the one after so many images."""
-    of_step = re.compile(rf"[+%]step[+%]{images}[+%]")
+    of_step = re.compile(rf"[+%]step[+%]{images}[+%].*\.png$")
     return any(of_step.search(item.path) for item in client.list_artifacts(run, "images"))

@@ -108,6 +108,7 @@ def _contents(client: MlflowClient, run: Any, names: dict[str, str]) -> dict[str
         "metrics": {key: [(m.step, m.value, m.timestamp) for m in points] for key, points in sorted(history.items())},
         "inputs": [(i.dataset.name, i.dataset.digest, i.tags[0].value) for i in run.inputs.dataset_inputs],
         "pictures": sorted(path.split("+timestamp")[0] for path in pictures if path.endswith(".png")),
+        "thumbnails": sum(path.endswith("+compressed.webp") for path in pictures),
         "texts": [item.path for item in client.list_artifacts(run.info.run_id) if not item.is_dir],
     }
 
@@ -251,7 +252,7 @@ def _mortal(name: str) -> Callable[..., Any]:
 
 
 WRITES = (
-    *("create_experiment", "create_run", "log_batch", "log_inputs", "log_text", "log_artifacts"),
+    *("create_experiment", "create_run", "log_batch", "log_inputs", "log_text", "log_artifact"),
     *("update_run", "set_terminated"),
 )
 for _name in WRITES:
@@ -272,14 +273,19 @@ def test_dying_at_any_call_leaves_one_run_per_trial(
     undisturbed.send()
     expected, total = _comparable(undisturbed.recorded()), Mortal.calls
     assert total > 12
-    desk = Desk(tmp_path, f"torn-{after}", uri)
-    tell(desk)
+    torn = Desk(tmp_path, f"torn-{after}", uri)
+    tell(torn)
     for number in range(1, total + 1):
-        Mortal.calls, Mortal.dies_at = 0, number
-        _die(desk)
-    Mortal.dies_at = -1
-    assert desk.send().trouble is None
-    assert _comparable(desk.recorded()) == expected
+        once = Desk(tmp_path, f"thrown-{after}-{number}", uri)
+        tell(once)
+        for desk in (torn, once):
+            Mortal.calls, Mortal.dies_at = 0, number
+            _die(desk)
+        Mortal.dies_at = -1
+        assert once.send().trouble is None
+        assert _comparable(once.recorded()) == expected
+    assert torn.send().trouble is None
+    assert _comparable(torn.recorded()) == expected
 
 
 def _die(desk: Desk) -> None:

@@ -22,6 +22,7 @@ from trainers import launch
 from trainers.__main__ import main
 from trainers.data import Space
 from trainers.errors import TrainerError
+from trainers.files import lock
 from trainers.models import parameter_counts
 from trainers.report import line
 from trainers.state import load
@@ -76,6 +77,23 @@ def test_it_reports_to_people_and_goes_on_where_it_stopped(file: Path, tmp_path:
     _, again, _ = command(file, "--out", tmp_path / "out", "--set", "train.images=480")
     assert [line.split()[0] for line in again.splitlines()] == ["480"]
     assert [r["images"] for r in reports(tmp_path / "out")] == [160, 320, 480]
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_no_two_trainings_write_into_one_folder(ranks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "PATIENCE", 0.1)
+    settings, out = config(train={"images": 96_000}), tmp_path / "out"
+    first = launch.run(settings, ranks, out)
+    told = next(first)
+    with pytest.raises(TrainerError, match=r"out: another training writes there; wait for its end"):
+        next(launch.run(settings, 1, out))
+    first.close()
+    assert next(launch.run(settings, 1, out)).images > told.images
+
+
+def test_a_folder_that_cant_be_written_is_named(file: Path, command: Command) -> None:
+    status, _, told = command(file, "--out", "/proc/nowhere")
+    assert (status, told) == (1, "/proc/nowhere: can't be written (No such file or directory); give another folder\n")
 
 
 class Heard(Watcher):
