@@ -90,12 +90,12 @@ class Home:
         return self.root / "mlflow"
 
     @property
+    def mlflow_file(self) -> Path:
+        return self.mlflow / "mlflow.db"
+
+    @property
     def mlflow_database(self) -> str:
-        """An SQLAlchemy URL, in whose path %XX stands for a character, and ? ends it."""
-        path = str(self.mlflow / "mlflow.db")
-        quoted = path.replace("%", "%25").replace("?", "%3F")
-        # Under the short name MLflow makes the folders of the path itself, quoted as it is.
-        return f"sqlite:///{path}" if quoted == path else f"sqlite+pysqlite:///{quoted}"
+        return sqlite_url(self.mlflow_file)
 
     @property
     def mlflow_artifacts(self) -> str:
@@ -159,6 +159,13 @@ class SweepPaths:
     @property
     def ray(self) -> Path:
         return self.root / "ray"
+
+
+def sqlite_url(file: Path) -> str:
+    """An SQLAlchemy URL, in whose path %XX stands for a character, and ? ends it."""
+    quoted = str(file).replace("%", "%25").replace("?", "%3F")
+    # Under the short name MLflow makes the folders of the path itself, quoted as it is.
+    return f"sqlite:///{file}" if quoted == str(file) else f"sqlite+pysqlite:///{quoted}"
 
 
 def trial_key(sweep: str, trial: int, confirm_seed: int | None = None) -> str:

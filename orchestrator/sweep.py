@@ -258,7 +258,7 @@ def _recording(
         try:
             yield recorder
         except BaseException as error:
-            recorder.close(timeout=2 if isinstance(error, KeyboardInterrupt | LedgerError) else 60)
+            recorder.close(timeout=2 if isinstance(error, KeyboardInterrupt | LedgerError) else None)
             if recorder.unsent:
                 again = command("resume", ledger.sweep.name)
                 progress.note(f"some records wait for MLflow ({recorder.unsent}); send them with: {again}")

@@ -74,8 +74,12 @@ class Handle:
         return self.ledger()[0].best()
 
     def __iter__(self) -> Iterator[TrialReport]:
-        """Every report, from the first on; while the sweep runs, as they come."""
-        return reports.follow(*standing.ledger_of(self.name, self.home, told=True))
+        """Every report, from the first on; while the sweep runs, as they come. Ends when all that it did is recorded,
+        where this handle began it.
+        """
+        yield from reports.follow(*standing.ledger_of(self.name, self.home, told=True))
+        while self._driver and self._driver.running:
+            time.sleep(LOOK)
 
     def logs(self, trial: int | None = None, rank: int | None = None) -> Iterator[tuple[str, str]]:
         """What its workers printed so far: of whom, and the text."""

@@ -37,6 +37,8 @@ PERIOD, LONGEST = 1.0, 5.0
 """Seconds between two sendings, and where these take long: as many as they take, up to so many. What came in meanwhile
 goes out as one batch per run, so that a busy sweep asks little more of MLflow than a calm one.
 """
+QUIET = 60.0
+"""Seconds without a record taken, after which the end of a sweep waits no longer."""
 EVENTS = 1_000
 """Of one sending at the most."""
 AT_ONCE = 8
@@ -67,7 +69,7 @@ class Recorder:
         self._done = set[int]()
         """Positions behind events that were sent while one before them could not be."""
         self._doubtful, self._old = math.inf, math.inf
-        self._said_refused, self._lock = False, threading.Lock()
+        self._said_refused, self._starting, self._lock = False, False, threading.Lock()
         self.trouble: str | None = None
         """Why the last sending failed, in words; None while all is well."""
         self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
@@ -82,10 +84,16 @@ class Recorder:
         """
         self._doubtful, self._old = self._spool.end, trials
 
-    def close(self, timeout: float = 60.0) -> None:
-        """Send what is left, for at most ``timeout`` seconds; the rest stays in the spool."""
+    def close(self, timeout: float | None = None) -> None:
+        """Send what is left, for at most ``timeout`` seconds; the rest stays in the spool. None: until MLflow has taken
+        nothing for ``QUIET`` seconds, which begin when a server of ours has started.
+        """
         self._closing.set()
-        self._thread.join(timeout)
+        sent, since = self._spool.sent, time.monotonic()
+        while self._thread.is_alive() and time.monotonic() - since < (QUIET if timeout is None else timeout):
+            self._thread.join(0.1)
+            if timeout is None and (self._spool.sent != sent or self._starting):
+                sent, since = self._spool.sent, time.monotonic()
         self._given_up.set()
 
     @property
@@ -118,7 +126,11 @@ class Recorder:
                 time.sleep(PERIOD)
 
     def _connect(self) -> None:
-        self._target.ready()
+        self._starting = True
+        try:
+            self._target.ready()
+        finally:
+            self._starting = False
         client = MlflowClient(self._target.uri)
         self._runs.connect(client)
         self._experiment = Experiment(client, self._runs, self._store, self._target.views, self._set_aside)

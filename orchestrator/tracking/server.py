@@ -94,7 +94,8 @@ def healthy(url: str) -> bool:
 def _start(home: Home, port: int, users: Path, note: IO[str], log: Path) -> Server:
     """A guardian and its server, and their ``note``, whose lock the guardian inherits."""
     command = [
-        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
+        *(sys.executable, "-m", "orchestrator.tracking.database", str(home.mlflow_file), "server"),
+        *("--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
         *("--backend-store-uri", home.mlflow_database, "--no-serve-artifacts"),
         *("--default-artifact-root", home.mlflow_artifacts),
     ]

@@ -38,8 +38,7 @@ class Instead(NamedTuple):
 
 INSTEAD = [
     Instead("", r"gansweep promote [\w-]+", rf"\g<0> {FORCED}"),
-    # When the last report has come, MLflow may not have it yet, and promote would refuse.
-    Instead("", r"sweep\.promote\(\)", "sweep.wait().promote(force=True, reason='trained for a moment')"),
+    Instead("", r"sweep\.promote\(\)", "sweep.promote(force=True, reason='trained for a moment')"),
     Instead("", r"\btrials([ =])(8|24)\b", r"trials\g<1>3"),
     Instead("", r"(init images \S+)( --minutes \d+)?", r"\1 --minutes 1"),
     Instead("", r"(train\.images\W+)20_000", r"\g<1>512"),

@@ -9,7 +9,9 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
+from mlflow import MlflowClient
 
 from orchestrator.errors import UserError, WorkError
 from orchestrator.paths import Home
@@ -56,6 +58,23 @@ def test_who_is_interrupted_does_not_wait_for_its_end(tmp_path: Path, monkeypatc
     with pytest.raises(KeyboardInterrupt), embedded(Home(tmp_path)) as server:
         raise KeyboardInterrupt
     until_gone(server)
+
+
+def test_killed_while_its_tables_are_made_it_starts_again(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    beside = home.mlflow_file.with_suffix(".new")
+    with embedded(home) as server:
+        while not (beside.exists() and beside.stat().st_size):
+            time.sleep(0.01)
+        for process in psutil.Process(server.guardian).children(recursive=True):
+            process.kill()
+        with pytest.raises(WorkError, match="ended while starting"):
+            server.wait()
+    assert beside.exists() and not home.mlflow_file.exists(), "half made"
+    with embedded(home) as server:
+        server.wait()
+        MlflowClient(server.url).create_experiment("x")
+    assert not beside.exists()
 
 
 def test_an_address_is_believed_only_while_its_guardian_lives(tmp_path: Path) -> None:

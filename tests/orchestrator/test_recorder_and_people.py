@@ -203,3 +203,16 @@ def test_records_that_wait_are_known_though_nothing_ever_failed(tmp_path: Path, 
     one._thread.join(30)
     assert not one._thread.is_alive()
     assert desk.send().unsent is None
+
+
+def test_the_end_of_a_sweep_waits_for_a_server_that_is_still_starting(
+    tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(recorder, "QUIET", 1.0)
+    desk = Desk(tmp_path, "patient", server)
+    tell(desk)
+    one = desk.record(Target(server, lambda: time.sleep(3), desk.target.artifact_root))
+    one.start()
+    one.close()
+    assert one.unsent is None
+    assert len(desk.recorded()) == 3
