@@ -12,7 +12,7 @@ import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from datetime import timedelta
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -41,7 +41,7 @@ def run(
     out: Path | None = None,
     backend: Backend | None = None,
     watcher: Watcher | None = None,
-) -> Iterator[Report]:
+) -> Generator[Report, None, None]:
     """Trains with ``ranks`` local processes and yields rank 0's reports; appends them to ``out/reports.jsonl``.
 
     ``watcher`` hears of the way to a report, in this process. ``backend`` is nccl where there is a GPU per rank, else
