@@ -161,21 +161,25 @@ class Run:
         self.world.pulse.rest()
         losses, signals = self.training.means()
         self.seconds += time.perf_counter() - start
-        if not self.world.replicas_equal(t for group in self.training.tensors().values() for t in group.values()):
-            raise TrainerError(
-                f"after {self.training.images} images the ranks hold different states; resume from a checkpoint"
-            )
-        broken = signals.get(BROKEN, 0) > 0
-        metrics = {}
-        if not broken:
-            with self.training.plain() as plain:
-                metrics = self.evaluate(self.training.sampler, plain, self.training.critic)
-        watched, failures = ({}, []) if broken else (self.evaluate.watched, self.evaluate.failures)
-        report = self._judge(losses, signals, metrics, watched, failures)
+        with self.world.pulse.working():
+            report = self._measure(losses, signals)
         lost = report.health.verdict in BAD
         report = self._rewind(report) if lost and self.rewinds < self.config.health.rewind else report
         self.told, self._kept = report.as_dict(), report.images
         return report
+
+    def _measure(self, losses: dict[str, float], signals: dict[str, float]) -> Report:
+        """The report of the training as it is, judged; raises TrainerError where the ranks have drifted apart."""
+        if not self.world.replicas_equal(t for group in self.training.tensors().values() for t in group.values()):
+            raise TrainerError(
+                f"after {self.training.images} images the ranks hold different states; resume from a checkpoint"
+            )
+        self.world.pulse.collective = self.world.reduction_seconds(sum(self.training.sizes().values()))
+        if signals.get(BROKEN, 0) > 0:
+            return self._judge(losses, signals, {}, {}, [])
+        with self.training.plain() as plain:
+            metrics = self.evaluate(self.training.sampler, plain, self.training.critic)
+        return self._judge(losses, signals, metrics, self.evaluate.watched, self.evaluate.failures)
 
     def described(self) -> list[str]:
         """What was loaded, what is trained on it, and where."""
@@ -220,6 +224,7 @@ class Run:
         """Saves the state between two reports, means so far included, with the last report; returns the folder, or None
         where nothing has happened since. Called on every rank.
         """
+        self.world.pulse.rest()
         if self.training.images == self._kept:
             return None
         tally, steps = self.training.packed_means()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -96,6 +97,18 @@ class World:
             dist.all_reduce(values)
             values = values / self.size
         return values
+
+    def reduction_seconds(self, numbers: int) -> float:
+        """How long an all-reduce of so many numbers takes, with nothing else to do and no rank late; 0 for a rank
+        alone.
+        """
+        if self.size == 1:
+            return 0.0
+        values = torch.zeros(numbers, device=self.device)
+        self.any(False)  # all ranks are here
+        start = time.perf_counter()
+        self.mean(values)[:1].tolist()  # waits for a GPU, too
+        return time.perf_counter() - start
 
     def any(self, flag: bool) -> bool:
         """Whether ``flag`` holds on any rank; the same answer on every rank."""

@@ -11,7 +11,7 @@ import ray
 
 from orchestrator.execution import gcs
 from orchestrator.execution.ranklog import Part, RankLog
-from trainers.watching.pulse import Pulse
+from trainers.watching.pulse import Doing, Pulse
 
 LONGEST = 2.0
 """Seconds between two beats; less where a rank counts as hung after less than six of them."""
@@ -26,9 +26,9 @@ class Beat:
     node: str
     pid: int
     leg: str
-    steps: int
+    moves: int
     images: int
-    stepping: bool
+    doing: Doing
     log: Part | None = None
     joined: bool = True
 
@@ -58,7 +58,7 @@ class Heartbeat:
         node, count = ray.get_runtime_context().get_node_id(), 0
         while True:
             count, pulse = count + 1, self._pulse
-            doing = (self.leg, pulse.steps, pulse.images, pulse.stepping, self._log.part, self.joined)
+            doing = (self.leg, pulse.moves, pulse.images, pulse.doing, self._log.part, self.joined)
             beat = Beat(count, self._rank, node, os.getpid(), *doing)
             try:
                 gcs.put(f"{self._name}/{self._rank}", json.dumps(asdict(beat)).encode())

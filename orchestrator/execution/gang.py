@@ -45,6 +45,12 @@ class Gang:
         ray.get(joining)
 
     @property
+    def system(self) -> dict[str, float]:
+        """What its ranks measure of themselves, beside the machine's usage."""
+        seconds = self._rank0.collective_seconds
+        return {"collective_seconds": seconds} if seconds else {}
+
+    @property
     def scratch(self) -> Path:
         return self._rank0.scratch
 

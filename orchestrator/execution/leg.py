@@ -103,7 +103,7 @@ class TrainLeg(tune.Trainable):
         return {
             **report.as_dict(),
             "images_per_second": speed,
-            "system": self._usage.means(),
+            "system": self._usage.means() | self._gang.system,
             "timestamp": time.time(),
             "checkpoint": checkpoint_key(self._order.prefix, report.images) if report.checkpoint else None,
             "samples": samples_key(self._order.prefix, report.images) if report.samples else None,

@@ -56,6 +56,11 @@ class Rank:
         os.environ["GANSWEEP_CACHE"] = spec.cache
         torch.set_num_threads(max(1, int(spec.cpus)))
 
+    @property
+    def collective_seconds(self) -> float:
+        """``Pulse.collective``."""
+        return self._pulse.collective
+
     def listen(self) -> tuple[str, int]:
         """Open the rendezvous on this node's own address (rank 0 only); torch by itself would listen on every
         interface.

@@ -35,6 +35,8 @@ OPEN = (
 """The way out for ranks that don't meet."""
 MEETING = 300.0
 """Seconds in which a gang's ranks must have met: each imports torch first."""
+WORKING = 600
+"""Seconds that a batch may take to be read, or a measure, where ``hang_seconds`` does not allow more."""
 HEADLESS = 45.0
 """Seconds without an answer of the cluster's head after which the driver ends."""
 
@@ -52,7 +54,7 @@ class Heard:
         before = self.beats.get(beat.rank)
         if before == beat:
             return
-        if not before or not beat.stepping or beat.steps != before.steps:
+        if not before or beat.doing == "idle" or beat.moves != before.moves:
             self.moved = now
         self.beats[beat.rank], self.at[beat.rank] = beat, now
 
@@ -160,10 +162,10 @@ class Watch:
                 return HungError(f"rank {rank} on node {name} hung: it gave no sign for {now - at:.0f} s")
         if now - gang.began > MEETING and not all(beat.joined for beat in gang.beats.values()):
             return HungError(f"the ranks did not meet within {MEETING:.0f} s: {OPEN}")
-        if now - gang.moved > self._limit:
-            return HungError(
-                f"the ranks hung: no step for {now - gang.moved:.0f} s; resources.hang_seconds allows more"
-            )
+        idle, works = now - gang.moved, any(beat.doing == "working" for beat in gang.beats.values())
+        if idle > (max(self._limit, WORKING) if works else self._limit):
+            what = "batch read or measured" if works else "step"
+            return HungError(f"the ranks hung: no {what} for {idle:.0f} s; resources.hang_seconds allows more")
         return None
 
     def _end(self, name: str, gang: Heard, why: WorkError) -> None:

@@ -72,6 +72,9 @@ class Measured:
         def count(name: str, text: str, *labels: str) -> Any:
             return Count(f"gansweep_{name}", text, ("sweep", *labels), registry=registry)
 
+        def summary(name: str, text: str) -> Any:
+            return Summary(f"gansweep_{name}", text, ("sweep",), registry=registry).labels(sweep)
+
         self._progress, self._sweep = progress, sweep
         self._states: dict[int, str] = {}
         self._before: dict[object, tuple[int, float]] = {}
@@ -85,9 +88,8 @@ class Measured:
         self._images = count("images_total", "images shown to discriminators").labels(sweep)
         self._device = count("device_seconds_total", "seconds of training, times ranks").labels(sweep)
         self._legs = count("legs_total", "legs that ended, by what became of the trial", "state")
-        self._steps = Summary(
-            "gansweep_step_seconds", "mean time of a step between two reports", ("sweep",), registry=registry
-        ).labels(sweep)
+        self._steps = summary("step_seconds", "mean time of a step between two reports")
+        self._collective = summary("collective_seconds", "time of a step's all-reduces, taken apart at each report")
         self._training = gauge(
             "legs_training", "legs whose ranks make steps; of those running, the others wait or begin"
         )
@@ -127,6 +129,8 @@ class Measured:
         self._device.inc(took * self._ranks)
         if more:
             self._steps.observe(took * int(leg.params.get("train.batch_size", self._batch)) / more)
+        if seconds := report["system"].get("collective_seconds"):  # several ranks
+            self._collective.observe(seconds)
         (self._unstored.discard if report["checkpoint"] in (None, *report["stored"]) else self._unstored.add)(leg.run)
         self._uploads.set(len(self._unstored))
         if leg.confirm_seed is None and self._states.get(leg.trial) != "running":

@@ -74,11 +74,13 @@ def test_what_a_leg_reports_is_counted_and_the_dashboard_knows_every_name(
         conductor.progress.searching(conductor._ledger, 4)
         leg = conductor.next_leg()
         assert isinstance(leg, tuple)
-        conductor.heard(leg[1], report(10, stored=("a",)) | {"seconds": 2.0, "checkpoint": "b"})
+        told = {"seconds": 2.0, "checkpoint": "b", "system": {"collective_seconds": 0.25}}
+        conductor.heard(leg[1], report(10, stored=("a",)) | told)
         now = scraped(conductor)
         assert (now["gansweep_trials running"], now["gansweep_slots"], now["gansweep_legs_running"]) == (1, 4, 1)
         assert (now["gansweep_images_total"], now["gansweep_device_seconds_total"]) == (10, 2)
         assert (now["gansweep_step_seconds_sum"], now["gansweep_uploads_pending"]) == (2, 1)
+        assert now["gansweep_collective_seconds_sum"] == 0.25
         assert now["gansweep_recording_backlog_bytes"] > 0 and now["gansweep_recording_lag_seconds"] > 0
         conductor.moved({leg[1].prefix: 12})
         assert scraped(conductor)["gansweep_legs_training"] == 1

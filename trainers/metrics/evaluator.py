@@ -126,6 +126,7 @@ class Evaluator:
 
     def _seen(self, made: Tensor) -> Tensor:
         """What is gathered of examples: their features, and where a measure looks at them the values themselves."""
+        self._world.pulse.measured()
         features = self._real.extractor(made)
         return features if self._shape is None else torch.cat((features, made.flatten(1).to(features)), 1)
 

@@ -100,7 +100,7 @@ class Game:
 
     def _shown(self, examples: Rows, order: Order, number: int) -> Examples:
         """This rank's examples of step ``number``."""
-        with self.world.pulse.waiting():
+        with self.world.pulse.working():
             batch = examples[order.rows(number, self.world)]
         if order.blocks:  # read from afar while this step computes
             examples.expect(order.rows(number + 1, self.world))

@@ -4,29 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
+
+Doing = Literal["idle", "stepping", "working"]
 
 
 class Pulse:
-    """``stepping`` while the next step is due soon: neither before the first after a pause, which may compile or wait
-    for a slow start, nor while data are read, the generator is measured or a checkpoint is written.
+    """``doing``: ``stepping`` while the next step is due soon; ``working`` while a batch is read or the generator is
+    measured, which may take minutes; ``idle`` otherwise: between two reports, and before the first step after one,
+    which may compile or wait for a slow start.
     """
 
     def __init__(self) -> None:
-        self.steps, self.images, self.stepping = 0, 0, False
+        self.moves, self.images = 0, 0
+        """Steps made and batches measured, of which a rank that hangs makes no more; images shown in all."""
+        self.doing: Doing = "idle"
+        self.collective = 0.0
+        """Seconds that the all-reduces of a step took when last measured; 0 for a rank alone."""
         self.stop = False
         """Asked for from outside: the training is to end where it is, with a checkpoint, as soon as it can."""
 
     def step(self, images: int) -> None:
         """A step is made, and ``images`` shown in all."""
-        self.steps, self.images, self.stepping = self.steps + 1, images, True
+        self.moves, self.images, self.doing = self.moves + 1, images, "stepping"
+
+    def measured(self) -> None:
+        """A batch of what the generator makes."""
+        self.moves += 1
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Within is done what may take minutes."""
+        before, self.doing = self.doing, "working"
+        yield
+        self.doing = before
 
     def rest(self) -> None:
         """The next step is a while away."""
-        self.stepping = False
-
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Within is done what may take as long as it likes."""
-        before, self.stepping = self.stepping, False
-        yield
-        self.stepping = before
+        self.doing = "idle"
