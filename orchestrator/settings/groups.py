@@ -199,7 +199,10 @@ class Resources(Settings):
         default="pack", description="of a trial's workers: on few nodes, on many, or all on one"
     )
     hang_seconds: float = Field(
-        default=60, ge=1, description="without a sign of life or a step for so long, a worker counts as hung; reading or measuring, ten minutes"
+        default=60,
+        ge=1,
+        description="without a sign of life or a step for so long, a worker counts as hung; "
+        "without a batch read or measured, after ten minutes",
     )
 
     @model_validator(mode="after")

@@ -75,8 +75,8 @@ def test_mlflow_has_one_run_per_trial_with_its_curve(finished: User):
 
 def _check_curve(uri: str, run: Run, trial: dict[str, Any]) -> None:
     client = MlflowClient(uri)
-    machine = "system/cpu_utilization_percentage"
-    for metric in ("loss/generator", "loss/discriminator", "fid", "images_per_second", machine):
+    system = ("system/cpu_utilization_percentage", "system/collective_seconds")
+    for metric in ("loss/generator", "loss/discriminator", "fid", "images_per_second", *system):
         steps = [point.step for point in client.get_metric_history(run.info.run_id, metric)]
         assert steps == list(range(1_024, trial["images"] + 1, 1_024)), f"{metric}: each report once"
     pictures = [f.path for f in client.list_artifacts(run.info.run_id, "images") if f.path.endswith(".png")]
