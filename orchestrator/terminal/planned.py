@@ -26,8 +26,8 @@ def plan(sweep: Sweep, earlier: Earlier | None, unknown: str = UNKNOWN) -> None:
     guess, objective = estimate(sweep), sweep.objective
     bounds = "".join(f", {metric} {bound}" for metric, bound in objective.require.items())
     console.print(f"[bold]{sweep.name}[/bold]  {objective.told}{bounds}", soft_wrap=True)
-    if sweep.family != "gan":
-        console.print(f"  family: {sweep.family}")
+    if family := sweep.model_dump(include={"family"}, exclude_defaults=True):
+        console.print(f"  family: {family['family']}")
     for group in ("data", "model", "train", *FAMILIES[sweep.family].groups, "evaluate", "health"):
         if changed := getattr(sweep, group).model_dump(mode="json", exclude_defaults=True):
             line = yaml.safe_dump(changed, default_flow_style=True, sort_keys=False, width=10_000)
