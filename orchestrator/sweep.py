@@ -26,7 +26,7 @@ from orchestrator import environment
 from orchestrator.artifacts import Store, store_of
 from orchestrator.commands import command
 from orchestrator.conductor import Conductor, Progress, dataset
-from orchestrator.errors import LedgerError, UserError
+from orchestrator.errors import LeaseLostError, LedgerError, UserError
 from orchestrator.execution.environment import prepare
 from orchestrator.execution.listener import require_head
 from orchestrator.execution.order import GangSpec
@@ -80,11 +80,11 @@ def submit(
 
 def sync(name: str, home: Home, progress: Progress) -> str | None:
     """Bring MLflow to what the ledger knows, each point once; returns why some of it could not be sent, or None."""
-    with _driven(find(name, home)[0], home, progress) as (ledger, _, paths):
+    with _driven(find(name, home)[0], home, progress) as (ledger, lease, paths):
         store, spool, state = store_of(ledger.sweep, home), Spool(paths.spool), ledger.state()
         spool.mark(0)
         mirror = Mirror(ledger, spool, store, dataset(ledger, progress))
-        with _recording(ledger, home, spool, store, progress, {}) as recorder:
+        with _recording(ledger, home, lease, spool, store, progress, {}) as recorder:
             mirror.began(state)
             mirror.ended(state)
         return recorder.unsent
@@ -167,7 +167,7 @@ def _run(
     is_done = ledger.is_over() and spool.empty and ledger.state() == "finished"
     if is_done and not (home.profile.is_shared and conductor.untold):  # by who drove it elsewhere
         return Outcome("finished")
-    recording = _recording(ledger, home, spool, store, progress, ledger.runs())
+    recording = _recording(ledger, home, lease, spool, store, progress, ledger.runs())
     with recording as recorder, notified(conductor, ledger) as tell:
         conductor.open()
         recorder.begin(len(ledger.trials()))
@@ -238,7 +238,7 @@ def gang_of(sweep: Sweep, store: Store, cache: str) -> GangSpec:
 
 @contextmanager
 def _recording(
-    ledger: Ledger, home: Home, spool: Spool, store: Store, progress: Progress, runs: dict[RunKey, str]
+    ledger: Ledger, home: Home, lease: Lease, spool: Spool, store: Store, progress: Progress, runs: dict[RunKey, str]
 ) -> Iterator[Recorder]:
     """MLflow, fed from the spool while the ``with`` lasts; embedded for ``auto``, where the server starts beside the
     first trials. ``runs`` are those that it certainly has.
@@ -253,13 +253,14 @@ def _recording(
         else:
             check(uri)
             target = Target(uri, lambda: None, views=views)
-        recorder = Recorder(spool, target, store, ledger.sweep.name, ledger.id, runs, ledger.set_run, progress.note)
+        name, on_run, say = ledger.sweep.name, ledger.set_run, progress.note
+        recorder = Recorder(spool, target, store, name, ledger.id, runs, on_run, say, lease.assure)
         recorder.start()
         try:
             yield recorder
         except BaseException as error:
             recorder.close(timeout=2 if isinstance(error, KeyboardInterrupt | LedgerError) else None)
-            if recorder.unsent:
+            if recorder.unsent and not isinstance(error, LeaseLostError):  # whose heir sends them
                 again = command("resume", ledger.sweep.name)
                 progress.note(f"some records wait for MLflow ({recorder.unsent}); send them with: {again}")
             raise

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlflow.tracking import MlflowClient
 
+from orchestrator.errors import LeaseLostError
 from orchestrator.paths import RunKey
 from orchestrator.tracking.answers import words
 from orchestrator.tracking.events import run_key
@@ -49,7 +50,8 @@ class Recorder:
     """Empties a spool into MLflow; what belongs to one run goes in order, several runs at the same time.
 
     ``identity`` tells the sweep from another of its name on the same server; ``runs`` are the runs made so far,
-    ``on_run`` hears of new ones, ``say`` of what people did to them in MLflow meanwhile.
+    ``on_run`` hears of new ones, ``say`` of what people did to them in MLflow meanwhile. ``assure`` raises
+    LeaseLostError where another driver has the sweep now: then nothing is written any more.
     """
 
     def __init__(
@@ -62,7 +64,9 @@ class Recorder:
         runs: dict[RunKey, str],
         on_run: Callable[[RunKey, str], None],
         say: Callable[[str], None],
+        assure: Callable[[], None] = lambda: None,
     ) -> None:
+        self._assure, self._assured = assure, -math.inf
         self._spool, self._target, self._store, self._say = spool, target, store, say
         self._runs = Runs(sweep, identity, runs, on_run, target.artifact_root, say)
         self._closing, self._given_up = threading.Event(), threading.Event()
@@ -115,6 +119,9 @@ class Recorder:
             except GoneError:
                 self._start_over()
                 continue
+            except LeaseLostError as error:
+                self.trouble = str(error)
+                return
             except Exception as error:  # whatever a server, a proxy or a database may throw: it is tried again
                 self.trouble = words(error)
                 delay = PERIOD if self._spool.sent != sent else min(2 * delay, 30.0)
@@ -154,7 +161,7 @@ class Recorder:
         self._spool.mark(position)
         self._done = {behind for behind in self._done if behind > position}
         if failed:
-            raise next((error for error in failed if isinstance(error, GoneError)), failed[0])
+            raise next((error for error in failed if isinstance(error, GoneError | LeaseLostError)), failed[0])
         return len(pending) == EVENTS
 
     def _send_run(self, key: RunKey, pending: Iterable[tuple[Event, int]]) -> None:
@@ -164,12 +171,19 @@ class Recorder:
         for event, behind in pending:
             if self._given_up.is_set():
                 return
+            self._require_ours()
             writer.take(event, behind <= self._doubtful, old)
             taken.append(behind)
             if writer.has_written_all:
                 self._done.update(taken)
         writer.flush()
         self._done.update(taken)
+
+    def _require_ours(self) -> None:
+        """Before each event, but asked once a second only: a driver that slept has been away for longer."""
+        if time.monotonic() - self._assured > PERIOD:
+            self._assure()
+            self._assured = time.monotonic()
 
     def _start_over(self) -> None:
         self._say("runs of this sweep are gone from MLflow for good; all its records are sent again")

@@ -49,7 +49,7 @@ def seconds(home: Home, name: str, recorded: bool) -> float:
     spool = Spool(paths.spool)
     lease = lease_of(sweep, paths)
     conductor = Conductor(ledger, spool, store, lease, watch)
-    recording = story._recording(ledger, home, spool, store, watch, {}) if recorded else contextlib.nullcontext()
+    recording = story._recording(ledger, home, lease, spool, store, watch, {}) if recorded else contextlib.nullcontext()
     with recording:
         conductor.open()
         story._search(conductor, ledger, home, paths, store, lease, watch, None)

@@ -13,7 +13,7 @@ from mlflow.tracking import MlflowClient
 from PIL import Image
 
 from orchestrator.artifacts.directory import DirectoryStore
-from orchestrator.errors import UserError, WorkError
+from orchestrator.errors import LeaseLostError, UserError, WorkError
 from orchestrator.paths import RunKey
 from orchestrator.tracking import events, recorder
 from orchestrator.tracking.recorder import Recorder
@@ -336,6 +336,30 @@ def test_a_picture_that_is_waited_for_holds_up_its_own_run_only(uri: str, tmp_pa
     seen = desk.recorded()
     assert seen["aside-000"]["pictures"] == ["images/samples+step+10"]
     assert [len(seen[f"aside-00{trial}"]["metrics"]["fid"]) for trial in (0, 1)] == [1, 1]
+
+
+def test_a_driver_that_slept_and_lost_the_sweep_writes_nothing(uri: str, tmp_path: Path):
+    """It wakes with the start of a trial unsent, which its heir has recorded to its end meanwhile."""
+    desk = Desk(tmp_path, "slept", uri)
+    tell(desk)
+    heir = desk.record()
+    heir.begin(2)
+    heir.start()
+    heir.close()
+    recorded = desk.recorded()
+    desk.forget_mark()
+
+    def lost() -> None:
+        raise LeaseLostError("'slept' was taken over by ada@node7")
+
+    sleeper = Recorder(
+        Spool(tmp_path / "slept" / "spool.jsonl"), desk.target, desk.store, desk.name, desk.id, {}, print, print, lost
+    )
+    sleeper.begin(0)
+    sleeper.start()
+    sleeper.close()
+    assert sleeper.unsent == "'slept' was taken over by ada@node7"
+    assert _comparable(desk.recorded()) == _comparable(recorded)
 
 
 def test_many_runs_have_one_parent(uri: str, tmp_path: Path):
