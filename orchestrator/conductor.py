@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, Protocol
 
@@ -104,6 +104,8 @@ class Conductor:
         self._mirror = Mirror(ledger, spool, store, dataset(ledger, progress))
         self._requests = requests
         self._legs: dict[str, Leg] = {}
+        self.places: Callable[[], int] = lambda: 0
+        """Legs that fit on the cluster at once, as last counted."""
         self._last: dict[str, str] = {}
         self._dead_in_a_row = Counter[type[WorkError]]()
         self.stopwatch = Stopwatch()

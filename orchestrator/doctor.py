@@ -145,18 +145,18 @@ def _cluster(home: Home, sweep: Sweep, address: str) -> list[Finding]:
             well = {node: ranks for node, ranks in held.items() if node in said and node not in wrong}
             gangs = fit(gang, well.values())
             found.append(Finding("room", gangs > 0, f"{counted(gangs, 'trial')} of {needs(gang)} at once"))
-            return [*found, *_reach(gang, list(well))]
+            return [*found, *_reach(gang, list(well), all(bool(said[node].gpus) for node in well))]
     except GansweepError as error:
         return [Finding("ray", False, str(error))]
 
 
-def _reach(gang: GangSpec, nodes: list[str]) -> list[Finding]:
-    """Between the nodes on which ranks run."""
+def _reach(gang: GangSpec, nodes: list[str], gpus: bool) -> list[Finding]:
+    """Between the nodes on which ranks run; over NCCL, too, where all have ``gpus``."""
     from orchestrator.execution.reach import all_reduce
 
     if len(nodes) < 2:
         return []
-    kinds = [replace(gang, gpus=0), *([gang] if gang.backend == "nccl" else [])]
+    kinds = [replace(gang, gpus=0), *([replace(gang, gpus=1)] if gpus else [])]
     return [_finding(f"all-reduce over {kind.backend}", lambda kind=kind: all_reduce(kind, nodes)) for kind in kinds]  # type: ignore[misc]
 
 

@@ -12,6 +12,7 @@ from orchestrator.commands import command
 from orchestrator.conductor import Progress
 from orchestrator.errors import UserError
 from orchestrator.paths import Home
+from orchestrator.profiles import is_dashboard
 from orchestrator.search.kept import kept
 from orchestrator.search.points import Points
 from orchestrator.search.trial_requests import TrialRequests
@@ -43,6 +44,11 @@ def fork(
     theirs, _ = find(name, home)
     if new in sweeps(home):
         raise UserError(f"there is a sweep '{new}' already; go on with it: {command('resume', new)}")
+    if is_dashboard(address):
+        raise UserError(
+            f"fork sends no job to {address}: give --address HOST:PORT, auto or local; or submit a file as a job, with "
+            f"--warm-start {name}"
+        )
     sweep = load(yaml.safe_load(theirs.to_yaml()), [*changes, f"name={new}"])
     return submit(sweep, home, progress, address, warm_start=name)
 

@@ -224,6 +224,7 @@ def _search(
         settings, weight = ledger.sweep.model_dump(mode="json"), ledger.sweep.resources.priority
         slots = Slots(gang, most, progress.note, address is not None, settings, weight)
         progress.searching(ledger, slots.count())
+        conductor.places = lambda: slots.fit
         run_legs(conductor, gang, slots, tune_storage, ledger.sweep.name)
 
 

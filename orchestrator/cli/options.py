@@ -66,7 +66,7 @@ WarmStart = Annotated[
 Address = Annotated[
     str | None,
     typer.Option(
-        help="A Ray cluster: HOST:PORT, ray://… or 'auto'; http://… submits a job; 'local' is this machine.",
+        help="A Ray cluster: HOST:PORT or 'auto'; http://… submits a job; 'local' is this machine.",
         show_default=False,
     ),
 ]

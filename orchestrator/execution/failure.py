@@ -109,10 +109,10 @@ def _words(error: BaseException, told: traceback.TracebackException) -> str:
     message = "".join(told.format_exception_only()).strip()
     if len(message) > LONGEST:
         message = f"{message[: LONGEST // 2]} … {message[-LONGEST // 2 :]}"
-    where = (
-        f" ({told.stack[-1].filename}, line {told.stack[-1].lineno}, in {told.stack[-1].name})" if told.stack else ""
-    )
-    return message + where
+    own = [frame for frame in told.stack if "site-packages" not in frame.filename]
+    places = [f"{frame.filename}, line {frame.lineno}, in {frame.name}" for frame in (*own[-1:], *told.stack[-1:])]
+    where = "; ".join(dict.fromkeys(places))  # the user's line, and the library's that it came to
+    return f"{message} ({where})" if where else message
 
 
 def cause_of(error: BaseException | None, text: str) -> RankError:

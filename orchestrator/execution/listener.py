@@ -13,7 +13,12 @@ _PORTS = {"https": 443, "http": 80, "ray": 10_001}
 
 
 def require_head(address: str | None) -> None:
-    """Raises UserError where ``address`` is a cluster's HOST:PORT and nothing answers there."""
+    """Raises UserError where ``address`` is a cluster's HOST:PORT and nothing answers there, or no such address."""
+    if address and address.startswith("ray://"):
+        raise UserError(
+            f"{address}: a sweep's driver runs inside the cluster's network, not behind Ray Client; give the head's "
+            "HOST:6379 there, or send a job to its dashboard: http://HOST:8265"
+        )
     if address not in (None, "auto", "local"):
         require_listener(
             address if "://" in address else f"//{address}",

@@ -81,7 +81,8 @@ class Rank:
     def join(self, host: str, port: int) -> None:
         """Enter the gang's process group, which lives as long as this process."""
         for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):  # the node's own word counts more
-            os.environ.setdefault(name, _interface(_node_ip()))
+            if name not in os.environ:
+                os.environ[name] = _interface(_node_ip())
         store = self._rendezvous if self._rank == 0 else TCPStore(host, port, is_master=False, timeout=LONGEST_WAIT)
         if self._spec.ranks > 1:
             dist.init_process_group(

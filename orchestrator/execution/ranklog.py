@@ -43,8 +43,9 @@ def keep(store: Store, part: Part) -> None:
     printed nothing says when and where it ran.
     """
     with Path(part.file).open("rb") as file:
-        file.seek(part.start)
-        printed = file.read() if part.end is None else file.read(part.end - part.start)
+        end = part.end or file.seek(0, os.SEEK_END)
+        file.seek(max(part.start, end - LONGEST))
+        printed = file.read(end - file.tell())
     with tempfile.TemporaryDirectory() as folder:
         before = Path(folder) / "before"
         with suppress(StoreError):

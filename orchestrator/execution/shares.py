@@ -11,7 +11,7 @@ import math
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from time import monotonic
 
 from ray.exceptions import RpcError
@@ -38,6 +38,10 @@ class Claim:
     wanted: int
     used: float = 0.0
     count: int = 0
+    bundle: dict[str, float] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+    asked: int = 0
+    """Of the autoscaler: so many of its ``bundle``, on nodes with its ``labels``."""
 
 
 def shares(claims: Mapping[str, Claim]) -> dict[str, int]:
@@ -67,6 +71,7 @@ class Share:
     def __init__(self, gang: GangSpec, most: int, weight: float) -> None:
         self._room = f"shares/{gang.accelerator or ('GPU' if gang.gpus else 'CPU')}/"  # others use other places
         self._name, self._most, self._weight = f"{self._room}{uuid.uuid4().hex}", most, weight
+        self._bundle, self._labels, self.asked = gang.bundle, dict(gang.labels), 0
         self._heard: dict[str, tuple[Claim, float]] = {}
         self._used: float | None = None
         self._share, self._count = 0, 0
@@ -79,11 +84,16 @@ class Share:
         now = monotonic()
         if now - self._told >= EVERY:
             with suppress(RpcError):  # the head is silent for now: the last share stands
-                others = self._listen(now)
+                others = {name: claim for name, claim in self._listen(now).items() if name.startswith(self._room)}
                 mine = self._claim(now, places, placed, self._most if more else running, others)
                 gcs.put(self._name, json.dumps(asdict(mine)).encode())
                 self._take(shares({self._name: mine, **others})[self._name], now)
         return self._share
+
+    def all_asked(self) -> list[Claim]:
+        """This sweep's and the others', for an autoscaler that knows only the last who asked."""
+        mine = Claim(0, 0, 0, bundle=self._bundle, labels=self._labels, asked=self.asked)
+        return [mine, *(claim for claim, _ in self._heard.values())]
 
     def leave(self) -> None:
         """The sweep has ended."""
@@ -92,7 +102,7 @@ class Share:
 
     def _listen(self, now: float) -> dict[str, Claim]:
         """What the others claim who live."""
-        told = {key: Claim(**json.loads(text)) for key, text in gcs.read(self._room).items() if key != self._name}
+        told = {key: Claim(**json.loads(text)) for key, text in gcs.read("shares/").items() if key != self._name}
         before = self._heard
         self._heard = {
             name: before[name] if name in before and before[name][0] == claim else (claim, now)
@@ -109,7 +119,8 @@ class Share:
         elif places:
             self._used += (now - self._told) * placed / places
         self._told, self._count = now, self._count + 1
-        return Claim(self._weight, places, wanted, self._used, self._count)
+        own = (self._bundle, self._labels, self.asked)
+        return Claim(self._weight, places, wanted, self._used, self._count, *own)
 
     def _take(self, share: int, now: float) -> None:
         if share > self._share or (share < self._share and now - self._since >= TURN):

@@ -54,9 +54,14 @@ class Slots:
         self._there = self._fit = 0
         self._since: float | None = None
         self._admitted: dict[str, str | None] = {}
-        self._asked, self._asked_at = 0, -math.inf
+        self._asked_at = -math.inf
         self._crowded: float | None = None
         self._late: threading.Thread | None = None
+
+    @property
+    def fit(self) -> int:
+        """Places when they were last counted."""
+        return self._fit
 
     def count(self) -> int:
         """Places there are now, taken or free. Raises UserError where there is none, and none will come."""
@@ -97,22 +102,23 @@ class Slots:
         if not self._comes or time.monotonic() - self._asked_at < ASK:
             return
         self._asked_at = time.monotonic()
-        wanted = max(running, min(self._most, max(1, 2 * self._fit))) if is_more() else running
-        if wanted != self._asked:
-            self._asked = wanted
-            self._request(wanted)
+        self._request(max(running, min(self._most, max(1, 2 * self._fit))) if is_more() else running)
 
     def release(self) -> None:
         """Nothing is wanted any more."""
         self._share.leave()
-        if self._asked:
+        if self._share.asked:
             with suppress(Exception):  # the cluster may be gone
                 self._request(0)
 
     def _request(self, gangs: int) -> None:
-        bundles = [self._gang.bundle] * (self._gang.ranks * gangs)
-        labels = [self._gang.labels] * len(bundles)
-        request_resources(bundles=bundles, bundle_label_selectors=labels if self._gang.labels else None)
+        """Again each time, with what other sweeps ask for: the last request is the only one that counts."""
+        self._share.asked = self._gang.ranks * gangs
+        each = [claim for claim in self._share.all_asked() for _ in range(claim.asked)]
+        labels = [claim.labels for claim in each]
+        request_resources(
+            bundles=[claim.bundle for claim in each], bundle_label_selectors=labels if any(labels) else None
+        )
 
     def _places(self) -> int:
         held = room(self._gang)

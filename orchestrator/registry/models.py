@@ -59,10 +59,12 @@ def promote(
 
     The version that stands for the same checkpoint of the same run already is taken, with the new evidence. The run
     stays as it ended, and is restored where somebody deleted it. Returns what ``gansweep promote --json`` prints.
-    ``assure`` raises, right before the alias is given, where somebody else promotes by now. Raises RunGoneError.
+    ``assure`` raises, before anything is written and right before the alias is given, where somebody else promotes by
+    now. Raises RunGoneError.
     """
     with connected(uri) as client:
         restored = _restored(client, run_id)
+        assure()
         standing = _same(client, model, evidence.tags)
         found = standing or _publish(client, model, alias, run_id, evidence)
         for key, value in evidence.tags.items() if standing else ():

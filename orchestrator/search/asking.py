@@ -19,7 +19,7 @@ from orchestrator.search.points import Points
 from orchestrator.search.ranking import Key, Ranking, ranking
 from orchestrator.search.samplers import SAMPLERS, STARTUP, Gp, Sobol, middle
 from orchestrator.search.space import searched, suggest
-from orchestrator.search.trial import FATAL, Trial
+from orchestrator.search.trial import BAD, Trial
 from orchestrator.spec import Sweep
 
 ASKS = 10
@@ -68,7 +68,7 @@ class View:
         (self._running.add if new else self._running.discard)(place)
         self._trials[place] = trial
         key = self._key(trial, frozen) if self._as_pruned else self._costs(trial, frozen)
-        self._ranking.put(place, None if new or trial.state == "crashed" else key)
+        self._ranking.put(place, None if new or frozen.state == TrialState.FAIL else key)
 
     def of(self, trials: Sequence[FrozenTrial], seed: int) -> list[FrozenTrial]:
         """Those shown to the sampler of this seed, by number."""
@@ -91,7 +91,7 @@ class View:
             return seen
         if not self._as_pruned:
             seen.state, seen.values = TrialState.COMPLETE, list(_values(trial, frozen))
-            bad_end = {"ended badly": 1.0 if trial.state in FATAL else -1.0}
+            bad_end = {"ended badly": 1.0 if trial.state in BAD else -1.0}
             seen.system_attrs = create_trial(value=0, constraints=trial.violations | bad_end).system_attrs
         elif frozen.state == TrialState.RUNNING:
             seen.state = TrialState.PRUNED
@@ -101,7 +101,7 @@ class View:
         """None where nothing is known yet; a trial that violates a constraint comes last."""
         if not (values := _values(trial, frozen)):
             return None
-        return costs(self._objective, values if trial.feasible and trial.state not in FATAL else ())
+        return costs(self._objective, values if trial.feasible and trial.state not in BAD else ())
 
     def _key(self, trial: Trial, frozen: FrozenTrial) -> Key:
         """TPE's own order (Optuna 5.0, ``_split_trials``): what finished within its constraints, by score; what was

@@ -27,12 +27,14 @@ class End(NamedTuple):
 
 def end_of(trial: Trial, worst: Callable[[], Sequence[float]]) -> End:
     """A bad end is COMPLETE with the ``worst`` scores seen and a violated constraint, never NaN: the sampler must learn
-    from it (FAIL would be ignored), and only a crash says nothing about the parameters.
+    from it (FAIL would be ignored), and only a crash says nothing about the parameters, unless they need more memory
+    than there is.
     """
     state, constraints = _OPTUNA_STATE[trial.state], dict(trial.violations)
     if trial.state in FATAL:
         constraints = {trial.state: 1.0, **{name: max(v, 0.0) for name, v in constraints.items()}}
-    if trial.state == "crashed":
-        constraints = {}
+    elif trial.state == "crashed":
+        state = TrialState.COMPLETE if trial.too_large else state
+        constraints = {"memory": 1.0} if trial.too_large else {}
     values = (trial.scores or worst()) if state == TrialState.COMPLETE else None
     return End(state, values, create_trial(state=TrialState.RUNNING, constraints=constraints).system_attrs)

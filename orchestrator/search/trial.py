@@ -67,6 +67,11 @@ class Trial:
         return all(distance <= 0 for distance in self.violations.values())
 
     @property
+    def too_large(self) -> bool:
+        """Whether it crashed for want of memory."""
+        return self.state == "crashed" and self.failures.get("memory", 0) > RETRIES["memory"]
+
+    @property
     def promotable(self) -> bool:
         """Finished and healthy, with a score and every constraint kept, inside the space."""
         healthy = self.state == "finished" and self.verdict == "healthy"

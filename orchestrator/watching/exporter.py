@@ -6,10 +6,11 @@ Ray's own metrics (``ray_…``: nodes, GPUs) come from Ray's endpoints; ``infra/
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -28,8 +29,8 @@ VARIABLE = "GANSWEEP_METRICS"
 
 @contextmanager
 def exported(conductor: Conductor, sweep: str, spool: Spool) -> Iterator[None]:
-    """An endpoint on a sweep while the ``with`` lasts, where ``GANSWEEP_METRICS`` asks for one. Raises UserError where
-    it can't be opened.
+    """An endpoint on a sweep while the ``with`` lasts, where ``GANSWEEP_METRICS`` asks for one; on another port where
+    that one is taken. Raises UserError where it can't be opened.
     """
     asked = os.environ.get(VARIABLE)
     if not asked:
@@ -40,10 +41,16 @@ def exported(conductor: Conductor, sweep: str, spool: Spool) -> Iterator[None]:
     except ImportError:
         raise UserError(f"{VARIABLE} needs prometheus-client: pip install 'gansweep[cluster]'") from None
     registry = CollectorRegistry()
-    conductor.progress = Measured(sweep, spool, lambda: conductor.legs_out, conductor.progress, registry)
+    conductor.progress = Measured(sweep, spool, conductor, conductor.progress, registry)
     host, _, port = asked.rpartition(":")
     try:
-        server, thread = start_http_server(int(port), host or "127.0.0.1", registry)
+        try:
+            server, thread = start_http_server(int(port), host or "127.0.0.1", registry)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            conductor.progress.note(f"{VARIABLE}={asked}: the port is taken, by another sweep maybe")
+            server, thread = start_http_server(0, host or "127.0.0.1", registry)
     except (OSError, ValueError, OverflowError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise UserError(f"{VARIABLE}={asked}: {why}; give PORT, or HOST:PORT of this machine (0: any free)") from None
@@ -61,7 +68,7 @@ class Measured:
     """A ``Progress`` that counts what it passes on."""
 
     def __init__(
-        self, sweep: str, spool: Spool, legs: Callable[[], int], progress: Progress, registry: CollectorRegistry
+        self, sweep: str, spool: Spool, conductor: Conductor, progress: Progress, registry: CollectorRegistry
     ) -> None:
         from prometheus_client import Counter as Count
         from prometheus_client import Gauge, ProcessCollector, Summary
@@ -81,7 +88,6 @@ class Measured:
         self._unstored: set[object] = set()
         self._ranks = self._batch = 1
         self._trials = gauge("trials", "trials by state", "state")
-        self._slots = gauge("slots", "legs that fit on the cluster at once").labels(sweep)
         self._best = gauge("best_score", "score of the best trial so far").labels(sweep)
         self._uploads = gauge("uploads_pending", "trainings whose last checkpoint is not stored yet").labels(sweep)
         self._reports = count("reports_total", "reports of legs").labels(sweep)
@@ -94,7 +100,9 @@ class Measured:
             "legs_training", "legs whose ranks make steps; of those running, the others wait or begin"
         )
         self._training = self._training.labels(sweep)
-        gauge("legs_running", "legs handed out").labels(sweep).set_function(legs)
+        gauge("legs_running", "legs handed out").labels(sweep).set_function(lambda: conductor.legs_out)
+        slots = gauge("slots", "legs that fit on the cluster at once").labels(sweep)
+        slots.set_function(lambda: conductor.places())
         gauge("recording_backlog_bytes", "records on their way to MLflow").labels(sweep).set_function(spool.backlog)
         gauge("recording_lag_seconds", "age of the oldest record not yet in MLflow").labels(sweep).set_function(
             lambda: _lag(spool)
@@ -115,7 +123,6 @@ class Measured:
         self._ledger = ledger
         self._ranks, self._batch = ledger.sweep.resources.workers_per_trial, ledger.sweep.train.batch_size
         self._states = {trial.id: trial.state for trial in ledger.trials()}
-        self._slots.set(slots)
         self._count()
         self._progress.searching(ledger, slots)
 

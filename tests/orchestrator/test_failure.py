@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from ray import cloudpickle
 from ray.exceptions import RayTaskError
+from torch import nn
 
 from orchestrator.errors import DataGoneError, StoreError, UntrainableError, WorkError
 from orchestrator.execution.failure import RankError, cause_of, death, in_words
@@ -56,6 +57,15 @@ def arrived(error: Exception) -> WorkError:
         raise error
     sent = RayTaskError("train", "the traceback", caught.value, pid=1, ip="127.0.0.1").as_instanceof_cause()  # type: ignore[no-untyped-call]
     return death(cause_of(cloudpickle.loads(cloudpickle.dumps(sent)), "unread"))  # type: ignore[no-untyped-call]
+
+
+def test_the_line_outside_libraries_is_named_beside_the_one_that_failed():
+    with pytest.raises(KeyError) as missing:
+        nn.ModuleDict()["x"]
+    with pytest.raises(RankError) as caught, in_words():
+        raise missing.value
+    told = str(caught.value)
+    assert "test_failure.py, line" in told and "torch/nn/modules/container.py, line" in told
 
 
 @pytest.mark.parametrize(

@@ -260,6 +260,8 @@ def test_a_head_that_is_not_there() -> None:
 def test_a_cluster_that_is_not_there_is_told_at_once(address: str, why: str) -> None:
     with pytest.raises(UserError, match=rf"no Ray cluster answers at {address}: .*{why}.*6379"):
         require_head(address)
+    with pytest.raises(UserError, match=r"ray://head:10001: .* not behind Ray Client"):
+        require_head("ray://head:10001")
 
 
 def test_the_environment_is_forwarded_by_name_and_secrets_are_not(monkeypatch: pytest.MonkeyPatch) -> None:

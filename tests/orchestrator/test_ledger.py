@@ -343,6 +343,16 @@ def test_each_class_of_failures_has_its_own_retries(journal: Path):
     assert (failed := ledger.fail_leg(next_leg(ledger), "again", "memory")) and failed.state == "crashed"
 
 
+def test_the_sampler_learns_from_a_trial_that_needs_too_much_memory(journal: Path):
+    ledger = Ledger.open(sweep(search={"trials": 2}), journal)
+    for _ in range(RETRIES["memory"] + 1):
+        ledger.fail_leg(next_leg(ledger), "CUDA error: out of memory", "memory")
+    assert ledger.trial(0).state == "crashed" and ledger.trial(0).too_large
+    seen = as_optuna_sees(journal)[0]
+    assert (seen.state, seen.constraints) == (TrialState.COMPLETE, {"memory": 1.0})
+    assert next_leg(ledger).trial == 1
+
+
 def test_retries_count_per_leg(journal: Path):
     ledger = Ledger.open(sweep(search={"trials": 1}), journal)
     for rung in (1, 2):

@@ -158,6 +158,8 @@ def test_resume_changes_the_space_the_budget_and_no_name(tmp_path: Path, monkeyp
     assert (forked.name, forked.train.batch_size, named) == ("other", 20, {"warm_start": "small"})
     with pytest.raises(UserError, match="there is a sweep 'small' already"):
         lifecycle.fork("small", "small", home, Quiet())
+    with pytest.raises(UserError, match=r"fork sends no job to http://head:8265: .* with --warm-start small"):
+        lifecycle.fork("small", "third", home, Quiet(), address="http://head:8265")
 
 
 # -- a warm start ------------------------------------------------------------------------------------------------------

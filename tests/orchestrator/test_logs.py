@@ -37,6 +37,15 @@ def test_each_leg_stands_once_after_the_one_before(tmp_path: Path, monkeypatch: 
     assert store.get(first.key, tmp_path / "log").read_text() == "\n--- leg c\n"[-10:]
 
 
+def test_of_a_leg_that_prints_much_only_the_end_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ranklog, "LONGEST", 60)
+    store, printed = open_store(str(tmp_path / "store"), tmp_path), tmp_path / "worker.out"
+    printed.write_text("".join(f"line {number}\n" for number in range(1_000)))
+    keep(store, Part("t/logs/0.log", "leg a", str(printed), start=0))
+    assert store.get("t/logs/0.log", tmp_path / "log").read_text().endswith("line 998\nline 999\n")
+    assert (tmp_path / "log").stat().st_size == 60
+
+
 def test_logs_of_all_or_of_one(tmp_path: Path):
     ledger = Ledger.open(sweep(resources={"workers_per_trial": 2}), tmp_path / "ledger.journal")
     store = open_store("auto", tmp_path / "store")

@@ -101,6 +101,18 @@ def test_who_gives_no_sign_of_life_or_has_no_work_or_other_gpus_leaves_its_place
     assert sweep.of(8, 3, 3, True) == 7
 
 
+def test_an_autoscaler_is_asked_for_what_all_sweeps_want(clock: list[float]):
+    mine, theirs, late = share(), share(accelerator="A100"), share()
+    mine.asked, theirs.asked, late.asked = 2, 3, 0
+    for one in (theirs, late, mine):
+        one.of(4, 0, 0, more=True)
+    assert sorted(claim.asked for claim in mine.all_asked()) == [0, 2, 3]
+    theirs.leave()
+    clock[0] += EVERY
+    mine.of(4, 0, 0, more=True)
+    assert sorted(claim.asked for claim in mine.all_asked()) == [0, 2]
+
+
 def test_sweeps_take_turns_at_a_single_place_by_weight(clock: list[float]):
     light, heavy = share(1), share(3)
     holder, held = light, {light: 0.0, heavy: 0.0}
