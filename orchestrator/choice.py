@@ -5,12 +5,11 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.artifacts import Store
 from orchestrator.commands import command
 from orchestrator.errors import UserError, WorkError
-from orchestrator.generators.generator import Generator, opened
 from orchestrator.registry.gate import Candidate, refusals
 from orchestrator.search.effort import confirming
 from orchestrator.search.known import Known
@@ -19,6 +18,9 @@ from orchestrator.search.trial import Training, Trial
 from orchestrator.settings.groups import Objective
 from orchestrator.spec import counted
 from orchestrator.status import front_rows, front_words
+
+if TYPE_CHECKING:
+    from orchestrator.generators.generator import Generator
 
 
 class Choice(NamedTuple):
@@ -43,6 +45,8 @@ def choose(ledger: Known, number: int | None, forced: bool) -> Choice:
 
 def generator(ledger: Known, store: Store, number: int | None) -> Generator:
     """The one that ``promote`` would take; where the gate would refuse all, the best by score."""
+    from orchestrator.generators.generator import opened  # brings torch
+
     trial, _, training, _ = choose(ledger, number, forced=True)
     if training.checkpoint is None:
         raise WorkError(f"trial {trial.id} has no checkpoint yet")

@@ -127,6 +127,15 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, help="keep a picture of each page here")
     parser.add_argument("--patience", type=float, default=60)
     arguments = parser.parse_args()
+    try:
+        missing = walk(arguments)
+    except BrowserError as error:
+        sys.exit(str(error))
+    sys.exit(bool(missing))
+
+
+def walk(arguments: argparse.Namespace) -> int:
+    """How many pages lack something."""
     missing = 0
     with Browser(*SIZE, arguments.patience) as browser:
         browser.remember(**VISITED)
@@ -139,7 +148,7 @@ def main() -> None:
                 print(f"missing  {page.name}: {str(error).splitlines()[0]}", flush=True)
             if arguments.pictures:
                 browser.screenshot(arguments.pictures / f"{page.name}.png")
-    sys.exit(bool(missing))
+    return missing
 
 
 if __name__ == "__main__":

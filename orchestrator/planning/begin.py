@@ -63,6 +63,8 @@ def fit(kind: str, where: str, output: Path | None, minutes: float, say: Callabl
     """A sweep on the pictures at ``where`` that takes about so many minutes here. Trains a few steps, to see how fast
     that is. Raises UserError where nothing there can be trained on, or the file is there already.
     """
+    name = _name(where)
+    file = _free(output or Path(f"{name}.yaml"))
     looked, machine = look(kind, where), _machine()
     for line in looked.told():
         say(line)
@@ -70,10 +72,8 @@ def fit(kind: str, where: str, output: Path | None, minutes: float, say: Callabl
     resolution = max(8, 1 << (max(side, 1).bit_length() - 1))
     if kind == "images" and (why := too_large(looked, resolution)):
         raise UserError(f"{where}: {why}")
-    name = _name(where)
-    file = _free(output or Path(f"{name}.yaml"))
     values = _values(name, kind, looked, machine, resolution) | {"file": file}
-    say(f"{machine.words}; training a few steps to see how fast that is …")
+    say(f"{machine.words}; reading {looked.pictures:,} pictures and training a few steps to see how fast that is …")
     speed = _speed(values)
     say(f"{speed:,.0f} images/s a trial at {resolution}x{resolution}")
     file.write_text(_filled(values, speed * machine.slots, minutes))

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.spec import counted
+
 FAR, FEW, HARDLY = 0.9, 0.05, 0.03
 """The floor under every champion, whatever a sweep requires; all in shares of what the data have.
 
@@ -66,7 +68,10 @@ def refusals(candidate: Candidate) -> list[str]:
     if candidate.failed_seeds:
         found.append(f"it did not survive re-training on seed {', '.join(map(str, candidate.failed_seeds))}")
     elif candidate.fresh_seeds and (candidate.confirmed is None or candidate.confirmed["median"] is None):
-        found.append(f"it is not confirmed on {candidate.fresh_seeds} fresh seeds: let the sweep finish, or resume it")
+        found.append(
+            f"it is not confirmed on {counted(candidate.fresh_seeds, 'fresh seed')}: let the sweep finish; if it has, "
+            "better trials failed there: search a calmer space (resume --set search.space…)"
+        )
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.choice import choose
 from orchestrator.report.flow import costs, rank_correlations, rungs, score_at
 from orchestrator.report.landscape import landscape
 from orchestrator.report.timeline import course_of_run, course_of_trial, over_hours
@@ -41,7 +42,7 @@ def numbers(ledger: Known, state: str) -> dict[str, Any]:
         "devices": {"a_trial": held, "kind": device},
         "space": {name: dimension.model_dump(mode="json", by_alias=True) for name, dimension in _space(sweep)},
         "trials": [{**row, "hours": hours[row["id"]]} for row in rows(ledger)],
-        "best": best_row(ledger),
+        "best": _best(ledger),
         "front": front_rows(ledger),
         "confirmed": confirmed,
         "notes": ledger.notes,
@@ -57,6 +58,12 @@ def numbers(ledger: Known, state: str) -> dict[str, Any]:
         "landscape": landscape(sweep, survivors, [one.name for one in weights[:2]]),
         "costs": costs(sweep, trials, courses),
     }
+
+
+def _best(ledger: Known) -> dict[str, Any] | None:
+    """With the ``seed`` of the training that ``promote`` takes."""
+    best = best_row(ledger)
+    return best and best | {"seed": choose(ledger, best["id"], forced=True).training.seed}
 
 
 def _survivors(sweep: Sweep, trials: list[Trial]) -> Measured:

@@ -217,6 +217,7 @@ def _cell(value: Any) -> str:
 def again(document: Mapping[str, Any]) -> str:
     """The lines that train the best trial alone, and register it."""
     name, best = document["name"], document["best"]
-    given = set_words([f"{setting}={json.dumps(value)}" for setting, value in best["params"].items()])
+    settings = best["params"] | {"train.seed": best["seed"]}
+    given = set_words([f"{setting}={json.dumps(value)}" for setting, value in settings.items()])
     alone = command("train", f"{name}.yaml", *given, "--out", f"{name}-{best['id']}")
     return f"{alone}\n{command('promote', name, '--trial', best['id'])}"

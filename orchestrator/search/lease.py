@@ -10,6 +10,7 @@ import fcntl
 import getpass
 import json
 import os
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -89,6 +90,8 @@ def lease_of(sweep: Sweep, paths: SweepPaths) -> Lease:
 
 def promoting(model: str, home: Home) -> Lease:
     """Of whoever changes which version of a model has an alias."""
+    if not re.fullmatch(r"[^/:\x00]+", model):
+        raise UserError(f"model '{model}': a name without / and :, as MLflow has it")
     where, lock = home.profile.ledger if home.profile.is_shared else home.root, home.root / f"promoting-{model}.lock"
     return _lease(where, f"promoting:{model}", lock, lock.with_suffix(".stop"), lambda holder: _promoted(model, holder))
 

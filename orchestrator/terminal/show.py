@@ -127,7 +127,9 @@ def ending(document: dict[str, Any], notes: Sequence[str], direction: str, outco
         first = command("promote", name, "--trial", document["front"][0]["id"])
         console.print(f"  {first}   registers one of the Pareto front", soft_wrap=True, markup=False)
     elif document["best"]:
-        console.print(f"  {command('promote', name)}   registers the best generator", soft_wrap=True, markup=False)
+        lacks = document["best"]["confirmed"] is None and document["confirmed"]  # others failed on fresh seeds
+        does = "says what the best trial lacks" if lacks else "registers the best generator"
+        console.print(f"  {command('promote', name)}   {does}", soft_wrap=True, markup=False)
     else:
         console.print(f"  {command('promote', name)}   says why no trial can be", soft_wrap=True, markup=False)
     console.print(f"  {command('report', name)}   writes what was found as a page", soft_wrap=True, markup=False)

@@ -64,7 +64,7 @@ def test_without_a_score_there_is_nothing_to_rank():
 def test_what_a_sweep_confirms_is_not_promoted_before():
     asked = replace(GOOD, fresh_seeds=2)
     (why,) = refusals(asked)
-    assert why == "it is not confirmed on 2 fresh seeds: let the sweep finish, or resume it"
+    assert why.startswith("it is not confirmed on 2 fresh seeds: let the sweep finish; if it has, better trials failed")
     assert refusals(replace(asked, confirmed={"median": None})) == [why]
     assert refusals(replace(asked, confirmed={"median": 4.0})) == []
     (failed,) = refusals(replace(asked, failed_seeds=(1000,)))

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from optuna.study import StudyDirection
 
 from orchestrator.errors import LeaseLostError, UserError
+from orchestrator.paths import Home
 from orchestrator.search import database, engine, lease, rowlease
 from orchestrator.search.lease import FileLease, Holder, Lease
 from orchestrator.search.rowlease import RowLease
@@ -192,3 +193,9 @@ def test_a_lock_of_an_older_version_is_held_by_somebody(tmp_path: Path) -> None:
         (tmp_path / "lock").write_text("4711")
         with pytest.raises(UserError, match="run by another process"), one.held():
             pass
+
+
+@pytest.mark.parametrize("model", ["bad/name", "a:b", ""])
+def test_a_model_that_mlflow_can_not_name_is_refused(tmp_path: Path, model: str):
+    with pytest.raises(UserError, match="a name without / and :"):
+        lease.promoting(model, Home(tmp_path))

@@ -98,6 +98,8 @@ def test_the_page_loads_nothing_and_says_everything(page: str, document: dict[st
         assert words in page
     assert page.count('class="film"') >= 3
     assert f"trial {document['best']['id']}" in page
+    again = document["best"]["seed"]  # of the training that is promoted: one on a fresh seed, maybe
+    assert f"train.seed={again}" in page and again in {0, 1_000, 1_001, 1_002}
     assert "NaN" not in page
     assert "nan" not in re.findall(r'd="[^"]*"', page)
 
