@@ -6,6 +6,7 @@ Everything goes through the spool, which takes each report once.
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -30,6 +31,8 @@ of a run that did not finish says how it ended.
 """
 COURSE = ("finished", *FATAL)
 """States of a training whose end is its last report."""
+EVERY = 30.0
+"""Seconds between two descriptions of a sweep that runs."""
 _SWEEP_STATUS: dict[SweepState, str] = {"finished": "FINISHED", "failed": "FAILED"}
 
 
@@ -40,6 +43,8 @@ class Mirror:
         self._ledger, self._spool, self._store, self._dataset = ledger, spool, store, dataset
         self._introduced: set[RunKey] = set()
         self._measured: set[RunKey] = set()
+        self._standing: SweepState = "running"
+        self._noted = -math.inf
         self._verdicts: dict[RunKey, str] = {trial.id: trial.verdict for trial in ledger.trials() if trial.reports}
         self._verdicts |= {(run.trial, run.seed): run.verdict for run in ledger.confirmations.all() if run.reports}
 
@@ -50,6 +55,7 @@ class Mirror:
         have died on another machine, or before he got round to it.
         """
         sweep, made = self._ledger.sweep, self._ledger.made(events.made)
+        self._standing, self._noted = state, time.monotonic()
         settings = _flat(
             sweep.model_dump(mode="json", by_alias=True, exclude={"tracking", "artifacts", "code"}, exclude_none=True)
         )
@@ -123,6 +129,9 @@ class Mirror:
     def trial(self, trial: Trial) -> None:
         """What has become of it."""
         self._state(trial.id, trial, trial.ended, {"gansweep.rung": trial.rung})
+        if trial.ended and time.monotonic() - self._noted > EVERY:
+            self._noted = time.monotonic()
+            self._spool.append(events.tagged(None, {NOTE: self._note(self._standing)}))
 
     def confirmation(self, run: Confirmation) -> None:
         """What has become of it."""

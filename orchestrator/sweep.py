@@ -245,15 +245,19 @@ def _recording(
     first trials. ``runs`` are those that it certainly has.
     """
     uri, views = home.tracking(ledger.sweep), partial(views_of, ledger.sweep)
+
+    def shown(page: str) -> None:
+        progress.note(f"its runs: {page}")
+
     with ExitStack() as stack:
         if uri == "auto":
             server = stack.enter_context(embedded(home))
             root = f"{store.url}/mlflow" if store.url.startswith("s3://") else home.mlflow_artifacts
-            target = Target(server.url, server.wait, root, views)
+            target = Target(server.url, server.wait, root, views, shown)
             progress.note(f"MLflow: {server.url}")
         else:
             check(uri)
-            target = Target(uri, lambda: None, views=views)
+            target = Target(uri, lambda: None, views=views, shown=shown)
         name, on_run, say = ledger.sweep.name, ledger.set_run, progress.note
         recorder = Recorder(spool, target, store, name, ledger.id, runs, on_run, say, lease.assure)
         recorder.start()

@@ -28,6 +28,7 @@ from orchestrator.tracking.run_writer import Experiment, RunWriter
 from orchestrator.tracking.runs import GoneError, Runs
 from orchestrator.tracking.spool import Event, Spool
 from orchestrator.tracking.target import PATIENCE, Target
+from orchestrator.tracking.views import page
 
 if TYPE_CHECKING:
     from orchestrator.artifacts import Store
@@ -140,6 +141,8 @@ class Recorder:
             self._starting = False
         client = MlflowClient(self._target.uri)
         self._runs.connect(client)
+        if self._target.uri.startswith("http"):
+            self._target.shown(page(self._target.uri, self._runs.experiment))
         self._experiment = Experiment(client, self._runs, self._store, self._target.views, self._set_aside)
 
     def _send(self) -> bool:

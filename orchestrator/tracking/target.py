@@ -25,13 +25,15 @@ PATIENCE = {
 @dataclass(frozen=True)
 class Target:
     """Where a sweep is recorded: ``ready`` blocks until the server answers; ``artifact_root`` is None where the server
-    decides; ``views`` are tags of the experiment by which its pages open well, given the sweep's own run.
+    decides; ``views`` are tags of the experiment by which its pages open well, given the sweep's own run; ``shown``
+    hears of the page of its runs, where a server has pages.
     """
 
     uri: str
     ready: Callable[[], None]
     artifact_root: str | None = None
     views: Callable[[str], Mapping[str, str]] = lambda parent: {}
+    shown: Callable[[str], None] = lambda page: None
 
 
 def check(uri: str) -> None:

@@ -26,6 +26,7 @@ from orchestrator.search.lease import Lease, lease_of
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.trial import Leg, Trial
 from orchestrator.spec import Sweep
+from orchestrator.tracking.notes import NOTE
 from orchestrator.tracking.spool import Spool
 from tests.orchestrator.small import BASE, report, sweep
 
@@ -83,6 +84,18 @@ def test_every_change_of_the_verdict_is_told_at_once_with_its_reasons(conductor:
         | {"gansweep.reasons": "it looks collapsed"},
     ]
     assert [e["metrics"]["health/verdict"] for e in events if e["kind"] == "report"] == [0, 1, 1, 0, 2]
+
+
+def test_the_page_of_a_sweep_that_runs_tells_its_best_so_far(conductor: Conductor, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("orchestrator.mirror.EVERY", -1.0)
+    conductor.open()
+    leg = order(conductor)
+    conductor.heard(leg, report(10, verdict="collapsed"))
+    conductor.ended(leg)
+    notes = [
+        e["tags"][NOTE] for e, _ in conductor._mirror._spool.pending() if NOTE in e.get("tags", {}) and not e["trial"]
+    ]
+    assert "No trial yet" in notes[0] and "1 collapsed" in notes[-1]
 
 
 def test_what_a_killed_driver_wrote_in_the_ledger_only_is_told_whole_by_the_next(tmp_path: Path) -> None:

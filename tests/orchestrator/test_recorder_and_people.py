@@ -16,7 +16,7 @@ from orchestrator.paths import Home
 from orchestrator.tracking import events, recorder
 from orchestrator.tracking.experiment import experiment_of
 from orchestrator.tracking.server import embedded
-from orchestrator.tracking.target import PATIENCE, Target
+from orchestrator.tracking.target import PATIENCE, Target, runs_page
 from tests.orchestrator.small import report
 from tests.orchestrator.test_recorder import DATASET, Desk, _comparable, tell
 
@@ -211,8 +211,10 @@ def test_the_end_of_a_sweep_waits_for_a_server_that_is_still_starting(
     monkeypatch.setattr(recorder, "QUIET", 1.0)
     desk = Desk(tmp_path, "patient", server)
     tell(desk)
-    one = desk.record(Target(server, lambda: time.sleep(3), desk.target.artifact_root))
+    pages: list[str] = []
+    one = desk.record(Target(server, lambda: time.sleep(3), desk.target.artifact_root, shown=pages.append))
     one.start()
     one.close()
     assert one.unsent is None
+    assert pages == [runs_page(server, desk.name, desk.id)]
     assert len(desk.recorded()) == 3
