@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import jsonschema
 import kubernetes_validate
@@ -18,7 +19,10 @@ import pytest
 import ray
 import yaml
 
-from orchestrator.spec import load
+from orchestrator import api
+from orchestrator import sweep as story
+from orchestrator.paths import Home
+from orchestrator.terminal.live import Quiet
 
 FOLDER = Path(__file__).parents[2] / "infra/kubernetes"
 OVERLAYS = ("base", "cluster", "sweep", "queue")
@@ -28,6 +32,10 @@ KUBERNETES = "1.34"
 pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl here to render the manifests with")
 
 Document = dict[str, Any]
+
+
+class AskedError(Exception):
+    """The ledger would be asked now."""
 
 
 @functools.cache
@@ -143,9 +151,21 @@ def test_one_image_with_its_ray_and_grace_that_outlasts_the_drain(overlay: str) 
     assert len(images) == 1, "Ray needs the same Python on all nodes"
 
 
-def test_the_sweep_leaves_nothing_on_a_pod(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BUCKET", "pictures")
-    sweep = load(FOLDER / "sweep/sweep.yaml")
-    assert sweep.search.storage.startswith("postgresql://")
-    assert sweep.tracking.uri == "http://mlflow:5000"
-    assert sweep.artifacts.url == "s3://pictures/artifacts"
+def test_the_sweep_is_taken_under_the_profile_of_its_pods(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What the job's entrypoint does on its pod, until it would ask the ledger."""
+    maps = {one["metadata"]["name"]: one["data"] for one in documents("sweep") if one["kind"] == "ConfigMap"}
+    for name, text in (maps["gansweep"] | maps["sweep"]).items():
+        (tmp_path / name).write_text(text)
+    for name, value in maps["gansweep-environment"].items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("GANSWEEP_CONFIG", str(tmp_path / "config.toml"))
+    monkeypatch.setenv("POSTGRES_PASSWORD", "secret")
+
+    home = Home.at(tmp_path / "home")
+    sweep = api.read(tmp_path / "sweep.yaml", (), home.profile, here=False)
+    monkeypatch.setattr(story, "lease_of", Mock(side_effect=AskedError))
+    with pytest.raises(AskedError):
+        story.submit(sweep, home, Quiet(), address="auto")
+    assert home.sweep(sweep.name).ledger == "postgresql://gansweep:secret@postgres:5432/ledger"
+    assert home.tracking(sweep) == "http://mlflow:5000"
+    assert home.store_url(sweep) == "s3://gansweep/artifacts"
