@@ -6,6 +6,7 @@
 #   scancel JOB                                                    end it; sbatch again goes on where it stands
 #
 # cost   what your site counts: --nodes x --gpus-per-node x hours, also while slots are idle.
+# needs  in the environment of sbatch, which hands it on: what the profile asks for as ${LAB_PASSWORD}, the keys of S3.
 # ends   with the sweep or at --time. 120 s before that, the current reports are finished, and the job goes back into
 #        the queue.
 #SBATCH --job-name=gansweep

@@ -16,9 +16,15 @@ COPY pyproject.toml README.md LICENSE ./
 COPY orchestrator orchestrator
 COPY trainers trainers
 COPY configs configs
-RUN /opt/gansweep/bin/pip install -c constraints.txt '.[cluster,server,gpu]'
+# What the head needs beside: google-api-python-client where Ray's launcher starts nodes on Google Cloud.
+ARG EXTRA=""
+RUN /opt/gansweep/bin/pip install -c constraints.txt '.[cluster,server,gpu]' ${EXTRA:+"$EXTRA"}
 
 FROM python
+# For Ray's launcher: it copies files into the container, ray exec --tmux runs there, the head starts others by ssh.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends rsync=3.2.* tmux=3.4-* openssh-client=1:9.6* \
+    && rm -rf /var/lib/apt/lists/*
 # Ubuntu's own user has the id that the other image and the Kubernetes files use.
 RUN userdel --remove ubuntu && useradd --uid 1000 --create-home gansweep
 COPY --from=build /opt/gansweep /opt/gansweep

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ import jsonschema
 import pytest
 import ray
 import yaml
+from ray.autoscaler.sdk import get_docker_host_mount_location
 
 INFRA = Path(__file__).parents[2] / "infra"
 TOOLS = Path(sys.executable).parent
 DOCKERFILES = sorted((INFRA / "images").glob("*.Dockerfile"))
 COMPOSE = INFRA / "compose/compose.yaml"
 LAUNCHERS = [INFRA / "clouds/aws.yaml", INFRA / "clouds/gcp.yaml"]
+SKYPILOT, SLURM = INFRA / "clouds/gansweep.sky.yaml", INFRA / "clouds/slurm.sh"
 SCRIPTS = [
     INFRA / name for name in ("cluster/up", "cluster/down", "compose/secrets", "kubernetes/secrets", "clouds/slurm.sh")
 ]
@@ -32,6 +35,30 @@ def finds_nothing(*command: str | Path) -> None:
 def loaded(file: Path) -> dict[str, Any]:
     document: dict[str, Any] = yaml.safe_load(file.read_text())
     return document
+
+
+def header_of(file: Path) -> str:
+    return "".join(line for line in file.read_text().splitlines(True) if line.startswith("#"))
+
+
+def profiles() -> dict[str, Any]:
+    """Those that the page for clusters shows."""
+    (text,) = re.findall(r"```toml\n(\[profiles\.lab\].*?)```", (INFRA / "docs/how-to/cluster.md").read_text(), re.S)
+    named: dict[str, Any] = tomllib.loads(text)["profiles"]
+    return named
+
+
+def packages(dockerfile: Path) -> set[str]:
+    """What apt-get installs in the last stage, and in those that it begins from."""
+    stages: dict[str, set[str]] = {}
+    found: set[str] = set()
+    for line in dockerfile.read_text().replace("\\\n", " ").splitlines():
+        if stage := re.match(r"FROM (\S+)(?: AS (\S+))?", line):
+            found = set(stages.get(stage[1], ()))
+            stages[stage[2] or ""] = found
+        for names in re.findall(r"apt-get install ([^&]*)", line):
+            found |= {name.partition("=")[0] for name in names.split() if not name.startswith("-")}
+    return found
 
 
 @pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.stem)
@@ -82,9 +109,50 @@ def test_launcher_files_fit_rays_schema(file: Path) -> None:
         jsonschema.validate({**document, "max_worker": 4}, schema)
 
 
-@pytest.mark.parametrize("file", [*LAUNCHERS, INFRA / "clouds/gansweep.sky.yaml", INFRA / "clouds/slurm.sh"], ids=str)
+@pytest.mark.parametrize("file", LAUNCHERS, ids=lambda file: file.stem)
+def test_launchers_find_what_they_run_in_their_image(file: Path) -> None:
+    """Ray's command_runner.py runs rsync in the container, ``ray exec --tmux`` tmux; the head's own runner ssh."""
+    image = loaded(file)["docker"]["image"].rpartition(":")[2]
+    assert packages(INFRA / f"images/{image}.Dockerfile") >= {"rsync", "tmux", "openssh-client"}
+
+
+def test_googles_launcher_has_its_client_on_the_head() -> None:
+    provider = Path(ray.__file__).parent / "autoscaler/_private/gcp/node_provider.py"
+    assert "import googleapiclient\n" in provider.read_text()
+    assert "--build-arg EXTRA=google-api-python-client" in header_of(INFRA / "clouds/gcp.yaml")
+    assert "\nARG EXTRA" in (INFRA / "images/cuda.Dockerfile").read_text()
+
+
+@pytest.mark.parametrize("file", LAUNCHERS, ids=lambda file: file.stem)
+def test_launchers_give_their_containers_profile_and_passwords(file: Path) -> None:
+    document = loaded(file)
+    mounts = document["file_mounts"]
+    options = [option.split("=", 1) for option in document["docker"]["run_options"]]
+    variables = dict(value.split("=") for name, value in options if name == "--env")
+    assert str(Path(variables["GANSWEEP_CONFIG"]).parent) in mounts
+    assert variables["GANSWEEP_PROFILE"] in profiles()
+    (passwords,) = (Path(value) for name, value in options if name == "--env-file")
+    outside = Path(get_docker_host_mount_location(document["cluster_name"]))
+    assert passwords.parent in {outside / target.lstrip("/") for target in mounts}, "docker run reads it on the node"
+    assert set(mounts.values()) == {"~/.config/gansweep"}
+
+
+@pytest.mark.parametrize("file", [*LAUNCHERS, SKYPILOT, SLURM], ids=lambda file: file.name)
+def test_headers_name_the_passwords_that_the_profile_asks_for(file: Path) -> None:
+    (name,) = set(re.findall(r"GANSWEEP_PROFILE(?:=|:-)(\w+)", file.read_text()))
+    asked = re.findall(r"\$\{(\w+)\}", json.dumps(profiles()[name]))
+    assert asked
+    if file == SKYPILOT:
+        secrets = loaded(file)["secrets"]
+        assert secrets.keys() >= set(asked)
+        assert re.findall(r"--secret (\w+)", header_of(file)) == list(secrets)
+    else:
+        assert all(re.search(rf"\b{variable}\b", header_of(file)) for variable in asked)
+
+
+@pytest.mark.parametrize("file", [*LAUNCHERS, SKYPILOT, SLURM], ids=lambda file: file.name)
 def test_headers_say_how_to_start_what_it_costs_and_how_to_end(file: Path) -> None:
-    header = "".join(line for line in file.read_text().splitlines(True) if line.startswith("#"))
+    header = header_of(file)
     assert str(file.relative_to(INFRA.parent)) in header
     assert "# cost " in header
     assert "# ends " in header
