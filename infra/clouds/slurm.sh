@@ -7,8 +7,8 @@
 #
 # cost   what your site counts: --nodes x --gpus-per-node x hours, also while slots are idle.
 # needs  in the environment of sbatch, which hands it on: what the profile asks for as ${LAB_PASSWORD}, the keys of S3.
-# ends   with the sweep or at --time. 120 s before that, the current reports are finished, and the job goes back into
-#        the queue.
+# ends   with the sweep or at --time. 120 s before that, the sweep is asked to stop; when its current reports are finished,
+#        or 90 s later, the job goes back into the queue. Longer reports need an earlier --signal and a longer wait below.
 #SBATCH --job-name=gansweep
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
@@ -32,7 +32,17 @@ RAY_AUTH_TOKEN=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
 export RAY_AUTH_TOKEN
 
 name=$(sed -n 's/^name: *\([^ #]*\).*/\1/p' "$sweep")
-trap 'gansweep stop "$name"; scontrol requeue "$SLURM_JOB_ID"' TERM
+
+# stop returns as soon as it has asked, and requeue kills whatever still runs. A job that is not back in the queue at
+# --time is over, so nothing here may fail or take long.
+requeue() {
+    timeout 20 gansweep stop "$name" || true
+    timeout 90 tail --pid=$! --sleep-interval=0.5 --follow /dev/null || true
+    scontrol requeue "$SLURM_JOB_ID"
+    exit 0
+}
+trap requeue TERM
+
 srun --kill-on-bad-exit=1 ray symmetric-run --address "$address:$port" --min-nodes "$SLURM_NNODES" -- \
     gansweep submit "$sweep" --address "$address:$port" &
 wait $!    # in the background, so that the shell hears the signal
