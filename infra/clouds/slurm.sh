@@ -27,6 +27,8 @@ port=$((20000 + SLURM_JOB_ID % 10000))    # nodes may be shared
 
 export GANSWEEP_PROFILE=${GANSWEEP_PROFILE:-lab}
 export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=300    # by itself 30 s, too short for a large allocation
+# A node that vanishes is found after 18 s at the most; by itself Ray takes 68 s.
+export RAY_health_check_period_ms=1500 RAY_health_check_timeout_ms=3000 RAY_health_check_failure_threshold=4
 export RAY_USAGE_STATS_ENABLED=0 RAY_AUTH_MODE=token
 RAY_AUTH_TOKEN=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
 export RAY_AUTH_TOKEN

@@ -162,12 +162,14 @@ def test_one_way_to_find_a_lost_node() -> None:
     """Every place that starts a head has the detection of the cluster that was measured."""
     from infra.cluster.cluster import DETECTION
 
-    for file in (
-        COMPOSE,
-        *LAUNCHERS,
-        INFRA / "kubernetes/cluster/raycluster.yaml",
-        INFRA / "kubernetes/sweep/rayjob.yaml",
-    ):
-        text = file.read_text()
+    starts = re.compile(r"--head\b|headGroupSpec|ray symmetric-run|ray/start_cluster")
+    files = [file for ending in ("yaml", "sh", "md") for file in INFRA.rglob(f"*.{ending}")]
+    heads = {
+        file: text
+        for file in files
+        if file.parent.name not in ("results", "decisions") and starts.search(text := file.read_text())
+    }
+    assert heads.keys() >= {COMPOSE, *LAUNCHERS, SKYPILOT, SLURM, INFRA / "docs/how-to/cluster.md"}
+    for file, text in heads.items():
         for name, value in DETECTION.items():
-            assert re.search(rf'{name}(=|: "|, value: "){value}\b', text), f"{name} in {file.name}"
+            assert re.findall(rf'{name}(?:=|: "|, value: ")(\w+)', text) == [value], f"{name} in {file.name}"

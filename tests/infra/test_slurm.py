@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from infra.cluster.cluster import DETECTION
+
 ROOT = Path(__file__).parents[2]
 STAND_INS = {
     "scontrol": 'if [ "$1" = requeue ]; then echo "$*" >> log; else echo node1; fi',
     "srun": """
         if [ "$4" = hostname ]; then echo 10.0.0.1; exit; fi
-        echo trains >> log
+        env > environment; echo trains >> log
         until [ -e asked ]; do sleep 0.05; done
         sleep 0.5; echo ended >> log; exit 3
     """,
@@ -96,3 +98,8 @@ def test_a_sweep_that_ends_by_itself_ends_its_job(job: Job, tmp_path: Path) -> N
     (tmp_path / "asked").touch()
     assert running.wait(30) == 3
     assert log(tmp_path) == ["trains", "ended"]
+
+
+def test_the_head_of_a_job_finds_a_lost_node_as_the_others_do(job: Job, tmp_path: Path) -> None:
+    job()
+    assert set((tmp_path / "environment").read_text().splitlines()) >= {f"{k}={v}" for k, v in DETECTION.items()}
