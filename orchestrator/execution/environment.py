@@ -24,8 +24,8 @@ HEALTH = {
     "RAY_health_check_timeout_ms": "3000",
     "RAY_health_check_failure_threshold": "4",
 }
-"""For a cluster's head, with which a node that falls silent is missed after 18 s at most; by Ray's own defaults, a minute.
-They are read when the head starts.
+"""For a cluster's head, with which a node that falls silent is missed after 18 s at most; by Ray's own defaults, after
+a minute. They are read when the head starts.
 """
 
 
