@@ -212,7 +212,8 @@ class HealthMonitor:
                 reasons.append(f"{WORDS[measure]} fell from {peak:.2g} to {now:.2g} of the real data's")
         now, low = seen.get("misfit", 0.0), best.get("misfit", math.inf)
         if now > max(THRESHOLDS["near"], THRESHOLDS["misfit rise"] * low) and not _doubt(seen):
-            reasons.append(f"the distance to the data rose from {low:.2g} to {now:.2g} of what one average example has")
+            words = f"the distance to the data rose from {low:.2g} to {now:.2g} times that of a single average example"
+            reasons.append(words)
         return reasons
 
     def _gains(self, seen: Mapping[str, float]) -> list[Gain]:
@@ -273,7 +274,7 @@ def _wrong(seen: Mapping[str, float]) -> list[str]:
     if (within := seen.get(WITHIN, math.inf)) < THRESHOLDS["within"]:
         found.append(f"{WORDS[WITHIN]} is {within:.2g} of the real data's")
     if (misfit := seen.get("misfit", 0.0)) > THRESHOLDS["near"]:
-        found.append(f"the distance to the data is {misfit:.2g} of what one average example has")
+        found.append(f"samples are {misfit:.3g} times as far from the data as a single average example")
     return found
 
 

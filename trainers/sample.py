@@ -152,8 +152,8 @@ def conditions(
     known = {column.name: column for column in space.conditions if config.model.conditional}
     for name in table:
         if name not in known:
-            hint = f"its conditions are {', '.join(known)}" if known else "this generator is not conditional"
-            raise UnusableSettingError(f"{name}: there is no such condition; {hint}; leave it out")
+            takes = f"has no such condition; it has {', '.join(known)}" if known else "takes no label"
+            raise UnusableSettingError(f"{name}: this generator {takes}; leave it out")
     if not table:
         return None
     if not space.columns:

@@ -40,6 +40,7 @@ def _unforeseen(error: Exception) -> NoReturn:
     from trainers.reading.document import SettingsError
 
     if hasattr(error, "format_message"):  # click's usage errors
+        error.message = error.message.removeprefix("Value error, ")  # type: ignore[attr-defined]
         error.show()  # type: ignore[attr-defined]
         sys.exit(2)
     if isinstance(error, SettingsError):

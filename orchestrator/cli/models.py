@@ -61,9 +61,9 @@ def sample(
     chosen = _seeds(seeds) if seeds else range(seed, seed + number)
     wanted = SampleOptions(chosen, label, raw, truncation, classes, interpolate, code_sha256 or (), frames)
     shape = run(model, wanted, output, registry_of(place(home, profile)))
-    what = "an animation through" if interpolate else "every class at" if classes else ""
-    made = f"{len(chosen)} samples" + (f" of shape {'x'.join(map(str, shape))}" if shape else "")
-    print(" ".join(filter(None, [f"{output}:", what, made])))
+    made = f"{len(chosen)} sample{'s' if len(chosen) != 1 else ''}"
+    made = f"an animation through {made}" if interpolate else f"{made} of each class" if classes else made
+    print(f"{output}: {made}" + (f", of shape {'x'.join(map(str, shape))}" if shape else ""))
 
 
 def translate(

@@ -43,9 +43,7 @@ def setting_names(incomplete: str) -> list[str]:
 File = Annotated[Path, typer.Argument(help="The sweep file.", show_default=False)]
 Name = Annotated[str, typer.Argument(help="The name of a sweep.", show_default=False, autocompletion=sweep_names)]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: a.b=value. Can be repeated.")]
-HomeDir = Annotated[
-    Path, typer.Option("--home", envvar="GANSWEEP_HOME", help="Folder of all that gansweep keeps here.")
-]
+HomeDir = Annotated[Path, typer.Option("--home", envvar="GANSWEEP_HOME", help="Where gansweep keeps its files.")]
 Profile = Annotated[
     str,
     typer.Option("--profile", envvar="GANSWEEP_PROFILE", help="Where sweeps live, as the user's config.toml names it."),
@@ -132,5 +130,5 @@ def say(text: str) -> None:
 
 CodeSha256 = Annotated[
     list[str] | None,
-    typer.Option(help="Of code of its own that a checkpoint may run here. Can be repeated."),
+    typer.Option(help="The sha256 of code that a checkpoint brings and may run here. Can be repeated."),
 ]

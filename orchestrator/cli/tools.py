@@ -28,7 +28,7 @@ def init(
     minutes: Annotated[float, typer.Option(min=1, help="How long the sweep may take here, about.")] = 30,
     home: options.HomeDir = Path(HOME),
 ) -> None:
-    """Look at the data and write a first sweep file, that fits it and this machine."""
+    """Look at the data and write a first sweep file that fits the data and this machine."""
     from orchestrator import api, spec
     from orchestrator.commands import command
     from orchestrator.paths import Home

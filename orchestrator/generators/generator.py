@@ -140,7 +140,7 @@ def opened(source: str, raw: bool, trusted: Collection[str], uri: str) -> Genera
     from trainers.state import load_generator, load_space, newest
 
     if not (folder / MANIFEST).exists() and (found := newest(folder / "checkpoints") or newest(folder)):
-        raise UserError(f"{source} holds checkpoints, and is none; give one of them, as {found}")
+        raise UserError(f"{source} is a folder of checkpoints: name one, such as {found}")
 
     here = standing(facts(folder)["config"], Path())
     config, module = load_generator(folder, ema=not raw, trusted={*trusted, *here})

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from trainers.data import Space
 from trainers.data.conditions import Column
 
-LICENCE = "Licence: not stated. What the licence of the training data demands of generators belongs here."
+LICENCE = "Licence: not stated. State one here, as the licence of the training data allows."
 SAMPLES = "samples.png"
 """The file beside a version's weights."""
 _PICTURE = re.compile(r"Samples of version \d+:\n\n!\[samples\]\([^)]*\)")

@@ -98,7 +98,7 @@ def test_a_late_collapse_is_suspected_then_called_and_ends_with_recovery():
     assert answers[4].reasons == (
         "coverage fell from 0.6 to 0",
         "the number of modes fell from 0.95 to 0.1 of the real data's",
-        "the distance to the data rose from 0.05 to 1.3 of what one average example has",
+        "the distance to the data rose from 0.05 to 1.3 times that of a single average example",
     )
     assert answers[5].reasons == ("it was collapsed, and now no measure is bad",)
 

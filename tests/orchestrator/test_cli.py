@@ -376,6 +376,11 @@ def test_options_that_contradict_each_other_are_refused(gansweep: Terminal, word
     assert gansweep.type(*words).status == 2
 
 
+def test_a_value_that_is_none_of_the_known_is_refused_in_plain_words(gansweep: Terminal):
+    answer = gansweep.type("samples", "small", "--by", "fid")
+    assert answer.status == 2 and "Invalid value for '--by': 'fid' is not one of 'score', 'verdict'" in answer.err
+
+
 def test_what_nobody_thought_of_shows_its_traceback_only_when_asked(
     gansweep: Terminal, monkeypatch: pytest.MonkeyPatch
 ):

@@ -98,7 +98,7 @@ def test_pictures_are_no_clips(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"makes no text; take \.png or \.npy$"):
         sample(str(last.checkpoint), SampleOptions(range(2)), tmp_path / "x.txt", "")
     for folder in (tmp_path, tmp_path / "checkpoints"):
-        with pytest.raises(UserError, match=rf"holds checkpoints, and is none; give one of them, as {last.checkpoint}"):
+        with pytest.raises(UserError, match=rf"is a folder of checkpoints: name one, such as {last.checkpoint}"):
             sample(str(folder), SampleOptions(range(2)), tmp_path / "x.png", "")
     with pytest.raises(UserError, match=r"a film: --interpolate.*\.png, \.npy or \.txt"):
         sample(str(last.checkpoint), SampleOptions(range(2)), tmp_path / "film.gif", "")

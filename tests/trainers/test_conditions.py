@@ -226,7 +226,7 @@ def test_what_is_not_asked_for_each_seed_draws() -> None:
 @pytest.mark.parametrize(
     ("table", "says"),
     [
-        ({"wether": ["snow"]}, "wether: there is no such condition; its conditions are weather, hour, fog"),
+        ({"wether": ["snow"]}, "wether: this generator has no such condition; it has weather, hour, fog"),
         ({"weather": ["snwo"]}, "weather: 'snwo' is none of the 5 classes .*; did you mean 'snow'"),
         ({"fog": ["2"]}, "fog: 2 is nothing that was trained on; give 0 to 1"),
         ({"fog": ["thick"]}, "fog: 'thick' is no number"),

@@ -13,7 +13,7 @@ from trainers.data import Space
 from trainers.errors import UnusableSettingError
 from trainers.models import build_generator
 from trainers.pictures import draw, image_grid, scatter
-from trainers.sample import class_numbers, latents, sample, to_arrays, walk
+from trainers.sample import class_numbers, conditions, latents, sample, to_arrays, walk
 
 SPACE = Space((3, 16, 16), classes=4)
 
@@ -54,6 +54,8 @@ def test_classes_are_given_by_name_or_number_and_numbers_that_are_names_come_fir
         class_numbers([4], conditional, SPACE)
     with pytest.raises(UnusableSettingError, match="not conditional; leave the label out"):
         class_numbers([0], config(), SPACE)
+    with pytest.raises(UnusableSettingError, match=r"^label: this generator takes no label; leave it out$"):
+        conditions({"label": [0]}, config(), SPACE, np.zeros(1, np.int64))
 
 
 def test_truncated_latents_keep_their_order_and_stay_inside() -> None:
