@@ -167,11 +167,13 @@ class Evaluate(Settings):
     real_samples: int = Field(default=10_000, ge=16, description="real images that they are compared with, at most")
     metrics: tuple[str, ...] = Field(
         default=("fid", "coverage"),
-        description="fid, kid, coverage, density, precision, recall, diversity and more, or ./mine.py:measure",
+        description="fid, kid, coverage, density, precision, recall, diversity or ./mine.py:measure; all are listed in "
+        "METRICS of trainers/metrics/table.py",
     )
     extractor: str = Field(
         default="auto",
-        description="what turns images into features; auto chooses by the data set; or torchscript:FILE, also from s3://",
+        description="what turns images into features: auto (chosen by the data set), raw, digits-cnn, painted-cnn, "
+        "random-conv, moving-reader, reader, or torchscript:FILE (also from s3://)",
     )
     extractor_sha256: str | None = Field(
         default=None, pattern="^[0-9a-f]{64}$", description="of a TorchScript file, which runs code when it is loaded"
@@ -191,7 +193,8 @@ class Health(Settings):
     """What a verdict does to the training that earned it."""
 
     stop: Literal["collapsed", "diverged", "never"] = Field(
-        default="collapsed", description="collapsed: stop when collapsed, stuck or diverged; diverged: then only"
+        default="collapsed",
+        description="collapsed: stop when collapsed, stuck or diverged; diverged: only when diverged",
     )
 
     rewind: int = Field(
@@ -257,7 +260,7 @@ class Video(Settings):
 class Config(Settings):
     """One training: everything that decides its outcome, beside the world it runs in."""
 
-    family: str = Field(default="gan", description="what kind of training: a name of trainers.families")
+    family: str = Field(default="gan", description=f"what kind of training: {', '.join(FAMILIES)}")
     data: Data = Data()
     model: Model = Model()
     train: Train = Train()

@@ -86,7 +86,7 @@ class Objective(Settings):
     """What "best" means: a metric, or several for a Pareto front, and bounds that a good trial keeps."""
 
     minimize: str | tuple[str, ...] | None = Field(default=None, description="a metric, or a list: a Pareto front")
-    maximize: str | tuple[str, ...] | None = Field(default=None, description="likewise; both may stand")
+    maximize: str | tuple[str, ...] | None = Field(default=None, description="likewise; a file may give both")
     require: dict[str, str] = Field(default={}, description="bounds by metric: {coverage: '>= 0.5'}")
 
     @model_validator(mode="after")
@@ -147,7 +147,7 @@ class Rungs(Settings):
     first_images: Annotated[int, Field(ge=1)] | Literal["auto", "measured"] = Field(
         default="auto",
         description="auto: a third of the budget, never before three evaluations; measured: the earliest "
-        f"evaluation, from the third on, that ranks the first {STARTUP} trials, trained to the end, as their end does",
+        f"evaluation, from the third on, at which the first {STARTUP} trials rank as they do once fully trained",
     )
     reduction: int = Field(default=3, ge=2, description="one trial in so many trains on from a rung to the next")
 

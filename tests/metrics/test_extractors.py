@@ -22,12 +22,17 @@ from trainers.data.digits import split_digits
 from trainers.errors import UnusableSettingError
 from trainers.metrics import digits_cnn
 from trainers.metrics.digits_cnn import DigitsCNN, load_digits_cnn, train_digits_cnn
-from trainers.metrics.extractors import Extractor, RandomConv, build
+from trainers.metrics.extractors import EXTRACTORS, Extractor, RandomConv, build
 from trainers.metrics.frechet import frechet_distance
 from trainers.randomness import normal
 from trainers.world import World
 
 CPU = torch.device("cpu")
+
+
+def test_the_help_of_the_setting_names_every_extractor() -> None:
+    meaning = Evaluate.model_fields["extractor"].description or ""
+    assert f"auto (chosen by the data set), {', '.join(EXTRACTORS)}, or torchscript:FILE" in meaning
 
 
 class Digits(NamedTuple):
