@@ -169,6 +169,20 @@ def test_a_browser_starts_in_a_process_with_many_open_files() -> None:
 
 
 @needs_browser
+def test_paper_has_the_whole_sweep_file_and_no_folded_tables(page: str, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    file.write_text(page, encoding="utf-8")
+    with Browser(500, 800) as browser:
+        browser.open(file.as_uri())
+        inside = "[...document.querySelectorAll('details > :not(summary)')]"
+        shown = f"{inside}.map(e => [e.tagName, e.checkVisibility({{contentVisibilityAuto: true}})])"
+        assert not any(visible for _, visible in browser.evaluate(shown))
+        browser._send("Emulation.setEmulatedMedia", media="print")
+        assert {tag for tag, visible in browser.evaluate(shown) if visible} == {"PRE"}
+        assert browser.evaluate("[...document.querySelectorAll('pre')].every(e => e.scrollWidth <= e.clientWidth)")
+
+
+@needs_browser
 @pytest.mark.parametrize("dark", [False, True])
 def test_a_browser_finds_nothing_to_complain_of(page: str, tmp_path: Path, dark: bool) -> None:
     file = tmp_path / "report.html"
