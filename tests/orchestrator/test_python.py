@@ -56,6 +56,18 @@ def test_what_type_checkers_see_is_what_there_is():
     assert Path(gansweep.__file__).with_name("py.typed").exists()
 
 
+def test_a_type_checker_complains_of_a_name_that_is_not_there(tmp_path: Path):
+    """As for a user, whose settings of mypy are not ours."""
+    file = tmp_path / "mine.py"
+    file.write_text("import gansweep\n\nversion: str = gansweep.__version__\ngansweep.submit\ngansweep.sumbit\n")
+    options = ["--config-file=", "--follow-imports=skip", "--cache-dir", str(tmp_path)]
+    command = [sys.executable, "-m", "mypy", *options, "-m", "gansweep", "-m", "mine"]
+    places = {"MYPYPATH": os.pathsep.join([str(Path(gansweep.__file__).parents[1]), str(tmp_path)])}
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **places}, check=False)
+    (found,) = [line for line in done.stdout.splitlines() if ": error: " in line]
+    assert "mine.py:5: " in found and 'Module has no attribute "sumbit"' in found
+
+
 def _path() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), str(Path(gansweep.__file__).parents[1])])}
 

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from trainers.data.pack import pack as pack
     from trainers.reading.document import SettingsError as SettingsError
 
+    __version__: str
+
 _ROOMS = {
     "orchestrator.api": "augment doctor init load plan serve submit sweeps train ui",
     "orchestrator.generators.augmenting": "Augmented",
@@ -53,12 +55,14 @@ _ROOMS = {
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}
 
 
-def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        return import_module("trainers.files.sealed").own_version()
-    if name not in _ROOM_OF:
-        raise AttributeError(f"module 'gansweep' has no attribute {name!r}")
-    return getattr(import_module(_ROOM_OF[name]), name)
+if not TYPE_CHECKING:  # it would make every name right for a type checker
+
+    def __getattr__(name: str) -> Any:
+        if name == "__version__":
+            return import_module("trainers.files.sealed").own_version()
+        if name not in _ROOM_OF:
+            raise AttributeError(f"module 'gansweep' has no attribute {name!r}")
+        return getattr(import_module(_ROOM_OF[name]), name)
 
 
 def __dir__() -> list[str]:
