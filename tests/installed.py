@@ -11,7 +11,8 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("orchestrator", "trainers", "configs", "pyproject.toml", "README.md", "LICENSE")
+PAPERS = ("README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md")
+PARTS = ("orchestrator", "trainers", "configs", "pyproject.toml", "MANIFEST.in", *PAPERS)
 
 
 def build(folder: Path) -> tuple[Path, Path]:

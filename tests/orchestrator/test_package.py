@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.installed import ROOT, build, environment, install
+from tests.installed import PAPERS, ROOT, build, environment, install
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,9 @@ def test_the_wheel_has_all_that_is_read_at_run_time_and_nothing_twice(built: tup
     assert [str(f) for f in wanted if "python" not in f.parts and str(f) not in names] == []
     assert {"gansweep/py.typed", "gansweep/configs/digits.yaml"} <= set(names)
     with tarfile.open(built[1]) as sdist:
-        assert "gansweep/configs/digits.yaml" in "\n".join(sdist.getnames())
+        packed = sdist.getnames()
+    assert "gansweep/configs/digits.yaml" in "\n".join(packed)
+    assert {*PAPERS, "MANIFEST.in", "pyproject.toml"} <= {name.partition("/")[2] for name in packed}
 
 
 def test_the_wheel_holds_its_licence_and_the_extras_that_people_are_told_of(built: tuple[Path, Path]):
@@ -41,6 +43,9 @@ def test_the_wheel_holds_its_licence_and_the_extras_that_people_are_told_of(buil
         (info,) = (name.split("/")[0] for name in wheel.namelist() if name.endswith("/METADATA"))
         metadata = message_from_bytes(wheel.read(f"{info}/METADATA"))
         assert wheel.read(f"{info}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
+        assert "gansweep = orchestrator.cli:main" in wheel.read(f"{info}/entry_points.txt").decode().splitlines()
+    assert metadata.get_payload(decode=True) == (ROOT / "README.md").read_bytes()
+    assert [told[-4:] for told in metadata.get_all("Classifier", [])] == ["3.11", "3.12", "3.13"]
     assert metadata["License-Expression"] == "Apache-2.0"
     texts = [f.read_text() for part in ("README.md", "infra", "orchestrator", "trainers") for f in files(ROOT / part)]
     told = {name for text in texts for names in re.findall(r"gansweep\[([\w,]+)\]", text) for name in names.split(",")}
