@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from orchestrator import status as standing
 from orchestrator.client import reports
@@ -109,9 +109,13 @@ class Handle:
         return report.numbers(ledger, standing.state(ledger, paths))
 
     def samples(self, output: str | Path = "samples.html", by: By = "score") -> tuple[int, int]:
-        """Write all trials' sample grids as one page; returns how many trials are on it, and how many there are."""
+        """Write all trials' sample grids as one page; returns how many trials are on it, and how many there are. Raises
+        UserError for an order that there is not.
+        """
         from orchestrator import report
 
+        if by not in get_args(By):
+            raise UserError(f"by: there is no order {by!r}; known: {', '.join(get_args(By))}")
         ledger, _ = self.ledger()
         page, shown = report.samples(ledger, by, self.store)
         _write(Path(output), page)

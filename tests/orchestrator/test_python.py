@@ -112,6 +112,14 @@ def test_single_trials_are_asked_for_and_ended(tmp_path: Path):
         handle.stop_trial(0)
 
 
+def test_an_order_that_there_is_not_is_refused(tmp_path: Path):
+    stand(tmp_path, lambda leg, images: {"fid": 5.0 + leg.trial})
+    order: Any = "fid"
+    with pytest.raises(gansweep.UserError, match=r"^by: there is no order 'fid'; known: score, verdict$"):
+        gansweep.load("small", home=tmp_path).samples(tmp_path / "wall.html", by=order)
+    assert not (tmp_path / "wall.html").exists()
+
+
 def test_a_notebook_shows_the_table_and_the_grid_of_the_best(tmp_path: Path):
     ledger = stand(tmp_path, lambda leg, images: {"fid": 50.0 / images + leg.trial})
     handle, best = gansweep.load("small", home=tmp_path), ledger.best()
