@@ -11,6 +11,7 @@ from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 from torch import nn
 
+from orchestrator.commands import command
 from orchestrator.errors import UserError
 from orchestrator.registry.connection import connected
 from trainers.config import Config
@@ -61,6 +62,8 @@ def _found(uri: str, model_uri: str) -> Any:
             models = client.search_registered_models(max_results=MOST)
             known = [f"models:/{m.name}@{alias}" for m in models for alias in m.aliases]
             there = f"; it has {', '.join(known)}" if known else ""
+            if not models:
+                there = f"; it is empty: register a generator with {command('promote')} NAME"
             raise UserError(f"the registry has no {model_uri}{there}") from None
 
 

@@ -20,7 +20,9 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.tracking import fluent
 
+from orchestrator.errors import UserError
 from orchestrator.generators.generator import Generator
+from orchestrator.registry.drawing import load
 from tests.orchestrator.registered import registered, run_card
 from tests.orchestrator.test_serving import trained
 from tests.trainers.small import config
@@ -92,3 +94,10 @@ def _answers(address: str) -> bool:
             return bool(answer.status == 200)
     except OSError:
         return False
+
+
+def test_an_empty_registry_says_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"no models:/x@y; it is empty: register a generator with gansweep promote NAME"
+    ):
+        load(f"sqlite:///{tmp_path}/mlflow.db", "models:/x@y")
