@@ -52,7 +52,7 @@ def test_what_type_checkers_see_is_what_there_is():
     assert seen == {name for name in dir(gansweep) if name != "__version__"}
     assert all(getattr(gansweep, name).__name__ == name for name in seen)
     with pytest.raises(AttributeError, match="no attribute 'sumbit'"):
-        gansweep.sumbit  # noqa: B018
+        gansweep.sumbit  # type: ignore[attr-defined]  # noqa: B018
     assert Path(gansweep.__file__).with_name("py.typed").exists()
 
 
