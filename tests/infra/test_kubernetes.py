@@ -26,6 +26,7 @@ from orchestrator.terminal.live import Quiet
 
 FOLDER = Path(__file__).parents[2] / "infra/kubernetes"
 OVERLAYS = ("base", "cluster", "sweep", "queue")
+README = (FOLDER / "README.md").read_text()
 SCHEMA = json.loads(Path(__file__).with_name("ray.schema.json").read_text())
 KUBERNETES = "1.34"
 
@@ -128,6 +129,29 @@ def test_every_name_that_is_referred_to_is_there(overlay: str) -> None:
     assert set(re.findall(r"secret(?:Key)?Ref:\n(?:\s+key: \w+\n)?\s+name: ([\w-]+)|secretName: ([\w-]+)", text)) <= {
         pair for name in secrets for pair in ((name, ""), ("", name))
     }
+
+
+def test_no_secret_has_the_name_under_which_kuberay_keeps_a_token() -> None:
+    """KubeRay would take it for the token's, which then is missing in it, and no pod of Ray's would start."""
+    (cluster,) = documents("cluster", "ray.io")
+    name = cluster["metadata"]["name"]
+    assert ray_spec(cluster)["authOptions"] == {"mode": "token"}
+    assert name not in re.findall(r"kind: Secret\nmetadata: {name: ([\w-]+)", (FOLDER / "secrets").read_text())
+    assert f"get secret {name} --output" in README
+
+
+def test_the_readme_lets_prometheus_in_where_nothing_else_does() -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", README, re.S)
+    rule = yaml.safe_load(text)
+    kubernetes_validate.validate(rule, KUBERNETES, strict=True)
+    policies = [one for one in documents("base") if one["kind"] == "NetworkPolicy"]
+    assert {"namespace": rule["metadata"]["namespace"], "labels": rule["spec"]["podSelector"]} in [
+        {"namespace": one["metadata"]["namespace"], "labels": one["spec"]["podSelector"]} for one in policies
+    ]
+    ours = [source for one in policies for rule in one["spec"].get("ingress", []) for source in rule["from"]]
+    assert [source["podSelector"] for source in ours if "namespaceSelector" in source] == [
+        {"matchLabels": {"app.kubernetes.io/name": "kuberay-operator"}}
+    ]
 
 
 def test_cluster_wide_kinds_have_no_namespace() -> None:
