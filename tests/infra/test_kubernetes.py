@@ -7,10 +7,8 @@ import functools
 import json
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from unittest.mock import Mock
 
 import jsonschema
@@ -19,31 +17,25 @@ import pytest
 import ray
 import yaml
 
+from infra.kubernetes import crds
+from infra.kubernetes.crds import FOLDER, OVERLAYS, Document
 from orchestrator import api
 from orchestrator import sweep as story
 from orchestrator.paths import Home
 from orchestrator.terminal.live import Quiet
 
-FOLDER = Path(__file__).parents[2] / "infra/kubernetes"
-OVERLAYS = ("base", "cluster", "sweep", "queue")
 README = (FOLDER / "README.md").read_text()
 SCHEMA = json.loads(Path(__file__).with_name("ray.schema.json").read_text())
 KUBERNETES = "1.34"
 
 pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl here to render the manifests with")
 
-Document = dict[str, Any]
-
 
 class AskedError(Exception):
     """The ledger would be asked now."""
 
 
-@functools.cache
-def _rendered(overlay: str) -> str:
-    done = subprocess.run(["kubectl", "kustomize", FOLDER / overlay], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+_rendered = functools.cache(crds.rendered)
 
 
 def documents(overlay: str, group: str = "") -> list[Document]:
@@ -152,6 +144,29 @@ def test_the_readme_lets_prometheus_in_where_nothing_else_does() -> None:
     assert [source["podSelector"] for source in ours if "namespaceSelector" in source] == [
         {"matchLabels": {"app.kubernetes.io/name": "kuberay-operator"}}
     ]
+
+
+@pytest.mark.parametrize(
+    ("version", "field", "told", "ended"),
+    [
+        ("v1beta2", "clusterQueue", "queue: kueue.x-k8s.io/v1beta2 LocalQueue sweeps: 0 errors\n", 0),
+        ("v1beta2", "queue", "sweeps: 1 errors\n  spec: Additional properties are not allowed ('clusterQueue' was", 1),
+        ("v1beta1", "clusterQueue", "no document is of its kind and version\n", 1),
+    ],
+    ids=["as defined", "an unknown field", "another version"],
+)
+def test_manifests_are_compared_with_definitions(
+    version: str, field: str, told: str, ended: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = {name: {"type": "string"} for name in ("apiVersion", "kind")} | {"metadata": {"type": "object"}}
+    spec = {"type": "object", "properties": {field: {"x-kubernetes-int-or-string": True, "anyOf": []}}}
+    schema = {"type": "object", "properties": {**known, "spec": spec}}
+    kind = {"group": "kueue.x-k8s.io", "names": {"kind": "LocalQueue"}}
+    file = tmp_path / "definition.yaml"
+    versions = [{"name": version, "schema": {"openAPIV3Schema": schema}}]
+    file.write_text(yaml.safe_dump({"spec": {**kind, "versions": versions}}))
+    assert crds.main([str(file)]) == ended
+    assert told in capsys.readouterr().out
 
 
 def test_cluster_wide_kinds_have_no_namespace() -> None:
