@@ -161,7 +161,9 @@ def test_headers_say_how_to_start_what_it_costs_and_how_to_end(file: Path) -> No
 def test_one_way_to_find_a_lost_node() -> None:
     """Every place that starts a head has the detection of the cluster that was measured."""
     from infra.cluster.cluster import DETECTION
+    from orchestrator.execution.environment import HEALTH
 
+    assert HEALTH == DETECTION
     starts = re.compile(r"--head\b|headGroupSpec|ray symmetric-run|ray/start_cluster")
     files = [file for ending in ("yaml", "sh", "md") for file in INFRA.rglob(f"*.{ending}")]
     heads = {
