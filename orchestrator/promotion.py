@@ -21,7 +21,7 @@ from orchestrator.search.known import Known
 from orchestrator.search.trial import Training
 from orchestrator.secrets import without_secrets
 from orchestrator.spec import Sweep
-from trainers.data import load
+from trainers.data import describe, load
 
 WEIGHTS = ("manifest.json", "state.json", "generator_ema.safetensors")
 """What of a checkpoint a generator needs."""
@@ -91,6 +91,7 @@ def _tags(ledger: Known, candidate: Candidate, refused: list[str], forced_reason
         "gansweep.family": ledger.sweep.family,
         "gansweep.objective": objective.told,
         "gansweep.data.fingerprint": data.fingerprint,
+        "gansweep.data.told": describe(data)[0][:1_000],
     }
     told = ", ".join(data.space.names) or "; ".join(column.told for column in data.space.columns)
     tags |= {"gansweep.data.classes": told[:1_000]} if told else {}

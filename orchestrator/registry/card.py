@@ -13,6 +13,7 @@ from trainers.data import Space
 from trainers.data.conditions import Column
 
 LICENCE = "Licence: not stated. State one here, as the licence of the training data allows."
+_LICENCE = re.compile(r"Licence: not stated\. .*")  # also in the words of older versions
 SAMPLES = "samples.png"
 """The file beside a version's weights."""
 _PICTURE = re.compile(r"Samples of version \d+:\n\n!\[samples\]\([^)]*\)")
@@ -26,7 +27,7 @@ def picture(model: str, version: str) -> str:
 
 def renewed(about: str, picture: str, licence: str | None) -> str:
     """The description of a model for a new version, with whatever people wrote into it."""
-    with_licence = about.replace(LICENCE, f"Licence: {licence}") if licence else about
+    with_licence = _LICENCE.sub(lambda _: f"Licence: {licence}", about) if licence else about
     return _PICTURE.sub(lambda _: picture, with_licence)
 
 
@@ -74,7 +75,9 @@ def of_version(tags: Mapping[str, str]) -> str:
         lines += ["", f"Measured with: {measured}", ""]
     if "confirmed.median" in tags:
         lines += [f"On fresh seeds: {tags['confirmed.scores']}; median {tags['confirmed.median']}", ""]
-    lines += [f"Objective: {tags['objective']}. Data: fingerprint `{tags['data.fingerprint']}`"]
+    lines += [f"Objective: {tags['objective']}"]
+    lines += ["", f"Data: {tags['data.told']}"] if "data.told" in tags else []  # an older version did not tell
+    lines += ["", f"Fingerprint of the data: `{tags['data.fingerprint']}`"]
     lines += ["", f"Licence: {tags['licence']}"] if "licence" in tags else []
     return "\n".join(lines)
 

@@ -152,7 +152,7 @@ def provenance() -> dict[str, str]:
     for folder in (Path.cwd(), Path(__file__).parent):
         commit = _git(folder, "rev-parse", "HEAD")
         if commit:
-            tags["mlflow.source.git.commit"] = commit
+            tags["mlflow.source.git.commit"] = tags["git.commit"] = commit  # MLflow's pages hide its own
             tags["git.dirty"] = str(bool(_git(folder, "status", "--porcelain", "--untracked-files=no")))
             break
     return tags

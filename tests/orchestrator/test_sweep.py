@@ -20,7 +20,10 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from orchestrator.registry.card import LICENCE
+from orchestrator.tracking.views import CHARTS, RUNS, page
 from tests.orchestrator.sweeps import TINY, User
+
+VIEWS = (RUNS, CHARTS)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +66,14 @@ def test_mlflow_has_one_run_per_trial_with_its_curve(finished: User):
         _check_curve(finished.mlflow, run, {"images": 4_096})
     parent = next(run for run in runs if "mlflow.parentRunId" not in run.data.tags)
     assert parent.data.tags["gansweep.state"] == "finished"
+    views = MlflowClient(finished.mlflow).get_experiment(parent.info.experiment_id).tags
+    assert {name for name in views if "ViewState" in name} == {f"mlflow.sharedViewState.{view}" for view in VIEWS}
+    assert all(f"viewStateShareKey={view}" in page("http://x", "1", view == CHARTS) for view in VIEWS)
+    assert "5 trials: " in parent.data.tags["mlflow.note.content"] and parent.data.tags["git.commit"]
+    files = [item.path for item in MlflowClient(finished.mlflow).list_artifacts(parent.info.run_id)]
+    assert {"report.html", "sweep.yaml"} <= {*files}
     for trial in document["trials"]:
+        assert "After " in children[str(trial["id"])].data.tags["mlflow.note.content"]
         run = children[str(trial["id"])]
         assert run.info.run_id == trial["mlflow_run_id"]
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
@@ -104,6 +114,7 @@ def test_the_best_is_promoted_and_loads_in_a_fresh_process(finished: User, tmp_p
     told = str(version.description)
     assert "](model-versions/get-artifact?name=tiny&version=1&path=artifacts%2Fsamples.png)" in about
     assert f"Trial {best['id']} of sweep **tiny**" in told and "| fid |" in told
+    assert "Data: ring: 100,000 points of shape 2 to train on" in told
     made = finished.predict(document["uri"])
     drawn = finished.run("sample", document["uri"], "-n", "5", "-o", str(tmp_path / "drawn.npy"))
     assert drawn.returncode == 0, drawn.stderr
