@@ -137,6 +137,8 @@ def main() -> None:
 def walk(arguments: argparse.Namespace) -> int:
     """How many pages lack something."""
     missing = 0
+    if arguments.pictures:
+        arguments.pictures.mkdir(parents=True, exist_ok=True)
     with Browser(*SIZE, arguments.patience) as browser:
         browser.remember(**VISITED)
         for page in pages(arguments.server, arguments.sweep):
