@@ -43,7 +43,7 @@ class Mirror:
         self._ledger, self._spool, self._store, self._dataset = ledger, spool, store, dataset
         self._introduced: set[RunKey] = set()
         self._measured: set[RunKey] = set()
-        self._standing: SweepState = "running"
+        self._sweep_state: SweepState = "running"
         self._noted = -math.inf
         self._verdicts: dict[RunKey, str] = {trial.id: trial.verdict for trial in ledger.trials() if trial.reports}
         self._verdicts |= {(run.trial, run.seed): run.verdict for run in ledger.confirmations.all() if run.reports}
@@ -55,7 +55,7 @@ class Mirror:
         have died on another machine, or before he got round to it.
         """
         sweep, made = self._ledger.sweep, self._ledger.made(events.made)
-        self._standing, self._noted = state, time.monotonic()
+        self._sweep_state, self._noted = state, time.monotonic()
         settings = _flat(
             sweep.model_dump(mode="json", by_alias=True, exclude={"tracking", "artifacts", "code"}, exclude_none=True)
         )
@@ -131,7 +131,7 @@ class Mirror:
         self._state(trial.id, trial, trial.ended, {"gansweep.rung": trial.rung})
         if trial.ended and time.monotonic() - self._noted > EVERY:
             self._noted = time.monotonic()
-            self._spool.append(events.tagged(None, {NOTE: self._note(self._standing)}))
+            self._spool.append(events.tagged(None, {NOTE: self._note(self._sweep_state)}))
 
     def confirmation(self, run: Confirmation) -> None:
         """What has become of it."""
