@@ -22,6 +22,7 @@ from trainers.metrics.mind import sliced_distance
 from trainers.metrics.prdc import prdc
 from trainers.metrics.table import METRICS, Comparison, Reals
 from trainers.randomness import normal, stream
+from trainers.watching.pulse import Pulse
 
 Measure = Callable[[Tensor, Tensor], dict[str, float]]
 
@@ -102,7 +103,9 @@ def test_features_that_are_no_features_are_refused(name: str):
 def test_data_that_say_little_cost_numbers_and_nothing_else(reals: Tensor):
     """Constant pictures, fewer than k neighbours, one class on a line: a value that is finite, or a reason in words."""
     half = Reals(reals, reals[:2] if len(reals) < 20 else reals[:20], Space((3,)), None, fakes=100)
-    metrics, failures = _taken(dict.fromkeys(METRICS.values()), Comparison(half, normal((100, 3), "fake")))
+    measures, pulse = dict.fromkeys(METRICS.values()), Pulse()
+    metrics, failures = _taken(measures, Comparison(half, normal((100, 3), "fake")), pulse)
+    assert pulse.moves == len(measures), "each is a sign of life"
     told = " ".join(failures)
     assert all(name in metrics or name in told for name in METRICS), (metrics, failures)
     assert all(": " in failure and len(failure) < 200 for failure in failures)

@@ -18,6 +18,7 @@ from trainers.metrics.table import METRICS, OF_PICTURES, Comparison, Measure
 from trainers.randomness import normal
 from trainers.reading.registry import lookup
 from trainers.report import UNDEFINED
+from trainers.watching.pulse import Pulse
 from trainers.world import World
 
 FEWEST, MOST = 1_000, 2_000  # samples that the verdict looks at
@@ -131,15 +132,16 @@ class Evaluator:
         return features if self._shape is None else torch.cat((features, made.flatten(1).to(features)), 1)
 
     def _measure(self, fake: Tensor, raw: Tensor | None) -> tuple[dict[str, float], dict[str, float], list[str]]:
-        metrics, failures = _taken(self._wanted, self._comparison(fake, self._samples))
+        pulse = self._world.pulse
+        metrics, failures = _taken(self._wanted, self._comparison(fake, self._samples), pulse)
         if self._to_watch == self._samples:
             missing = [measure for measure in self._watched if measure not in self._wanted]
-            watched, more = _taken(missing, self._comparison(fake, self._samples))
+            watched, more = _taken(missing, self._comparison(fake, self._samples), pulse)
             watched = {**metrics, **watched}
         else:
-            watched, more = _taken(self._watched, self._comparison(fake, self._to_watch))
+            watched, more = _taken(self._watched, self._comparison(fake, self._to_watch), pulse)
         plain = None if raw is None else self._comparison(raw, self._to_watch)._replace(coded=self._plain_coded)
-        of_plain = {} if plain is None else _taken(self._of_plain, plain)[0]
+        of_plain = {} if plain is None else _taken(self._of_plain, plain, pulse)[0]
         seen = watched | {f"raw_{name}": of_plain[name] for name in self.of_plain if name in of_plain}
         return {**watched, **metrics}, seen, list(dict.fromkeys([*failures, *more]))
 
@@ -158,10 +160,11 @@ def _measures(names: Iterable[str]) -> list[Measure]:
     return list(dict.fromkeys(lookup(METRICS, name, "evaluate.metrics") for name in names))
 
 
-def _taken(measures: Iterable[Measure], comparison: Comparison) -> tuple[dict[str, float], list[str]]:
+def _taken(measures: Iterable[Measure], comparison: Comparison, pulse: Pulse) -> tuple[dict[str, float], list[str]]:
     metrics: dict[str, float] = {}
     failures: list[str] = []
     for measure in measures:
+        pulse.measured()  # each may take minutes, of many samples
         try:
             values = {name: float(value) for name, value in measure(comparison).items()}
         except Exception as error:  # whatever it is, the training is worth more than the number

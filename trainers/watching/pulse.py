@@ -17,7 +17,7 @@ class Pulse:
 
     def __init__(self) -> None:
         self.moves, self.images = 0, 0
-        """Steps made and batches measured, of which a rank that hangs makes no more; images shown in all."""
+        """Steps made, batches and measures taken, of which a rank that hangs makes no more; images shown in all."""
         self.doing: Doing = "idle"
         self.collective = 0.0
         """Seconds that the all-reduces of a step took when last measured; 0 for a rank alone."""
@@ -29,7 +29,7 @@ class Pulse:
         self.moves, self.images, self.doing = self.moves + 1, images, "stepping"
 
     def measured(self) -> None:
-        """A batch of what the generator makes."""
+        """A batch of what the generator makes is taken, or a measure begun."""
         self.moves += 1
 
     @contextmanager
