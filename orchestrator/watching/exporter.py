@@ -43,14 +43,18 @@ def exported(conductor: Conductor, sweep: str, spool: Spool) -> Iterator[None]:
     registry = CollectorRegistry()
     conductor.progress = Measured(sweep, spool, conductor, conductor.progress, registry)
     host, _, port = asked.rpartition(":")
-    try:
+
+    def start(port: int) -> Any:
         try:
-            server, thread = start_http_server(int(port), host or "127.0.0.1", registry)
+            return start_http_server(port, host or "127.0.0.1", registry)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
             conductor.progress.note(f"{VARIABLE}={asked}: the port is taken, by another sweep maybe")
-            server, thread = start_http_server(0, host or "127.0.0.1", registry)
+            return start(0)
+
+    try:
+        server, thread = start(int(port))
     except (OSError, ValueError, OverflowError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise UserError(f"{VARIABLE}={asked}: {why}; give PORT, or HOST:PORT of this machine (0: any free)") from None
