@@ -25,16 +25,19 @@ FIRST_SEED = 1_000
 """Fresh seeds start so far above the sweep's own."""
 AGAIN = 2
 """Times the planned number of re-trainings after which no further trial makes up for those that failed: settings that
-collapse one after the other would cost more than their search.
+collapse one after the other would cost more than their search. With each new trial of the search it starts again.
 """
 
 
 @dataclass(frozen=True)
 class Confirmation:
-    """One training of a finished trial on a fresh seed; ``score`` is None until it ended, or if it failed."""
+    """One training of a finished trial on a fresh seed, begun when the search had ``known`` trials; ``score`` is None
+    until it ended, or if it failed.
+    """
 
     trial: int
     seed: int
+    known: int = 0
     done: bool = False
     score: float | None = None
     verdict: str = "unjudged"
@@ -215,17 +218,18 @@ class Confirmations:
     def _left(self, trials: Sequence[Trial]) -> Iterator[tuple[Trial, Confirmation]]:
         """What was begun and has no end yet, then the best finished trials, round by round: a round is ranked when all
         of it is trained, by the medians on its fresh seeds. Who fails on one is out, and the next makes up for it where
-        too few are left, until ``AGAIN`` times as many were trained as planned.
+        too few are left, until ``AGAIN`` times as many were trained as planned since the search's last trial began.
         """
         known, aim = self.all(), self._sweep.objective
         yield from ((trials[run.trial], run) for run in known if not run.done)
         begun, most = {run.trial for run in known}, AGAIN * self._size.trainings(len(trials))
+        since = sum(run.known == len(trials) for run in known)
         costs = {t.id: objective.costs(aim, t.scores) for t in trials if t.promotable}
         for one in self._size.rounds:
             left = self._field(in_order(aim, costs), one)
             for trial, seed in product(left, self._seeds(one.seeds)):
-                if (trial, seed) not in self._runs and (trial in begun or len(known) < most):
-                    yield trials[trial], Confirmation(trial, seed)
+                if (trial, seed) not in self._runs and (trial in begun or since < most):
+                    yield trials[trial], Confirmation(trial, seed, len(trials))
             again = {trial: self._on(trial, one.seeds) for trial in left}
             if not all(len(runs) == one.seeds and all(run.done for run in runs) for runs in again.values()):
                 return

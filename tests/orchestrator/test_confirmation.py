@@ -208,6 +208,23 @@ def test_settings_that_fail_one_after_the_other_are_not_all_trained_again(tmp_pa
     assert len(ledger.confirmations.all()) == 4 and ledger.next_leg() == "done"
 
 
+def test_trials_that_are_added_after_all_failed_are_trained_again_too(tmp_path: Path):
+    def script(leg: Leg, images: int) -> dict[str, Any]:
+        bad = leg.confirm_seed is not None and leg.trial < 9
+        return {"verdict": "collapsed"} if bad else {"fid": 10.0 + leg.trial if leg.trial < 9 else 13.5}
+
+    def asked(trials: int) -> Sweep:
+        return sweep(rungs=None, search={"trials": trials}, confirm={"top": 1, "seeds": 2})
+
+    run(Ledger.open(asked(9), tmp_path / "journal"), script)
+    ledger = Ledger.open(asked(10), tmp_path / "journal")
+    assert ledger.confirmations.medians() == {}
+    run(ledger, script)
+    assert ledger.confirmations.medians() == {9: (13.5,)}, "the best but for those that have failed"
+    best = ledger.best()
+    assert best and best.id == 9
+
+
 def test_a_setting_that_can_not_be_trained_is_not_tried_again_on_a_fresh_seed(tmp_path: Path):
     ledger = Ledger.open(sweep(rungs=None, search={"trials": 1}, confirm={"top": 1, "seeds": 1}), tmp_path / "journal")
     train(ledger, next_leg(ledger))
