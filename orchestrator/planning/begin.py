@@ -7,6 +7,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,9 +16,10 @@ import yaml
 
 from orchestrator.errors import UserError
 from orchestrator.planning.estimate import estimate
-from orchestrator.planning.look import Looked, look, too_large
+from orchestrator.planning.look import Looked, bytes_of, look, too_large
 from orchestrator.spec import loads
 from trainers.config import Config
+from trainers.data.shards import IN_MEMORY
 
 KINDS = ("images", "parquet")
 SMALL = 20_000
@@ -28,6 +30,7 @@ ROUNDS = 12
 """Reports over the budget of a trial."""
 LEAST = 2_000
 """Images between two reports."""
+SMALLEST_BATCH = 4
 FEATURES = 1_920
 """Of the network behind the measures, at most; with fewer samples FID is biased, and KID is not (Binkowski 2018)."""
 
@@ -73,10 +76,13 @@ def fit(kind: str, where: str, output: Path | None, minutes: float, say: Callabl
     if kind == "images" and (why := too_large(looked, resolution)):
         raise UserError(f"{where}: {why}")
     values = _values(name, kind, looked, machine, resolution) | {"file": file}
-    say(f"{machine.words}; reading {looked.pictures:,} pictures and training a few steps to see how fast that is …")
-    speed = _speed(values)
+    say(f"{machine.words}; training a few steps to see how fast that is …")
+    speed, values = _fitting(values, looked, say)
     say(f"{speed:,.0f} images/s a trial at {resolution}x{resolution}")
-    file.write_text(_filled(values, speed * machine.slots, minutes))
+    text, takes = _filled(values, speed * machine.slots, minutes)
+    if takes > 1.2 * minutes:
+        say(f"{minutes:g} min would be too short for {ROUNDS} reports a trial: this sweep takes about {takes:g} min")
+    file.write_text(text)
     return file
 
 
@@ -112,7 +118,7 @@ def _values(name: str, kind: str, looked: Looked, machine: Machine, resolution: 
         "name": name,
         "file": f"{name}.yaml",
         "kind": kind,
-        "where": yaml.safe_dump(where, default_style='"', width=10_000).strip(),
+        "where": _quoted(where),
         "resolution": resolution,
         "channels": looked.channels,
         "intensity": ", intensity: {percentiles: [0.5, 99.5]}" if measured else "",
@@ -132,28 +138,59 @@ def _values(name: str, kind: str, looked: Looked, machine: Machine, resolution: 
     }
 
 
-def _speed(values: dict[str, Any]) -> float:
-    """Images/s of one training, without what comes before its first report; on as many threads as a slot has."""
+def _fitting(values: dict[str, Any], looked: Looked, say: Callable[[str], None]) -> tuple[float, dict[str, Any]]:
+    """Images/s of a trial, with the largest batch that the GPU's memory holds."""
+    import torch
+
+    while True:
+        try:
+            return _speed(values, looked), values
+        except torch.OutOfMemoryError:
+            if values["batch_size"] <= SMALLEST_BATCH:
+                raise UserError(f"not even a batch of {SMALLEST_BATCH} pictures fits into the GPU's memory") from None
+        say(f"a batch of {values['batch_size']} does not fit into the GPU's memory; trying half of it …")
+        values = values | {"batch_size": values["batch_size"] // 2}
+
+
+def _quoted(where: str) -> str:
+    return yaml.safe_dump(where, default_style='"', width=10_000).strip()
+
+
+def _speed(values: dict[str, Any], looked: Looked) -> float:
+    """Images/s of one training, without what comes before its first report; on as many threads as a slot has. It reads
+    the pictures that were looked at, or streams, as the sweep will, what memory doesn't hold.
+    """
     import torch
 
     from orchestrator.training import train
 
     every = 20 * values["batch_size"] if values["gpus"] else 8 * values["batch_size"]
-    text = TEMPLATE.format(**values, images=2 * every, every=every, minutes=0, speed=0)
-    sweep = loads(text, "the sweep file")
-    quick = sweep.trial_config({}).model_dump(mode="json") | {"evaluate": {"every_images": every, "samples": 16}}
     folder, threads = Path(tempfile.mkdtemp(prefix="gansweep-")), torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        first, second = train(Config.model_validate(quick), 1, folder, lambda _: None).reports[:2]
+        if values["kind"] == "images" or bytes_of(looked, values["resolution"]) <= IN_MEMORY:
+            values = values | {"kind": "images", "where": _quoted(str(_saved(looked, folder / "pictures")))}
+        text = TEMPLATE.format(**values, images=2 * every, every=every, minutes=0, speed=0)
+        config = loads(text, "the sweep file").trial_config({}).model_dump(mode="json")
+        quick = Config.model_validate(config | {"evaluate": {"every_images": every, "samples": 16}})
+        first, second = train(quick, 1, folder / "out", lambda _: None).reports[:2]
     finally:
         torch.set_num_threads(threads)
         shutil.rmtree(folder, ignore_errors=True)
     return float(every) / max(second.seconds - first.seconds, 1e-3)
 
 
-def _filled(values: dict[str, Any], speed: float, minutes: float) -> str:
-    """With the budget that so many images/s over all slots have time for, and the time that this takes: a trial gets
+def _saved(looked: Looked, folder: Path) -> Path:
+    """A folder with the pictures that were looked at."""
+    folder.mkdir()
+    for number, read in enumerate(looked.opened):
+        with suppress(OSError):  # one that can't be read is left aside by a training, too
+            (folder / f"{number}.png").write_bytes(read())
+    return folder
+
+
+def _filled(values: dict[str, Any], speed: float, minutes: float) -> tuple[str, float]:
+    """With the budget that so many images/s over all slots have time for, and the minutes that this takes: a trial gets
     ``ROUNDS`` reports in any case.
     """
 
@@ -163,7 +200,8 @@ def _filled(values: dict[str, Any], speed: float, minutes: float) -> str:
     smallest = loads(text(LEAST, 0), "the sweep file")
     least = estimate(smallest).images / (SHARE * 60 * speed)
     times = max(1, round(minutes / least * LEAST / 1_000) * 1_000 / LEAST)
-    return text(round(LEAST * times), max(1, round(least * times)))
+    takes = max(1, round(least * times))
+    return text(round(LEAST * times), takes), takes
 
 
 TEMPLATE = """\

@@ -33,7 +33,7 @@ GREY = ("1", "L", "LA", "I", "F")
 
 class Looked(NamedTuple):
     """``side`` is what nine of ten pictures have in both directions; ``size`` counts bytes, None where only reading
-    all of it would tell.
+    all of it would tell; ``opened`` reads those that were looked at.
     """
 
     where: str
@@ -44,6 +44,7 @@ class Looked(NamedTuple):
     modes: dict[str, int]
     broken: int
     size: int | None
+    opened: Sequence[Callable[[], bytes]]
 
     @property
     def channels(self) -> int:
@@ -123,7 +124,7 @@ def _looked(
     sides = [min(size) for size in sizes]
     side = int(quantiles(sides, n=10)[0]) if len(sides) > 1 else sides[0]
     modes = dict(Counter(mode for _, mode in seen).most_common())
-    return Looked(where, count, classes, side, (sizes[0], sizes[-1]), modes, len(sources) - len(seen), size)
+    return Looked(where, count, classes, side, (sizes[0], sizes[-1]), modes, len(sources) - len(seen), size, sources)
 
 
 def _headers(sources: Sequence[Callable[[], bytes]]) -> Iterator[tuple[tuple[int, int], str]]:
@@ -136,9 +137,14 @@ def _headers(sources: Sequence[Callable[[], bytes]]) -> Iterator[tuple[tuple[int
             continue
 
 
+def bytes_of(looked: Looked, resolution: int) -> int:
+    """Of all pictures, decoded."""
+    return int(looked.pictures * looked.channels * resolution**2)
+
+
 def too_large(looked: Looked, resolution: int) -> str | None:
     """What to do about a folder that memory can't hold, in which it would be kept decoded."""
-    needed = looked.pictures * looked.channels * resolution**2
+    needed = bytes_of(looked, resolution)
     there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed <= max(there / 2, IN_MEMORY):
         return None

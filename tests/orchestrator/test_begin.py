@@ -6,8 +6,10 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 from orchestrator import spec
@@ -36,7 +38,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 def test_a_folder_becomes_a_sweep_file_that_fits_it(
     terminal: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(begin, "_speed", lambda values: 100.0)
+    monkeypatch.setattr(begin, "_speed", lambda values, looked: 100.0)
     monkeypatch.setattr(begin, "_machine", lambda: begin.Machine(0, 2, "no GPU, 2 CPU cores"))
     draw(tmp_path / "My Shapes!", 30)
     answer = terminal.type("init", "images", "My Shapes!", "--minutes", "60")
@@ -53,17 +55,19 @@ def test_a_folder_becomes_a_sweep_file_that_fits_it(
 
 
 def test_a_machine_that_is_slow_is_given_longer_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(begin, "_speed", lambda values: 10.0)
+    monkeypatch.setattr(begin, "_speed", lambda values, looked: 10.0)
     monkeypatch.setattr(begin, "_machine", lambda: begin.Machine(0, 2, "no GPU, 2 CPU cores"))
     draw(tmp_path / "shapes", 12)
-    file = begin.fit("images", str(tmp_path / "shapes"), tmp_path / "s.yaml", 1, lambda line: None)
+    said: list[str] = []
+    file = begin.fit("images", str(tmp_path / "shapes"), tmp_path / "s.yaml", 1, said.append)
     sweep = spec.load(file)
     minutes = round(estimate(sweep).images / (0.6 * 60 * 20))
     assert minutes > 1 and f"takes about {minutes} minutes" in file.read_text()
+    assert said[-1] == f"1 min would be too short for 12 reports a trial: this sweep takes about {minutes} min"
 
 
 def test_the_commands_in_a_file_name_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(begin, "_speed", lambda values: 10.0)
+    monkeypatch.setattr(begin, "_speed", lambda values, looked: 10.0)
     draw(tmp_path / "shapes", 12)
     file = begin.fit("images", str(tmp_path / "shapes"), tmp_path / "other.yaml", 1, lambda line: None)
     assert f"gansweep submit {file} " in file.read_text()
@@ -75,7 +79,41 @@ def test_the_speed_is_that_of_a_training_on_these_pictures(tmp_path: Path):
     seen = look.look("images", str(tmp_path))
     assert (seen.channels, seen.side) == (1, 8)
     values = begin._values("s", "images", seen, begin.Machine(0, 1, ""), 8)
-    assert begin._speed(values | {"width": 4}) > 1
+    assert begin._speed(values | {"width": 4}, seen) > 1
+
+
+def test_no_more_pictures_are_read_than_were_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Of 60,000 large ones, the time of a user who waits would go into decoding."""
+    monkeypatch.setattr(look, "SAMPLE", 12)
+    for number in range(24):
+        Image.new("L", (8, 8), 10 * number).save(tmp_path / f"{number:02}.png")
+    (tmp_path / "01.png").write_bytes(b"broken, and not among the twelve")
+    seen = look.look("images", str(tmp_path))
+    folder = begin._saved(seen, tmp_path / "saved")
+    assert [f.read_bytes() for f in sorted(folder.iterdir(), key=lambda f: int(f.stem))] == [
+        (tmp_path / f"{number:02}.png").read_bytes() for number in range(0, 24, 2)
+    ]
+
+
+def test_a_batch_that_the_gpu_can_not_hold_is_halved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def speed(values: dict[str, Any], looked: look.Looked) -> float:
+        if values["batch_size"] > most:
+            raise torch.OutOfMemoryError
+        return 1_000.0
+
+    monkeypatch.setattr(begin, "_speed", speed)
+    monkeypatch.setattr(begin, "_machine", lambda: begin.Machine(1, 1, "1 GPU"))
+    draw(tmp_path / "shapes", 100)
+    said: list[str] = []
+    most = 20
+    file = begin.fit("images", str(tmp_path / "shapes"), tmp_path / "s.yaml", 20, said.append)
+    assert spec.load(file).train.batch_size == 16
+    assert [line for line in said if "does not fit" in line] == [
+        f"a batch of {size} does not fit into the GPU's memory; trying half of it …" for size in (64, 32)
+    ]
+    most = 3
+    with pytest.raises(UserError, match="not even a batch of 4 pictures fits"):
+        begin.fit("images", str(tmp_path / "shapes"), tmp_path / "t.yaml", 20, said.append)
 
 
 def test_classes_modes_and_broken_files_are_seen_in_folders_and_in_shards(tmp_path: Path):
