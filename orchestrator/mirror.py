@@ -231,11 +231,15 @@ class Mirror:
 
 
 def _standing(aim: Objective, ended: Sequence[Trial]) -> dict[str, float]:
-    """How many ended how, and the best score of each objective."""
+    """How many ended how, and the best score of each objective; that of one is its ``score``, by which the sweep's own
+    run stands above its trials in a list of the best first.
+    """
     metrics = {f"trials/{state}": float(count) for state, count in Counter(t.state for t in ended).items()}
     columns = zip(*(t.scores for t in ended if t.promotable), strict=True)
     for goal, column in zip(aim.goals, columns, strict=False):  # none is there yet
         metrics[f"best/{goal.metric}"] = min(column) if goal.direction == "minimize" else max(column)
+    if len(aim.goals) == 1 and (best := metrics.get(f"best/{aim.metric}")) is not None:
+        metrics["score"] = best
     return metrics
 
 

@@ -220,7 +220,7 @@ def every_class(space: Space) -> list[dict[str, Any]]:
 
 
 def class_numbers(labels: Iterable[Any], config: Config, space: Space) -> NDArray[np.int64]:
-    """Numbers of classes that are given by name, or by number where they are not called by other numbers.
+    """Numbers of classes that are given by name, or by number where the names are no numbers themselves.
 
     Raises UnusableSettingError where there is no such class, or the generator is not conditional.
     """

@@ -71,8 +71,7 @@ class Browser:
     """One page of a headless Chromium with a fresh profile; a context manager that leaves nothing behind."""
 
     def __init__(self, width: int = 1400, height: int = 900, patience: float = 30) -> None:
-        self.size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-        self.patience = patience
+        self.size, self.patience = (width, height), patience
         self.complaints: list[str] = []
         """Errors in the page's console, and what it could not load."""
         self.requests: list[str] = []
@@ -111,7 +110,7 @@ class Browser:
             self._session = self._send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
             for domain in ("Page", "Runtime", "Log", "Network"):
                 self._send(f"{domain}.enable")
-            self._send("Emulation.setDeviceMetricsOverride", **self.size)
+            self.resize(*self.size)
         except BaseException:
             self._close()
             raise
@@ -134,6 +133,11 @@ class Browser:
         os.close(self._commands)
         os.close(self._answers)
         self._profile.cleanup()
+
+    def resize(self, width: int, height: int) -> None:
+        """The window, in pixels."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self._send("Emulation.setDeviceMetricsOverride", **size)
 
     def remember(self, **values: str) -> None:
         """Fill the page's local storage before the page looks: what a user chose on an earlier visit."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from orchestrator.artifacts import Store
     from orchestrator.client.background import Driver
     from orchestrator.conductor import Progress
-    from orchestrator.generators.generator import Generator
+    from orchestrator.generators.generator import Generator, Label
     from orchestrator.sweep import Outcome
 
 By = Literal["score", "verdict"]
@@ -282,9 +282,19 @@ class Handle:
 
         return generator(self.ledger()[0], self.store, trial)
 
-    def sample(self, n: int = 64, trial: int | None = None) -> NDArray[Any]:
-        """``n`` examples of ``generator(trial)``: uint8 (n, H, W, C), or float32 points (n, 2)."""
-        return self.generator(trial).sample(n)
+    def sample(
+        self,
+        n: int | None = None,
+        trial: int | None = None,
+        *,
+        seeds: Sequence[int] | None = None,
+        label: Label | Sequence[Label] | None = None,
+        truncation: float | None = None,
+        frames: int | None = None,
+    ) -> NDArray[Any]:
+        """Examples of ``generator(trial)``, as ``Generator.sample`` takes and returns them."""
+        made = self.generator(trial)
+        return made.sample(n, seeds=seeds, label=label, truncation=truncation, frames=frames)
 
     # -- how it looks ------------------------------------------------------------------------------------------------
 

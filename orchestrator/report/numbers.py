@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 def numbers(ledger: Known, state: str) -> dict[str, Any]:
     """``{"name", "state", "objective", "devices", "trials", "best", "front", "confirmed", "over_hours", "first_rung",
-    "rungs", "rank_correlations", "importance", "landscape", "costs", "space"}``. Hours are device-hours of training;
-    scores, images and the first rung are as in ``gansweep status --json``.
+    "rungs", "rank_correlations", "importance", "landscape", "costs", "space"}``. Hours are device-hours, evaluation
+    included; scores, images and the first rung are as in ``gansweep status --json``.
     """
     sweep, trials = ledger.ranked, ledger.trials()
     held, device = sweep.resources.devices

@@ -81,7 +81,7 @@ def _tiles(document: Mapping[str, Any]) -> str:
     counts = Counter(trial["state"] for trial in trials)
     spent = sum(cost["hours"] for cost in document["costs"])
     said = f"best {document['objective']['metric']}"
-    tiles = [html.tile(said, number(best["score"]) if best else "none yet")]
+    tiles = [html.tile(said, number(best["score"]) if best else "none")]
     if best and best["confirmed"] is not None:
         tiles = [html.tile(f"{said}, median on fresh seeds", number(best["confirmed"]))]
         tiles += [html.tile("its score in the search", number(best["score"]))]

@@ -37,7 +37,6 @@ class Confirmation:
 
     trial: int
     seed: int
-    known: int = 0
     done: bool = False
     score: float | None = None
     verdict: str = "unjudged"
@@ -48,6 +47,7 @@ class Confirmation:
     reported_at: float | None = None
     device_seconds: float = 0.0
     reports: dict[int, dict[str, float]] = field(default_factory=dict)
+    known: int = 0
 
     @property
     def failed(self) -> bool:
@@ -229,7 +229,7 @@ class Confirmations:
             left = self._field(in_order(aim, costs), one)
             for trial, seed in product(left, self._seeds(one.seeds)):
                 if (trial, seed) not in self._runs and (trial in begun or since < most):
-                    yield trials[trial], Confirmation(trial, seed, len(trials))
+                    yield trials[trial], Confirmation(trial, seed, known=len(trials))
             again = {trial: self._on(trial, one.seeds) for trial in left}
             if not all(len(runs) == one.seeds and all(run.done for run in runs) for runs in again.values()):
                 return

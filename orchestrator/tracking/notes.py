@@ -33,6 +33,8 @@ def of_sweep(
     if best:
         lines += ["", f"**Best so far**: trial {best['id']}, {sweep.objective.metric} {best['words']}, with", ""]
         lines += [f"- `{name}`: {_short(value)}" for name, value in best["params"].items()]
+    elif trials and not front:
+        lines += ["", "**Best so far**: none that could be promoted"]
     lines += ["", "**Pareto front**", "", *(f"- {line}" for line in front)] if front else []
     lines += ["", "**Searched**", "", *(f"- `{name}`: {_told(one)}" for name, one in sweep.search.space.items())]
     report = f"#/experiments/{EXPERIMENT}/runs/{RUN}/artifacts/report.html"

@@ -18,6 +18,13 @@ _TAG = "mlflow.sharedViewState."
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Without it MLflow guesses, and shows what is made for language models."""
 ENDS = ("finished", "pruned", "stuck", "collapsed", "diverged", "crashed")
+SAMPLES = "Samples"
+WIDE, NARROW = {"columns": 1, "cardHeight": 640}, {"columns": 3, "cardHeight": 320}
+"""Cards of a section: that of the samples is as wide as the page, since it shows as many grids as it has room for."""
+GENERATED = ("Model metrics", "score", "System metrics")
+"""Sections, before ``health``, that MLflow fills with a chart of each metric; where none has such a name, it makes one
+at the end, unfolded.
+"""
 SHOWN_RATES = ("train.generator_lr", "train.discriminator_lr", "train.loss")
 
 
@@ -73,7 +80,7 @@ def _charts(sweep: Sweep) -> dict[str, Any]:
     varied = list(sweep.search.space)
     sections: list[tuple[str, bool, list[dict[str, Any]]]] = [
         ("Quality", True, [_line(aim, aim, log=True), *(_line(one, one) for one in others), _parallel(varied, aim)]),
-        ("Samples", True, [_grids(_first_compared(sweep))]),
+        (SAMPLES, True, [_grids(_first_compared(sweep))]),
         ("Confirmation", True, [_line(f"confirm/{aim}", f"{aim} on fresh seeds")]),
         (
             "Sweep, over device-seconds",
@@ -82,14 +89,15 @@ def _charts(sweep: Sweep) -> dict[str, Any]:
         ),
         ("Losses", True, [_line("loss/generator", "generator"), _line("loss/discriminator", "discriminator")]),
         ("Speed", False, [_line("images_per_second", "images per second")]),
-        ("Health", False, [_line("health/verdict", "verdict: 0 healthy, 2 collapsed, 3 diverged")]),
+        *((name, False, []) for name in GENERATED),
+        ("health", False, [_line("health/verdict", "verdict: 0 healthy, 2 collapsed, 3 diverged")]),
     ]
     named = [(_id(title), title, open_, cards) for title, open_, cards in sections]
     return {
         "compareRunSections": [
             {
                 **{"uuid": section, "name": title, "display": open_, "isReordered": True},
-                **{"deleted": False, "isGenerated": False, "columns": 3, "cardHeight": 320},
+                **{"deleted": False, "isGenerated": False, **(WIDE if title == SAMPLES else NARROW)},
             }
             for section, title, open_, _ in named
         ],

@@ -1,4 +1,5 @@
-"""How long the report of a large sweep takes, how big its page is, and how soon ``import gansweep`` is done.
+"""How long the report of a large sweep takes, how big its page is, whether a browser opens it offline and without an
+error, and how soon ``import gansweep`` is done.
 
     python -m tests.benchmarks.pages [--trials 300 3000] [--out infra/results/pages.json]
 
@@ -18,6 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from infra.browser.screenshot import Browser
 from orchestrator.paths import Home
 from tests.benchmarks.results import tell
 from tests.orchestrator import simulated
@@ -38,7 +40,18 @@ def reported(trials: int) -> dict[str, Any]:
         simulated.write(Home.open(Path(folder)), trials)
         page = Path(folder) / "report.html"
         took = timed("-m", "orchestrator", "report", "simulated", "--home", folder, "-o", str(page))
-        return {"trials": trials, **took, "megabytes": round(page.stat().st_size / 1e6, 2)}
+        return {"trials": trials, **took, "megabytes": round(page.stat().st_size / 1e6, 2), "browser": opened(page)}
+
+
+def opened(page: Path) -> dict[str, Any]:
+    """Seconds until Chromium shows the last section, errors in its console, and requests that leave the file."""
+    with Browser(patience=60) as browser:
+        began = time.perf_counter()
+        browser.open(page.as_uri())
+        browser.wait("The champion again")
+        seconds = round(time.perf_counter() - began, 2)
+        left = [url for url in browser.requests if url.split(":")[0] not in ("file", "data")]
+        return {"seconds": seconds, "errors": browser.complaints, "requests": left}
 
 
 def imported() -> dict[str, float]:

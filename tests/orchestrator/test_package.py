@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import tarfile
+import venv
 import zipfile
 from email import message_from_bytes
 from pathlib import Path
@@ -56,9 +57,23 @@ def files(place: Path) -> list[Path]:
     return [place] if place.is_file() else [f for kind in ("*.md", "*.py", "*Dockerfile") for f in place.rglob(kind)]
 
 
-def test_it_works_in_a_fresh_environment(built: tuple[Path, Path], tmp_path: Path):
-    programs = install(built[0], tmp_path / "venv")
+@pytest.mark.slow
+@pytest.mark.timeout(1_800)
+def test_pip_installs_it_with_all_that_it_needs(built: tuple[Path, Path], tmp_path: Path):
+    """Into an environment that has nothing: minutes, most of them for torch."""
+    venv.create(tmp_path / "venv", with_pip=True)
+    programs = tmp_path / "venv/bin"
+    pip = [str(programs / "python"), "-m", "pip", "install", "-q", "-c", str(ROOT / "constraints.txt"), str(built[0])]
+    subprocess.run(pip, check=True, env=environment())
+    works(programs, tmp_path)
 
+
+def test_it_works_in_a_fresh_environment(built: tuple[Path, Path], tmp_path: Path):
+    """With the dependencies of this one."""
+    works(install(built[0], tmp_path / "venv"), tmp_path)
+
+
+def works(programs: Path, tmp_path: Path) -> None:
     def run(*words: str) -> str:
         command = [str(programs / words[0]), *words[1:]]
         done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)

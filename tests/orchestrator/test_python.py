@@ -233,6 +233,7 @@ def test_a_sweep_runs_behind_python_and_its_generator_is_promoted(tmp_path: Path
     promoted = handle.promote(force=True, reason="a test", model="points")
     generator = gansweep.Generator.load(promoted["uri"], home=tmp_path)
     assert (generator.sample(6) == handle.sample(6)).all()
+    assert (generator.sample(6)[[2, 5]] == handle.sample(seeds=[2, 5])).all()
     forked = handle.fork("tiny-two", {"search.trials": 1, "confirm": {"top": 0}})
     assert forked.wait().state == "finished" and len(forked.trials) == 1
     assert gansweep.submit(asked, home=tmp_path).state == "finished"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -19,6 +20,7 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from infra.browser.walk import walk
 from orchestrator.registry.card import LICENCE
 from orchestrator.tracking.views import CHARTS, RUNS, page
 from tests.orchestrator.sweeps import TINY, User
@@ -129,6 +131,24 @@ def test_the_best_is_promoted_and_loads_in_a_fresh_process(finished: User, tmp_p
         "of version 1", "of version 2"
     )
     assert "Licence: CC BY 4.0" in str(client.get_model_version("tiny", "2").description)
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no browser here (Debian package: chromium)")
+@pytest.mark.timeout(600)
+def test_a_browser_finds_on_each_page_what_is_promised(finished: User, capsys: pytest.CaptureFixture[str]):
+    """After a promotion."""
+    pages = finished.start("ui", "--port", "0")
+    assert pages.stdout is not None
+    server = next(line for line in pages.stdout if line.startswith("http")).strip()
+    try:
+        missing = walk(server, "tiny", patience=60)
+        walked = [line.split()[1] for line in capsys.readouterr().out.splitlines()]
+    finally:
+        pages.send_signal(signal.SIGINT)
+        pages.communicate(timeout=60)
+    best = ["trial"] if finished.status()["best"] else []
+    assert walked == ["list", "charts", "sweep", "report", *best, "other", "compare", "model", "version"]
+    assert missing == 0
 
 
 def test_what_was_deleted_in_mlflow_comes_back_with_a_promotion(finished: User):
