@@ -115,8 +115,8 @@ def warnings(config: Config) -> Problems:
     evaluations = -(-train.images // evaluate.every_images)
     if evaluations < FEWEST_EVALUATIONS:
         message = (
-            f"{evaluations} in {train.images:,} images: a collapse is called by the third at the earliest, and a score "
-            f"is a median of the last three; evaluate every {max(1, train.images // FEWEST_EVALUATIONS):,} images"
+            f"{evaluations} in {train.images:,} images: too few to call a collapse before the end, and a score is a "
+            f"median of the last three; evaluate every {max(1, train.images // FEWEST_EVALUATIONS):,} images"
         )
         found.append(("evaluate.every_images", message))
     if (left := first_weights(train.images, train.ema_half_life, train.ema_ramp)) >= LAGGING:

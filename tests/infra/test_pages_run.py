@@ -49,6 +49,7 @@ INSTEAD = [
     Instead("faq", r"train.images=1?(8|2)0_000 --set", "train.images=512 --set"),
     Instead("faq", r"every_images=10_000", "every_images=256"),
     Instead("how-to/augmentation", r"--per-class \d+( --gain)?", "--per-class 4"),
+    Instead("how-to/notify", r"submit faces.yaml", r"\g<0> --trials 8"),  # of the first two none finishes well
     Instead("how-to/resume", r"delete digits  ", "delete digits --yes"),  # asked at a terminal
     Instead("how-to/resume", r"sync digits", "sync digits-2"),  # as the other is deleted by then
     Instead("how-to/search", r"--trials 200", "--trials 10"),
