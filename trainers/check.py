@@ -31,6 +31,7 @@ BUILT_IN = {
     "stacked-digits": BuiltIn(128_000, 8, True),
     "painted-digits": BuiltIn(718, 16, True, translated=True),
     "inked-digits": BuiltIn(718, 16, True, translated=True),
+    "mixed-digits": BuiltIn(718, 16, True, translated=True),
     "ring": BuiltIn(100_000, 0, False),
     "grid": BuiltIn(100_000, 0, False),
     "circular-gaussians": BuiltIn(1_200, 0, True),

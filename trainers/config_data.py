@@ -44,8 +44,9 @@ class Data(Settings):
 
     name: str = Field(
         default="digits",
-        description="digits, stacked-digits, painted-digits, inked-digits, ring, grid, circular-gaussians, "
-        "weather-scenes, faces, flags, images, parquet, grammar, lines, moving-digits, clips, or ./mine.py:data",
+        description="digits, stacked-digits, painted-digits, inked-digits, mixed-digits, ring, grid, "
+        "circular-gaussians, weather-scenes, faces, flags, images, parquet, grammar, lines, moving-digits, clips, or "
+        "./mine.py:data",
     )
     path: str | tuple[str, ...] | None = Field(
         default=None,

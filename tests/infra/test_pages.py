@@ -70,8 +70,9 @@ class Reader:
             yield typed
 
     def section(self, page: str, title: str, language: str) -> list[str]:
-        """Its lines of that language, as they are on this machine."""
-        (text,) = re.findall(rf"^## {title}\n(.*?)(?=^## |\Z)", (PAGES / f"how-to/{page}.md").read_text(), re.M | re.S)
+        """Its lines of that language, as they are on this machine; without a title, those before the first."""
+        start = rf"^## {title}\n" if title else r"\A"
+        (text,) = re.findall(rf"{start}(.*?)(?=^## |\Z)", (PAGES / f"how-to/{page}.md").read_text(), re.M | re.S)
         return [
             line for fence in FENCE.finditer(text) if fence[2] == language for line in self._ours(fence[3]).splitlines()
         ]
@@ -192,11 +193,13 @@ def test_ray_jobs(s3: S3, postgres: str, tmp_path: Path) -> None:
         servers.enter_context(reader.running(f"{line} --artifacts-destination {s3.url}/mlflow"))
         (tmp_path / "head").mkdir()
         head = servers.enter_context(heads.head(tmp_path / "head"))
-        reader.here |= {"http://ray-head:8265": head.address}
+        reader.here |= {"http://ray-head:8265": head.address, "ray-head.lab:6379": head.gcs}
+        reader.here |= {"ray-head:6379": head.gcs, "--address auto": f"--address {head.gcs}"}  # others run here, too
+        reader.environment["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # as for the head, which is on loopback only
         (tmp_path / "config.toml").write_text("\n".join(reader.section("cluster", "Profiles", "toml")))
         reader.write({"data": {"name": "images", "path": str(tmp_path / "faces")}})
-        named = {"GANSWEEP_CONFIG": str(tmp_path / "config.toml"), "RAY_AUTH_TOKEN_PATH": str(head.token)}
-        reader.environment |= named
+        reader.environment["GANSWEEP_CONFIG"] = str(tmp_path / "config.toml")
+        reader.environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(head.token)}
 
         lines = reader.section("cluster", "As a Ray job", "console")
         assert sum("--detach" in line for line in lines) == 3
@@ -215,6 +218,10 @@ def test_ray_jobs(s3: S3, postgres: str, tmp_path: Path) -> None:
         reader.type(f"gansweep logs faces --address {head.address} --follow")
         document = json.loads(reader.answer("gansweep status faces --profile lab --json").stdout)
         assert len(document["trials"]) == 3 and document["state"] == "finished"
+
+        for line in (*reader.section("cluster", "Profiles", "console"), *reader.section("cluster", "", "console")):
+            forced = " --force --reason 'trained for a moment'" if "promote" in line else ""
+            reader.type(re.sub(r"\s+#.*", "", line) + forced)
 
 
 def searched(port: str, name: str) -> int:

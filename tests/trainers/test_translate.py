@@ -226,6 +226,18 @@ def test_the_kept_network_translates_from_source_to_target_only(tmp_path: Path) 
     assert not torch.equal(made, kept.get_submodule("to_a")(pictures))
 
 
+def test_a_mixed_look_is_one_of_both_at_random_whatever_the_digit() -> None:
+    looks = {name: load(Data(name=name, resolution=16)) for name in ("painted-digits", "inked-digits", "mixed-digits")}
+    painted = {name: data.train[torch.arange(len(data))] for name, data in looks.items()}
+    grounds = {name: examples.values[:, :, 0, 0].float().mean(1) for name, examples in painted.items()}
+    dark = grounds["mixed-digits"] > 128
+    assert grounds["inked-digits"].min() > 128 > grounds["painted-digits"].max()
+    assert 0.45 < dark.float().mean() < 0.55
+    labels = painted["mixed-digits"].labels
+    assert labels is not None
+    assert all(0.25 < dark[labels == digit].float().mean() < 0.75 for digit in range(10))
+
+
 def test_two_folders_are_two_domains(tmp_path: Path) -> None:
     data = {"name": "images", "path": _folder(tmp_path / "night", 30), "source": _folder(tmp_path / "day", 230)}
     settings = config(data=data | {"resolution": 16}, train={"batch_size": 4, "images": 8}, evaluate={"samples": 16})
@@ -275,7 +287,11 @@ def test_the_same_pictures_under_other_names_are_refused_and_some_of_them_told(t
 @pytest.mark.parametrize(
     ("groups", "where", "says"),
     [
-        ({"data": {"name": "digits", "resolution": 8}}, "data.name", "use painted-digits, inked-digits, images"),
+        (
+            {"data": {"name": "digits", "resolution": 8}},
+            "data.name",
+            "use painted-digits, inked-digits, mixed-digits, images",
+        ),
         ({"data": {"name": "images", "path": "/x"}}, "data.source", "a second place"),
         ({"data": {"name": "images", "path": "/x", "source": "/y", "resolution": 18}}, "data.resolution", "not 18"),
         ({"model": {"discriminator_depth": 3}}, "model.discriminator_depth", "use at most 2"),

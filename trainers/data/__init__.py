@@ -40,6 +40,7 @@ DATASETS: dict[str, Callable[[Data], Dataset]] = {
     "stacked-digits": stacked_digits,
     "painted-digits": painted_digits,
     "inked-digits": painted_digits,
+    "mixed-digits": painted_digits,
     "ring": ring,
     "grid": grid,
     "circular-gaussians": circular_gaussians,

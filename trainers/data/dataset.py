@@ -74,6 +74,10 @@ class Rows(Protocol):
     def label_counts(self) -> Tensor | None:
         """How many examples each class has, int64 (classes,); None without labels."""
 
+    @property
+    def labels(self) -> Tensor | None:
+        """Of all examples, as in ``Examples``; None where there are none, or not without reading the examples."""
+
     def __getitem__(self, index: Tensor) -> Examples:
         """The examples with these numbers, int64 (n,) on the CPU."""
 
@@ -165,7 +169,7 @@ class Dataset:
 
     def __post_init__(self) -> None:
         for split, rows in (("train", self.train), ("test", self.test)):
-            if isinstance(rows, Examples) and rows.labels is not None and self.space.conditions:
+            if rows.labels is not None and self.space.conditions:
                 require_fit(rows.labels, len(rows), self.space.conditions, f"{self.name!r}: its {split} split")
 
     def __len__(self) -> int:
@@ -198,7 +202,7 @@ class Dataset:
             )
         if self.asked is not None:
             return self.asked[torch.arange(count) % len(self.asked)]
-        assert isinstance(self.train, Examples) and self.train.labels is not None
+        assert self.train.labels is not None
         return self.train.labels[torch.randint(len(self), (count,), generator=stream(seed, "evaluate labels"))]
 
     @property
@@ -207,7 +211,7 @@ class Dataset:
         counts = self.train.label_counts
         if counts is not None:
             each = [(self.space.conditions[0], counts)]
-        elif isinstance(self.train, Examples) and self.train.labels is not None:
+        elif self.train.labels is not None:
             columns = zip(self.space.columns, self.train.labels.unbind(1), strict=True)
             each = [(column, torch.bincount(values.long())) for column, values in columns if column.names]
         else:

@@ -1,12 +1,13 @@
 """Two domains without a download: scikit-learn's digits in grey, and other digits painted in colour, 16x16.
 
-``painted-digits`` are bright ink on dark ground, ``inked-digits`` dark ink on paper. A is half of the training digits,
-B the other half, painted. The held-out digits are in both domains, row by row, so that what a translation should have
-kept is known.
+``painted-digits`` are bright ink on dark ground, ``inked-digits`` dark ink on paper, ``mixed-digits`` one of both at
+random. A is half of the training digits, B the other half, painted. The held-out digits are in both domains, row by
+row, so that what a translation should have kept is known.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -32,10 +33,9 @@ class Look(NamedTuple):
     tint: float
 
 
-LOOKS = {
-    "painted-digits": Look((0.6, 1.0), (0.8, 1.0), ground=(0.0, 0.2), tint=0.1),
-    "inked-digits": Look((0.5, 1.0), (0.1, 0.5), ground=(0.8, 0.95), tint=0.1),
-}
+BRIGHT = Look((0.6, 1.0), (0.8, 1.0), ground=(0.0, 0.2), tint=0.1)
+DARK = Look((0.5, 1.0), (0.1, 0.5), ground=(0.8, 0.95), tint=0.1)
+LOOKS = {"painted-digits": (BRIGHT,), "inked-digits": (DARK,), "mixed-digits": (BRIGHT, DARK)}
 
 
 def painted_digits(settings: Data) -> Dataset:
@@ -45,9 +45,9 @@ def painted_digits(settings: Data) -> Dataset:
     train, test = split_digits()
     space, even = Space((3, SIDE, SIDE), classes=10), torch.arange(len(train)) % 2 == 0
     source = Dataset("grey-digits", space, grey(train[even]), grey(test))
-    look = LOOKS[settings.name]
-    painted = paint(train[~even], look, settings.name, "train")
-    held_out = paint(test, look, settings.name, "test")
+    looks = LOOKS[settings.name]
+    painted = paint(train[~even], looks, settings.name, "train")
+    held_out = paint(test, looks, settings.name, "test")
     return Dataset(settings.name, space, painted, held_out, source=source, paired=True)
 
 
@@ -56,14 +56,21 @@ def grey(digits: Examples) -> Examples:
     return Examples(_bytes(_strokes(digits).expand(-1, 3, -1, -1)), digits.labels)
 
 
-def paint(digits: Examples, look: Look, *purpose: int | str) -> Examples:
-    """Digits (n, 1, 8, 8), each in colours of its own, drawn for ``purpose``."""
+def paint(digits: Examples, looks: Sequence[Look], *purpose: int | str) -> Examples:
+    """Digits (n, 1, 8, 8), each in one of the looks and in colours of its own, drawn for ``purpose``."""
     draw = torch.rand(7, len(digits), generator=stream("paint", *purpose))
+    which = torch.randint(len(looks), (len(digits),), generator=stream("look", *purpose))
+    ways = torch.stack([_painted(digits, look, draw) for look in looks])
+    return Examples(_bytes(ways[which, torch.arange(len(digits))]), digits.labels)
+
+
+def _painted(digits: Examples, look: Look, draw: Tensor) -> Tensor:
+    """(n, 3, 16, 16) in [0, 1], for seven draws (7, n) from [0, 1]."""
     hue, (saturation, value, ground) = draw[0], map(_within, (look.saturation, look.value, look.ground), draw[1:4])
     ink = colour(hue, saturation, value)
     paper = ground[:, None] + look.tint * (draw[4:].T - 0.5)
     strokes = _strokes(digits)
-    return Examples(_bytes(strokes * ink[..., None, None] + (1 - strokes) * paper[..., None, None]), digits.labels)
+    return strokes * ink[..., None, None] + (1 - strokes) * paper[..., None, None]
 
 
 def colour(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as arrow
+import torch
 from torch import Tensor
 
 from trainers.config import Data
@@ -95,6 +96,13 @@ class Shards:
         unknown = [None] * len(images) if self.conditions is None else list(range(first, self.ends[group]))
         labels = [numbers.get(value) for value in table[label].to_pylist()] if numbers else unknown
         return [(f"{place}, row {row}", *both) for row, both in enumerate(zip(images, labels, strict=True))]
+
+    def labels(self, numbers: list[int | None]) -> Tensor | None:
+        """Of rows with these ``numbers`` in place of labels: int64 (n,) classes, or float32 (n, columns) conditions."""
+        if self.conditions is None and not isinstance(self.classes, Classes):
+            return None
+        found = torch.tensor(numbers)
+        return found if self.conditions is None else self.conditions[found]
 
     def _source(self, stored: Stored, folder: str) -> Source:
         """An image that is a file of its own is read when it is needed."""

@@ -51,9 +51,6 @@ def parquet(settings: Data) -> Dataset:
         train, test = (_decoded(part, settings, skipped) for part in parts)
         notes = [*skipped.told(), *notes, *variety(train.values.numpy())]
         return Dataset("parquet", space, train, test, notes=tuple(notes), unlabelled=why)
-    if told:
-        message = f"several columns need data that fit in {IN_MEMORY // 2**30} GiB of pixels; lower data.resolution"
-        raise DataError(f"data.label_column: {message}, or name one column")
     skipped = Skipped(settings, len(shards) + len(held_out or ()))
     streamed, judged = (Streamed(part, settings, skipped) for part in parts)
     digest = "".join(each.digest() for each in (shards, held_out) if each)
@@ -64,11 +61,7 @@ def _decoded(part: Part, settings: Data, skipped: Skipped) -> Examples:
     shards = part.shards
     every = [row for group in range(len(shards.groups)) for row in shards.rows(group)]
     read = list(readable((row for number, row in enumerate(every) if number in part), settings, skipped))
-    known = shards.conditions is not None or isinstance(shards.classes, Classes)
-    labels = torch.tensor([label for _, label in read]) if known else None
-    if shards.conditions is not None:
-        labels = shards.conditions[labels]
-    return Examples(torch.from_numpy(np.stack([p for p, _ in read])), labels)
+    return Examples(torch.from_numpy(np.stack([p for p, _ in read])), shards.labels([n for _, n in read]))
 
 
 def _conditions(shards: Shards, held_out: Shards | None) -> tuple[Column, ...]:

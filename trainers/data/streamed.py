@@ -7,6 +7,7 @@ import os
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -73,6 +74,12 @@ class Streamed(Rows):
         """Of the shards whose rows these are."""
         return self.shards.classes.counts if isinstance(self.shards.classes, Classes) else None
 
+    @cached_property
+    def labels(self) -> Tensor | None:
+        """Of several columns, whose values are in memory."""
+        conditions = self.shards.conditions
+        return None if conditions is None else conditions[[self.part.row(index) for index in range(len(self))]]
+
     def __getitem__(self, index: Tensor) -> Examples:
         expected, self._expected = self._expected, None
         if expected is None or not torch.equal(expected[0], index):
@@ -100,8 +107,7 @@ class Streamed(Rows):
         places = [self.shards.find(self.part.row(int(i))) for i in index]
         groups = {group: self._group(group) for group in sorted({group for group, _ in places})}
         read = list(self._decoders.map(lambda place: self._example(groups[place[0]], *place), places))
-        labels = None if self.label_counts is None else torch.tensor([label for _, label in read])
-        return Examples(torch.from_numpy(np.stack([p for p, _ in read])), labels)
+        return Examples(torch.from_numpy(np.stack([p for p, _ in read])), self.shards.labels([n for _, n in read]))
 
     def _example(self, rows: list[Encoded], group: int, start: int) -> tuple[Any, int | None]:
         """The picture of a group's row; where it is broken, the next row's of this split, so that every rank counts

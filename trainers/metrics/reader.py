@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainers.data.conditions import Column
-from trainers.data.dataset import Dataset, Examples
+from trainers.data.dataset import Dataset, Examples, Rows
 from trainers.errors import UnusableSettingError
 from trainers.metrics.kept import alone, fitted, kept
 from trainers.world import World
@@ -66,10 +66,10 @@ class Reader(nn.Module):
 
 
 def load_reader(dataset: Dataset, world: World) -> Reader:
-    """The reader of a data set. Raises UnusableSettingError where it has no pictures or no conditions at hand."""
+    """The reader of a data set. Raises UnusableSettingError where it has no pictures or no conditions."""
     space, train = dataset.space, dataset.train
-    if not space.is_image or not isinstance(train, Examples) or train.labels is None:
-        message = "needs pictures with conditions, held in memory; choose another"
+    if not space.is_image or not (space.classes or space.columns):
+        message = "needs pictures with conditions; choose another"
         raise UnusableSettingError(f"evaluate.extractor: 'reader' {message}")
     digest = hashlib.sha256(Path(__file__).read_bytes() + torch.__version__.split("+")[0].encode())
     name = f"reader-{hashlib.sha256(digest.digest() + dataset.fingerprint.encode()).hexdigest()[:16]}"
@@ -78,9 +78,16 @@ def load_reader(dataset: Dataset, world: World) -> Reader:
         return Reader(space.shape[0], space.conditions)
 
     def trained() -> Reader:
-        return _fit(empty(), dataset.fresh(FRESH) if dataset.fresh else train)
+        return _fit(empty(), dataset.fresh(FRESH) if dataset.fresh else at_hand(train))
 
     return kept(name, empty, lambda: alone(trained), first=world.rank == 0, wait=lambda: world.agree(None))
+
+
+def at_hand(rows: Rows) -> Examples:
+    """Examples in memory; of rows that are read as they are needed, ``FRESH`` at most, evenly over all."""
+    if isinstance(rows, Examples):
+        return rows
+    return rows[torch.linspace(0, len(rows) - 1, min(len(rows), FRESH)).long()]
 
 
 def accuracy(reader: Reader, held_out: Examples) -> str:

@@ -85,9 +85,9 @@ def real_side(config: Config, dataset: Dataset, world: World, remote_cache: Remo
         extractor = build(settings, dataset, world)
         features = _features(extractor, dataset, settings, world, remote_cache)
         complete = len(dataset) <= settings.real_samples
-        labels, examples = None, None
+        labels, examples = dataset.train.labels, None
         if isinstance(dataset.train, Examples) and isinstance(dataset.test, Examples):
-            examples, labels = (dataset.train, dataset.test), dataset.train.labels
+            examples = dataset.train, dataset.test
         if labels is not None:
             labels = labels[_chosen(len(dataset), settings.real_samples)]
         _prepared[key] = Real(extractor, *features, dataset.space, complete, labels, examples, dataset.known)

@@ -1,4 +1,4 @@
-"""Protocols S1 and S1x: grey digits to bright ink on dark ground, and to dark ink on paper, over seeds.
+"""Protocols S1 and S1x: grey digits to bright ink on dark ground, to dark ink on paper, and to either, over seeds.
 
     python -m tests.benchmarks.families.translate [--seeds 3]
 
@@ -37,6 +37,9 @@ CASES = {
     "S1x, CUT without identity": ["translate.method=cut", "translate.identity=0"],
     "S1, CUT": ["data.name=painted-digits", "translate.method=cut", "translate.lambda_nce=0.5", "translate.identity=1"],
 }
+MIXED = ["data.name=mixed-digits", "translate.identity=0"]
+CASES["bright or dark, identity 0"] = MIXED
+CASES["bright or dark, identity 0.5 (customary)"] = ["data.name=mixed-digits", "translate.identity=0.5"]
 Row = dict[str, Any]
 
 
