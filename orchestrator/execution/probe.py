@@ -47,6 +47,7 @@ class Facts:
 
     node: str
     gpus: tuple[str, ...] = ()
+    gpu_ids: tuple[str, ...] = ()
     driver: str = ""
     cpus: int = 0
     disk_gib: float = 0.0
@@ -91,7 +92,7 @@ def probe(gang: GangSpec, nodes: Mapping[str, str], settings: Mapping[str, Any])
                 continue
             wrong = (*said[node].wrong, *_unshared(unseen, nodes, gang.store.url))
             said[node] = replace(said[node], wrong=wrong, artifacts="not shared" if unseen else "shared")
-        return said
+        return with_own_gpus(said) if gang.ranks > 1 and gang.backend == "nccl" else said
     finally:
         for writer in ("driver", *nodes):
             with suppress(Exception):
@@ -107,8 +108,21 @@ def look(name: str, gang: GangSpec, key: str, node: str, settings: Mapping[str, 
     except Exception as error:
         wrong.append(str(error))
     wrong += filter(None, [no_gpu(gang), full_disk(), _not_importable(settings)])
-    gpus, driver = _gpus()
-    return Facts(name, gpus, driver, os.cpu_count() or 0, _free(), _versions(), time.time(), artifacts, tuple(wrong))
+    return Facts(name, *_gpus(), os.cpu_count() or 0, _free(), _versions(), time.time(), artifacts, tuple(wrong))
+
+
+def with_own_gpus(said: Mapping[str, Facts]) -> dict[str, Facts]:
+    """What nodes said, and of GPUs that two of them take for theirs, as containers on one host may, that NCCL would
+    refuse them: it says so only when the ranks have met, and in words of its own.
+    """
+    owners: dict[str, str] = {}
+    told = {}
+    for node, facts in said.items():
+        twice = [f"{gpu} of node {owners[gpu]}" for gpu in facts.gpu_ids if gpu in owners]
+        owners |= {gpu: facts.node for gpu in facts.gpu_ids if gpu not in owners}
+        why = f"it counts {', '.join(twice)} as its own, and NCCL takes no two ranks on one GPU; show each node others"
+        told[node] = replace(facts, wrong=(*facts.wrong, why)) if twice else facts
+    return told
 
 
 def full_disk() -> str | None:
@@ -207,12 +221,12 @@ def _write(store: Store, key: str) -> None:
         store.put(file, key)
 
 
-def _gpus() -> tuple[tuple[str, ...], str]:
-    """Names, and the driver's version; nothing where NVIDIA's tool is not installed."""
-    ask = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+def _gpus() -> tuple[tuple[str, ...], tuple[str, ...], str]:
+    """Names, identities and the driver's version; nothing where NVIDIA's tool is not installed."""
+    ask = ["nvidia-smi", "--query-gpu=name,uuid,driver_version", "--format=csv,noheader"]
     try:
         lines = subprocess.run(ask, capture_output=True, text=True, timeout=20, check=True).stdout.splitlines()
     except (OSError, subprocess.SubprocessError):
-        return (), ""
-    rows = [line.rsplit(", ", 1) for line in lines if ", " in line]
-    return tuple(name for name, _ in rows), rows[0][1] if rows else ""
+        return (), (), ""
+    rows = [line.rsplit(", ", 2) for line in lines if line.count(", ") >= 2]
+    return tuple(name for name, _, _ in rows), tuple(uuid for _, uuid, _ in rows), rows[0][2] if rows else ""

@@ -9,7 +9,7 @@ import contextlib
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,12 +83,15 @@ class Rank:
         for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):  # the node's own word counts more
             if name not in os.environ:
                 os.environ[name] = _interface(_node_ip())
+        device = torch.device("cpu")
+        if self._spec.gpus:
+            device = torch.device("cuda", own_gpu(ray.get_gpu_ids(), os.environ))
+            torch.cuda.set_device(device)
         store = self._rendezvous if self._rank == 0 else TCPStore(host, port, is_master=False, timeout=LONGEST_WAIT)
         if self._spec.ranks > 1:
             dist.init_process_group(
                 self._spec.backend, store=store, rank=self._rank, world_size=self._spec.ranks, timeout=LONGEST_WAIT
             )
-        device = torch.device("cuda", 0) if self._spec.gpus else torch.device("cpu")
         self._world = World(self._rank, self._spec.ranks, device, self._pulse)
         self.heart.joined = True
 
@@ -140,6 +143,16 @@ class Rank:
             except DamagedArtifactError as damage:
                 print(f"gansweep: {damage}; going back one checkpoint", flush=True)  # noqa: T201  the worker's log is its standard output
         return None
+
+
+def own_gpu(ids: Sequence[int | str], environment: Mapping[str, str]) -> int:
+    """Index, among those that this process sees, of the GPU that Ray gave it by its id. Ray hides the others, but where
+    a node's environment tells it not to.
+    """
+    if environment.get("RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES", "").lower() not in ("1", "true"):
+        return 0
+    visible = environment.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    return visible.index(str(ids[0])) if str(ids[0]) in visible else int(ids[0])
 
 
 class StatisticsCache:
