@@ -19,7 +19,7 @@ from http.client import HTTPException
 from typing import Any
 
 from orchestrator.conductor import Conductor, Progress
-from orchestrator.errors import UserError, first_line
+from orchestrator.errors import LeaseLostError, UserError, first_line
 from orchestrator.paths import RunKey
 from orchestrator.search.known import Known
 from orchestrator.search.ledger import Ledger
@@ -43,8 +43,13 @@ def notified(conductor: Conductor, ledger: Known) -> Iterator[Callable[[str], No
         yield lambda state: None
         return
     telling = conductor.progress = Telling(conductor.progress, ledger, receiver, chosen)
+
+    def over(state: str) -> None:
+        if not isinstance(conductor.failure, LeaseLostError):  # else the sweep goes on, and its heir tells the end
+            telling.over(state)
+
     try:
-        yield telling.over
+        yield over
     finally:
         telling.close()
 

@@ -13,7 +13,7 @@ import pytest
 
 from orchestrator.artifacts import open_store
 from orchestrator.conductor import Conductor
-from orchestrator.errors import UserError
+from orchestrator.errors import LeaseLostError, UserError
 from orchestrator.paths import SweepPaths
 from orchestrator.search.lease import lease_of
 from orchestrator.search.ledger import Ledger
@@ -67,6 +67,19 @@ def webhook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+def test_a_driver_whose_sweep_another_has_tells_nobody_that_it_ended(
+    ledger: Ledger, tmp_path: Path, webhook: tuple[str, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+):
+    url, posted = webhook
+    monkeypatch.setenv("GANSWEEP_NOTIFY", url)
+    lease = lease_of(ledger.sweep, SweepPaths("small", tmp_path))
+    conductor = Conductor(ledger, Spool(tmp_path / "spool.jsonl"), open_store("auto", tmp_path), lease, Notes())
+    conductor.failure = LeaseLostError("'small' was taken over by ada@node7")
+    with notified(conductor, ledger) as tell:
+        tell("failed")
+    assert posted == []
 
 
 def test_a_webhook_hears_of_the_best_of_collapse_and_of_the_end(
