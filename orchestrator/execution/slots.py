@@ -90,6 +90,9 @@ class Slots:
         now = time.monotonic()
         self._crowded = (self._crowded or now) if waiting else None
         if self._crowded and now - self._crowded >= CROWDED:
+            if not seeks_room():  # its ranks start, on a busy machine for as long
+                self._crowded = now - CROWDED + ASK
+                return
             self._crowded = math.inf  # once
             self._note(
                 f"{waiting} trial{'s' if waiting > 1 else ''} waiting for {needs(self._gang)}: other work holds it"
@@ -197,6 +200,12 @@ def room(gang: GangSpec) -> dict[str, int]:
         if node["Alive"] and node["NodeID"] not in draining and gang.labels.items() <= node["Labels"].items()
     }
     return {node: ranks for node, ranks in held.items() if ranks}
+
+
+def seeks_room() -> bool:
+    """Whether Ray looks for room for some gang; where it does not, all have their places."""
+    groups = ray.util.placement_group_table().values()
+    return any(group["state"] == "PENDING" for group in groups)
 
 
 def fit(gang: GangSpec, ranks: Collection[int]) -> int:

@@ -20,6 +20,7 @@ def test_a_trial_that_waits_while_others_hold_the_cluster_is_told_of_once(
 ):
     monkeypatch.setattr(module, "CROWDED", 0.0)
     monkeypatch.setattr(module.Slots, "count", lambda slots: 4)
+    monkeypatch.setattr(module, "seeks_room", lambda: True)
     notes: list[str] = []
     slots = module.Slots(nodes.gang(tmp_path), 10, notes.append, comes=False)
     for running, placed in ((2, 2), (3, 2), (3, 2), (3, 2)):
@@ -29,6 +30,17 @@ def test_a_trial_that_waits_while_others_hold_the_cluster_is_told_of_once(
     for _ in range(3):
         slots.allowed(4, 3, more=True)
     assert len(notes) == 2
+
+
+def test_a_trial_whose_ranks_start_slowly_waits_for_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "CROWDED", 0.0)
+    monkeypatch.setattr(module.Slots, "count", lambda slots: 4)
+    monkeypatch.setattr(module, "seeks_room", lambda: False)
+    notes: list[str] = []
+    slots = module.Slots(nodes.gang(tmp_path), 10, notes.append, comes=False)
+    for _ in range(3):
+        slots.allowed(1, 0, more=True)
+    assert notes == []
 
 
 def test_a_full_disk_ends_a_sweep_before_it_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
