@@ -34,7 +34,7 @@ from orchestrator.mirror import Mirror
 from orchestrator.paths import Home, RunKey, SweepPaths
 from orchestrator.planning.earlier import like, remember, require_room
 from orchestrator.search.known import Known, SweepState
-from orchestrator.search.lease import Lease, lease_of, promoting
+from orchestrator.search.lease import FileLease, Lease, lease_of, promoting
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.trial_requests import TrialRequests
 from orchestrator.spec import Sweep, warnings
@@ -212,6 +212,7 @@ def _search(
     prepare(address, home.root / "ray.token")
     from orchestrator.execution.cluster import cluster  # Ray reads its environment when it is imported
     from orchestrator.execution.slots import Slots
+    from orchestrator.execution.succession import succeed
     from orchestrator.execution.tuner import run_legs
 
     gang = gang_of(ledger.sweep, store, str(home.cache))
@@ -221,6 +222,8 @@ def _search(
         f"{quote(store.url, safe=':/')}/{ledger.key}/ray" if store.url.startswith("s3://") else str(paths.ray)
     )
     with _interruptible(conductor, lease, progress), cluster(address):
+        if not isinstance(lease, FileLease):  # which passes from no driver that lives
+            succeed(ledger.id)
         settings, weight = ledger.sweep.model_dump(mode="json"), ledger.sweep.resources.priority
         slots = Slots(gang, most, progress.note, address is not None, settings, weight)
         progress.searching(ledger, slots.count())

@@ -10,7 +10,10 @@ import psutil
 import ray
 from ray._private import services, worker
 from ray.core.generated.gcs_pb2 import GcsNodeInfo  # type: ignore[attr-defined]
-from ray.core.generated.gcs_service_pb2 import GetClusterIdRequest  # type: ignore[attr-defined]
+from ray.core.generated.gcs_service_pb2 import (  # type: ignore[attr-defined]
+    GetClusterIdRequest,
+    MarkJobFinishedRequest,
+)
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator.errors import UserError
@@ -74,6 +77,19 @@ def on(node: str, work: Any, *arguments: Any) -> Any:
     """Run ``work`` on that node and nowhere else, whatever else runs there; a reference to its answer."""
     there = NodeAffinitySchedulingStrategy(node, soft=False)
     return ray.remote(work).options(num_cpus=0, max_retries=0, scheduling_strategy=there).remote(*arguments)
+
+
+def end_job(job: str) -> None:
+    """All that a driver has on the cluster ends as if it had died, though it only stands still: ranks, and the places
+    that they hold. Ray offers it to no driver but the job's own.
+    """
+    try:
+        from ray._private.gcs_utils import create_gcs_channel
+        from ray.core.generated.gcs_service_pb2_grpc import JobInfoGcsServiceStub
+    except ImportError:  # ray[default] brings it
+        return
+    jobs = JobInfoGcsServiceStub(create_gcs_channel(_client().address))  # type: ignore[no-untyped-call]
+    jobs.MarkJobFinished(MarkJobFinishedRequest(job_id=bytes.fromhex(job)), timeout=ANSWER)
 
 
 def hush(told: Callable[[str], None]) -> None:
