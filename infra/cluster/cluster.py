@@ -8,14 +8,16 @@ with Cluster(folder) as cluster:
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shutil
+import signal
 import sys
 from pathlib import Path
 from types import TracebackType
 
 from infra.cluster import services
-from infra.cluster.machines import Machine, Switch, hurry
+from infra.cluster.machines import Machine, Switch, command_line, hurry
 from infra.cluster.services import open_port, wait_for
 
 # A raylet gives its agent 15 s for each port that it must find by itself, and dies.
@@ -135,6 +137,14 @@ class Cluster:
         arguments = ("--address", self.address, "--node-id", self.nodes()[self[name].address], *reason, *deadline)
         self["services"].run(RAY, "drain-node", *arguments)
 
+    def terminate(self, name: str) -> None:
+        """What Kubernetes and a spot instance's last minutes begin with: SIGTERM to Ray on that machine."""
+        os.kill(self._ray_on(name)[0], signal.SIGTERM)
+
+    def has_ray(self, name: str) -> bool:
+        """Whether ``ray start --block`` still runs there."""
+        return bool(self._ray_on(name))
+
     def nodes(self) -> dict[str, str]:
         """Address -> id of each node that Ray believes alive."""
         if not open_port(self["head"], 6379):
@@ -151,6 +161,9 @@ class Cluster:
             machine.kill()
         self._switch.remove()
         self._file.unlink(missing_ok=True)
+
+    def _ray_on(self, name: str) -> list[int]:
+        return [pid for pid in self[name].processes() if RAY.encode() in command_line(pid)[:3]]
 
     def _known(self, name: str, address: str) -> Machine:
         folder = self.folder / "machines" / name

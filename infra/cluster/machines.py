@@ -21,6 +21,8 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[2]
 NETWORK = "10.77.0.0/24"
 HOME = "/mnt/home"
+NOBODY = "02:00:00:00:00:00"
+"""An address that no machine's network card has."""
 
 # Runs as process 1. Bash reaps whatever is left to it, and with its death the kernel ends all others.
 INIT = """
@@ -87,6 +89,7 @@ class Machine:
         self.name, self.address, self.folder = name, address, folder
         self.environment = environment
         self._switch = switch
+        self._spawned: list[subprocess.Popen[bytes]] = []
         self._namespace = f"{switch.name}-{name}"
 
     def start(self) -> None:
@@ -136,13 +139,15 @@ class Machine:
     def spawn(self, *command: str, log: str) -> subprocess.Popen[bytes]:
         """Start in the background; output goes to the file ``log`` in the machine's folder."""
         with (self.folder / log).open("ab") as output:
-            return subprocess.Popen(
+            spawned = subprocess.Popen(
                 self.command(*command),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
             )
+        self._spawned.append(spawned)
+        return spawned
 
     def is_on(self) -> bool:
         return self._namespace in _ip("netns", "list").split()
@@ -159,6 +164,7 @@ class Machine:
         for pid in self._pids():
             if _pids_inside(pid)[-1:] == [1]:
                 os.kill(pid, signal.SIGKILL)
+        self._wake_what_entered()
         deadline = time.monotonic() + 20
         while self._pids() and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -171,6 +177,26 @@ class Machine:
     def join(self) -> None:
         self._switch.set(self.name, "up")
 
+    def lose_sight_of(self, other: Machine) -> None:
+        """Whatever it sends to that one alone gets lost on the way."""
+        _ip("-n", self._namespace, "neighbour", "replace", other.address, "lladdr", NOBODY, "dev", "eth0")
+
+    def sleep(self, processes: list[int] | None = None) -> None:
+        """As a laptop that is shut: nothing of it runs, or none of these, and no connection is closed. ``wake`` opens
+        it again.
+        """
+        _send(self.processes() if processes is None else processes, signal.SIGSTOP)
+
+    def wake(self) -> None:
+        _send(self.processes(), signal.SIGCONT)
+        self._wake_what_entered()
+
+    def _wake_what_entered(self) -> None:
+        """``nsenter``, outside, stops itself when what it started inside is stopped, and then misses its end."""
+        for spawned in self._spawned:
+            if spawned.poll() is None:
+                spawned.send_signal(signal.SIGCONT)
+
     def _init(self) -> int:
         for pid in self._pids():
             if _pids_inside(pid)[-1:] == [1]:
@@ -181,10 +207,24 @@ class Machine:
         return [int(pid) for pid in _ip("netns", "pids", self._namespace).split()]
 
 
+def _send(processes: list[int], number: signal.Signals) -> None:
+    for pid in processes:
+        with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+            os.kill(pid, number)
+
+
 def hurry(pid: int, niceness: int) -> None:
     """Give all processes of a session this niceness against other sessions, where the kernel schedules by sessions."""
     with contextlib.suppress(OSError):
         Path(f"/proc/{pid}/autogroup").write_text(str(niceness))
+
+
+def command_line(pid: int) -> list[bytes]:
+    """The words of a process; nothing where it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return []
 
 
 def _pids_inside(pid: int) -> list[int]:

@@ -7,10 +7,10 @@ import re
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from infra.cluster.cluster import Cluster
+from infra.cluster.machines import command_line
 
 SWEEP = """
 name: {name}
@@ -69,12 +69,13 @@ class Play:
         """What a command answers on the machine that submitted it last."""
         return self.cluster[self.at].run(*self._gansweep(*words))
 
-    def train(self, params: dict[str, Any]) -> tuple[str, ...]:
-        """The command that trains a trial of these on the laptop alone, which prints a report a line."""
+    def train(self, trial: dict[str, Any]) -> tuple[str, ...]:
+        """The command that trains a trial, as ``status`` has it, on the laptop alone, which prints a report a line."""
         file = self.cluster["laptop"].folder / "home" / f"{self.name}.yaml"
         file.write_text(self._text)
-        changes = [word for name, value in params.items() for word in ("--set", f"{name}={value!r}")]
-        return (sys.executable, "-m", "orchestrator", "train", file.name, *changes, "--json")
+        changes = [word for name, value in trial["params"].items() for word in ("--set", f"{name}={value!r}")]
+        own = ("--out", f"{self.name}-{trial['id']}", "--json")
+        return (sys.executable, "-m", "orchestrator", "train", file.name, *changes, *own)
 
     def reports(self) -> int:
         """How many were told so far."""
@@ -98,16 +99,21 @@ class Play:
         """Until the driver has printed this."""
         deadline = time.monotonic() + seconds
         while wanted not in self.output():
-            if self._driver.poll() is not None or time.monotonic() > deadline:
+            if self.driver.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(f"sweep {self.name} never said '{wanted}':\n{self.output()[-3000:]}")
             time.sleep(0.2)
 
     def finish(self, seconds: float = 420) -> int:
         """Wait for its driver's end; returns the exit status."""
-        return self._driver.wait(timeout=seconds)
+        return self.driver.wait(timeout=seconds)
 
-    def output(self) -> str:
-        return (self.cluster[self.at].folder / self._log).read_text(errors="replace")
+    def processes(self) -> list[int]:
+        """Of its driver, by ids as the host counts them."""
+        return [pid for pid in self.cluster[self.at].processes() if b"orchestrator" in command_line(pid)]
+
+    def output(self, at: str | None = None) -> str:
+        """What its driver printed, or the one that was on machine ``at``."""
+        return (self.cluster[at or self.at].folder / self._log).read_text(errors="replace")
 
     def verify(self) -> dict[str, Any]:
         """What ``infra.cluster.verify`` says, asked from the machine that drove it last."""
@@ -118,7 +124,7 @@ class Play:
     def _drive(self, *arguments: str) -> None:
         machine = self.cluster[self.at]
         (machine.folder / self._log).unlink(missing_ok=True)
-        self._driver: subprocess.Popen[bytes] = machine.spawn(*self._gansweep(*arguments), log=self._log)
+        self.driver: subprocess.Popen[bytes] = machine.spawn(*self._gansweep(*arguments), log=self._log)
 
     def _gansweep(self, *words: str) -> tuple[str, ...]:
         config = self.cluster[self.at].folder / "home/.config/gansweep/config.toml"
@@ -126,6 +132,12 @@ class Play:
         address = self.cluster.dashboard if self.at == "laptop" else self.cluster.address
         config.write_text(PROFILE.format(address=address))
         return (*UNDER_PROFILE, sys.executable, "-m", "orchestrator", *words)
+
+
+def curve(reports: str) -> list[list[float]]:
+    """``[[images, fid], …]`` of what ``gansweep train --json`` printed."""
+    told = [json.loads(line) for line in reports.splitlines() if line.startswith("{")]
+    return [[report["images"], report["metrics"]["fid"]] for report in told]
 
 
 def training_on(cluster: Cluster) -> list[str]:
@@ -148,7 +160,4 @@ def left_behind(cluster: Cluster) -> set[str]:
 
 
 def _is_rank(pid: int) -> bool:
-    try:
-        return bool(RANK.match(Path(f"/proc/{pid}/cmdline").read_bytes()))
-    except OSError:
-        return False
+    return any(RANK.match(word) for word in command_line(pid)[:1])

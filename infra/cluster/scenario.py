@@ -23,7 +23,7 @@ from typing import Any
 
 from infra.cluster import machines, services
 from infra.cluster.cluster import Cluster
-from infra.cluster.play import Play, left_behind, ranks_on, training_on
+from infra.cluster.play import Play, curve, left_behind, ranks_on, training_on
 from infra.cluster.services import wait_for
 
 
@@ -96,6 +96,39 @@ class Scenario:
         self.cluster.add(leaving)
         return outcome
 
+    def node_terminated(self) -> Outcome:
+        """A node's Ray gets SIGTERM, as from Kubernetes, and ends within 40 s; then the power cut."""
+        play = self._under_way("terminated")
+        leaving = training_on(self.cluster)[-1]
+        began = time.monotonic()
+        self.cluster.terminate(leaving)
+        figures = {"until its rank had left": self._until("a rank to leave", began, lambda: not self._trains(leaving))}
+        told = play.reports()
+        what = {"until its Ray had ended": lambda: not self.cluster.has_ray(leaving)}
+        figures |= self._moments(began, what | {"until the next report": lambda: play.reports() > told})
+        self.cluster.kill(leaving)
+        outcome = self._end(play, figures)
+        if figures["until its Ray had ended"] > 40:
+            outcome.faults.append("Ray had not ended by itself after 40 s")
+        self.cluster.add(leaving)
+        return outcome
+
+    def node_added(self) -> Outcome:
+        """Two nodes hold one trial at a time; two more join while it trains, and the next trial begins there."""
+        self._power_off("node3")
+        play = self._under_way("grown", images=131_072)
+        began = time.monotonic()
+        for name in ("node3", "node4"):
+            self.cluster.add(name)
+        figures = {"until both stood": time.monotonic() - began}
+        figures["until both trials trained"] = self._until("two trials at once", began, lambda: self._both_train(play))
+        states = [trial["state"] for trial in play.status()["trials"]]
+        outcome = self._end(play, figures, self._alone(play))
+        if states != ["running", "running"]:
+            outcome.faults.append(f"when both trained, status had them {' and '.join(states)}")
+        self._power_off("node4")
+        return outcome
+
     def network_cut(self) -> Outcome:
         """A node that trains has no network for 30 s, and comes back as a zombie."""
         play = self._under_way("cut")
@@ -111,7 +144,7 @@ class Scenario:
 
     def driver_killed(self) -> Outcome:
         """The machine that drives is lost; another takes over at once."""
-        self.cluster.add("driver2", cpus=0)
+        self._stand_by()
         play = self._under_way("taken")
         self.cluster.kill("driver")
         began = time.monotonic()
@@ -122,6 +155,42 @@ class Scenario:
         figures["until the next report"] = self._next_report(play, began)
         outcome = self._end(play, figures)
         self.cluster.add("driver", cpus=0)
+        return outcome
+
+    def driver_wakes(self) -> Outcome:
+        """The machine that drives sleeps, as a laptop does, until another has taken over; then it wakes up."""
+        self._stand_by()
+        play, driver = self._under_way("slept"), self.cluster["driver"]
+        outcome = self._sleeps(play, driver.sleep, driver.wake)
+        self.cluster.kill("driver")  # its Ray has ended; the machine starts afresh
+        self.cluster.add("driver", cpus=0)
+        return outcome
+
+    def driver_stalls(self) -> Outcome:
+        """Only the driver is stopped, as by Ctrl-Z, and Ray hears no more of it than of one that waits."""
+        self._stand_by()
+        play = self._under_way("stalled")
+        processes, driver = play.processes(), self.cluster["driver"]
+        return self._sleeps(play, lambda: driver.sleep(processes), driver.wake)
+
+    def _sleeps(self, play: Play, sleep: Callable[[], None], wake: Callable[[], None]) -> Outcome:
+        """Its driver is woken in the middle of what its heir trains."""
+        slept, before = play.driver, play.output()
+        sleep()
+        began = time.monotonic()
+        play.take_over(at="driver2")
+        play.wait_for("at once")
+        figures = {"until another drove": time.monotonic() - began}
+        figures["until the next report"] = self._next_report(play, began)
+        wake()
+        woke = time.monotonic()
+        status = slept.wait(timeout=120)
+        figures["from waking to its end"] = time.monotonic() - woke
+        outcome = self._end(play, figures)
+        said = play.output(at="driver").removeprefix(before).strip()
+        if status != 1 or "was taken over by" not in said or "\n" in said:
+            outcome.faults.append("who woke did not end by itself with one message")
+        outcome.note = f"who woke ended with status {status}: {said}"
         return outcome
 
     def two_at_once(self) -> Outcome:
@@ -177,11 +246,56 @@ class Scenario:
     def _play(self, name: str, **more: Any) -> Play:
         return Play(self.cluster, f"{name}-{self._mark}", **more)
 
-    def _under_way(self, name: str) -> Play:
-        play = self._play(name)
+    def _under_way(self, name: str, **more: Any) -> Play:
+        play = self._play(name, **more)
         play.submit()
         play.wait_for_report(8_192)
         return play
+
+    def _stand_by(self) -> None:
+        """Another machine from which sweeps can be driven."""
+        if "driver2" not in self.cluster.running():
+            self.cluster.add("driver2", cpus=0)
+
+    def _power_off(self, name: str) -> None:
+        """Returns when Ray has missed it."""
+        address = self.cluster[name].address
+        self.cluster.kill(name)
+        wait_for("Ray to miss the node", lambda: address not in self.cluster.nodes())
+
+    def _trains(self, name: str) -> bool:
+        return bool(ranks_on(self.cluster, name))
+
+    def _both_train(self, play: Play) -> bool:
+        """Whether two trials have reported, and four nodes have a rank each."""
+        told = play.output()
+        return "trial 0  4,096" in told and "trial 1  4,096" in told and len(training_on(self.cluster)) == 4
+
+    def _alone(self, play: Play) -> dict[str, Any]:
+        """The curves of the same trainings without a sweep, on the laptop, once it has ended."""
+        play.finish()
+        laptop, curves = self.cluster["laptop"], {}
+        for trial in play.status()["trials"]:
+            log = f"{play.name}-{trial['id']}.jsonl"
+            laptop.spawn(*play.train(trial), log=log).wait(timeout=240)  # status 1 where it collapses
+            curves[str(trial["id"])] = curve((laptop.folder / log).read_text())
+        return {"best": None, "curves": curves}
+
+    def _until(self, what: str, began: float, happened: Callable[[], bool]) -> float:
+        """Seconds from ``began`` until it has."""
+        wait_for(what, happened, 240)
+        return time.monotonic() - began
+
+    def _moments(self, began: float, happenings: dict[str, Callable[[], bool]]) -> dict[str, float]:
+        """Seconds from ``began`` until each has happened, in whatever order."""
+        seen: dict[str, float] = {}
+
+        def all_seen() -> bool:
+            seen.update({what: time.monotonic() - began for what in happenings.keys() - seen if happenings[what]()})
+            return len(seen) == len(happenings)
+
+        wait_for(" and ".join(happenings), all_seen, 240)
+        return seen
 
     def _next_report(self, play: Play, began: float) -> float:
         """Seconds from ``began`` until the sweep tells of progress again."""
@@ -189,9 +303,9 @@ class Scenario:
         wait_for("the next report", lambda: play.reports() > told, 240)
         return time.monotonic() - began
 
-    def _end(self, play: Play, figures: dict[str, float] | None = None) -> Outcome:
-        """Wait for the sweep's end and compare it with the undisturbed one."""
-        status = play.finish()
+    def _end(self, play: Play, figures: dict[str, float] | None = None, calm: dict[str, Any] | None = None) -> Outcome:
+        """Wait for the sweep's end and compare it with the undisturbed one, or with ``calm``."""
+        status, calm = play.finish(), calm or self.calm
         outcome = Outcome(figures=figures or {})
         if status:
             outcome.faults.append(f"exit status {status}: {play.output()[-600:]}")
@@ -199,10 +313,11 @@ class Scenario:
         outcome.faults += seen["faults"]
         if seen["state"] != "finished":
             outcome.faults.append(f"the sweep is {seen['state']}")
-        if self.calm:
-            if seen["curves"].keys() == self.calm["curves"].keys() and seen["best"] != self.calm["best"]:
-                outcome.faults.append(f"best {seen['best']}, undisturbed {self.calm['best']}")
-            other = [trial for trial, curve in self.calm["curves"].items() if seen["curves"].get(trial) != curve]
+        if calm:
+            is_same = calm["best"] and seen["curves"].keys() == calm["curves"].keys()
+            if is_same and seen["best"] != calm["best"]:
+                outcome.faults.append(f"best {seen['best']}, undisturbed {calm['best']}")
+            other = [trial for trial, curve in calm["curves"].items() if seen["curves"].get(trial) != curve]
             if other:
                 outcome.faults.append(f"curves of trials {', '.join(other)} differ from the undisturbed ones")
         deadline = time.monotonic() + 20
@@ -218,8 +333,12 @@ ACTS: tuple[Callable[[Scenario], Outcome], ...] = (
     Scenario.rank_hung,
     Scenario.node_killed,
     Scenario.node_drained,
+    Scenario.node_terminated,
+    Scenario.node_added,
     Scenario.network_cut,
     Scenario.driver_killed,
+    Scenario.driver_wakes,
+    Scenario.driver_stalls,
     Scenario.two_at_once,
     Scenario.from_the_laptop,
     Scenario.head_killed,
