@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,8 +9,8 @@ import pytest
 
 from infra.cluster import machines, services
 from infra.cluster.cluster import Cluster
-from infra.cluster.machines import HOME, Machine, Switch
-from infra.cluster.play import Play, left_behind, training_on
+from infra.cluster.machines import HOME, REPOSITORY, Machine, Switch
+from infra.cluster.play import Play, curve, left_behind, training_on
 
 REASON = machines.missing() or services.missing()
 
@@ -48,6 +47,52 @@ def test_machines_share_nothing_and_die_at_once(tmp_path: Path) -> None:
         switch.remove()
 
 
+SMALL_DISK = "mkdir /mnt/small && mount -t tmpfs -o size=600m tmpfs /mnt/small"
+OWN_CODE = """
+import only_in_the_image
+from trainers.losses import LOSSES
+
+soft = LOSSES["non_saturating"]
+"""
+OLDER = "Metadata-Version: 2.1\nName: gansweep\nVersion: 0.0.9\n"
+
+
+@pytest.mark.timeout(900)
+def test_what_keeps_nodes_from_training_is_told_before_anything_trains(tmp_path: Path) -> None:
+    """In one message of a line per node: a bucket that it can't reach, another version, a full disk, a package that
+    the user's own code imports and it has not.
+    """
+    with Cluster(tmp_path) as cluster:
+        cluster.up(nodes=0)
+        environment = {**cluster.environment, "PYTHONPATH": f"{HOME}/lib:{REPOSITORY}"}
+        for name in ("driver", "well", "cut-off", "older", "full", "bare"):
+            node = cluster["driver"] if name == "driver" else cluster.machine(name)
+            node.environment = environment
+            (node.folder / "home/lib").mkdir()
+            if name != "bare":
+                (node.folder / "home/lib/only_in_the_image.py").touch()
+        cluster["cut-off"].lose_sight_of(cluster["services"])
+        (facts := cluster["older"].folder / "home/lib/gansweep-0.0.9.dist-info").mkdir()
+        (facts / "METADATA").write_text(OLDER)
+        cluster["full"].run("bash", "-c", SMALL_DISK)
+        cluster["full"].environment = {**environment, "TMPDIR": "/mnt/small"}
+        for name in ("well", "cut-off", "older", "full", "bare"):
+            cluster.start_ray(name)
+
+        play = Play(cluster, "refused", trials=1)
+        (cluster["driver"].folder / "home/mine.py").write_text(OWN_CODE)
+        play.submit("--set", "train.loss=./mine.py:soft")
+        assert play.finish() == 2, play.output()
+        _, told = play.output().split("gansweep: ")
+        lines = {line.removeprefix("node ").partition(" ")[0]: line for line in told.splitlines()}
+        assert lines.keys() == {"cut-off", "older", "full", "bare"}, "one line for each, and for no other"
+        assert "s3://gansweep/artifacts" in lines["cut-off"] and "timeout" in lines["cut-off"]
+        assert "gansweep 0.0.9, where the driver has" in lines["older"]
+        assert "GiB are free under /mnt/small" in lines["full"]
+        assert "train.loss" in lines["bare"] and "No module named 'only_in_the_image'" in lines["bare"]
+        assert not play.has_begun() and not training_on(cluster) and left_behind(cluster) == set()
+
+
 @pytest.mark.timeout(600)
 def test_a_sweep_outlives_a_node_and_its_drivers_machine(tmp_path: Path) -> None:
     """A node loses its power, then the machine that drives; a laptop whose home holds a profile goes on. Compared bit
@@ -61,8 +106,8 @@ def test_a_sweep_outlives_a_node_and_its_drivers_machine(tmp_path: Path) -> None
         nodes = training_on(cluster)
         assert len(nodes) == 2
         cluster.kill(nodes[-1])
-        before, params = play.reports(), play.status()["trials"][0]["params"]
-        calm = cluster["laptop"].spawn(*play.train(params), log="calm.jsonl")
+        before, trial = play.reports(), play.status()["trials"][0]
+        calm = cluster["laptop"].spawn(*play.train(trial), log="calm.jsonl")
         services.wait_for("a report after the node", lambda: play.reports() > before)
         cluster.kill("driver")
         play.take_over(at="laptop")
@@ -70,9 +115,7 @@ def test_a_sweep_outlives_a_node_and_its_drivers_machine(tmp_path: Path) -> None
         seen = play.verify()
         assert (seen["faults"], seen["state"]) == ([], "finished")
         assert calm.wait(60) == 0
-        told = (cluster["laptop"].folder / "calm.jsonl").read_text().splitlines()
-        lines = [json.loads(line) for line in told if line.startswith("{")]
-        assert seen["curves"] == {"0": [[line["images"], line["metrics"]["fid"]] for line in lines]}
+        assert seen["curves"] == {"0": curve((cluster["laptop"].folder / "calm.jsonl").read_text())}
         with suppress(TimeoutError):
             services.wait_for("ranks and their folders to go", lambda: not left_behind(cluster), 20)
         assert left_behind(cluster) == set()
