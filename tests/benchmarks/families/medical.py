@@ -49,7 +49,7 @@ last case is told no class, as in the paper. It does not reach the bars: tried w
 and up to 96,000 images, of which the best run came to .74 and .06. ADA's probability is at 0 from 16,000 images on
 (seed 0): under these penalties the discriminator is never sure. With 200 flags, ADA and twice as many steps it came
 to know them all the same, at an AUC of .65 to .74 on three seeds, which the gate refuses. With 48 flags the rule is
-kept, and the discriminator knows them by heart (AUC .97 to 1.00), under ADA too: the gate refuses that too. The sweep of
+kept, and the discriminator knows them by heart under ADA too (AUC .97 to 1.00), which the gate refuses. The sweep of
 `configs/flags.yaml` (12 trials, 9 minutes) ended with a champion of FID .060, rule kept 100 %."""
 
 
