@@ -282,7 +282,7 @@ def test_the_sweeps_own_run_has_its_course_over_device_seconds(tmp_path: Path):
     stood = [e for e, _ in Spool(tmp_path / "spool.jsonl").pending() if e.get("id", "").startswith("stood/")]
     assert [e["metrics"]["best/fid"] for e in stood] == [9.0, 9.0, 9.0], "a collapsed trial is no best"
     assert stood[-1]["metrics"] | {"device_hours": 0.0} == {
-        **{"trials/finished": 1.0, "trials/collapsed": 1.0, "best/fid": 9.0, "device_hours": 0.0}
+        **{"trials/finished": 1.0, "trials/collapsed": 1.0, "best/fid": 9.0, "score": 9.0, "device_hours": 0.0}
     }
     first, second = (trial.device_seconds / 3600 for trial in conductor._ledger.trials())
     assert first > 0 and second > 0
