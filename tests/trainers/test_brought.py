@@ -465,9 +465,7 @@ def test_a_streamed_set_with_several_columns_is_trained_on_and_judged_by_them(
         train={"images": 16, "batch_size": 8},
         evaluate={"every_images": 8, "samples": 16, "extractor": "reader", "metrics": ["attribute_accuracy"]},
     )
-    for streamed in (False, True):
-        monkeypatch.setattr(shards_module, "IN_MEMORY", 0 if streamed else 2**30)
-        load.cache_clear()
-        last = list(train(settings, World.single()))[-1]
-        assert 0 <= last.metrics["attribute_accuracy"] <= 1, f"streamed: {streamed}"
-        assert math.isfinite(last.losses["discriminator"])
+    monkeypatch.setattr(shards_module, "IN_MEMORY", 0)
+    last = list(train(settings, World.single()))[-1]
+    assert 0 <= last.metrics["attribute_accuracy"] <= 1
+    assert math.isfinite(last.losses["discriminator"])
