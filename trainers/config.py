@@ -112,6 +112,11 @@ class Train(Settings):
         default=0.05,
         description="the half-life is at most this share of the images shown so far (StyleGAN2-ADA); 0: never shorter",
     )
+    mismatched: Share = Field(
+        default=0.0,
+        description="of conditional models: share of the discriminator's loss at real examples told with a wrong "
+        "condition (GAN-CLS: 0.5)",
+    )
     balanced: bool = Field(default=False, description="show every class equally often, however rare it is")
     packing: int = Field(default=1, ge=1, le=16, description="examples that the discriminator judges together (PacGAN)")
     augment: tuple[Literal["color", "translation", "cutout", "flip"], ...] = Field(

@@ -16,7 +16,7 @@ from tests.trainers.small import config
 from trainers.check import problems
 from trainers.config import BAD, Config, Data, Model
 from trainers.data import Dataset, Examples, Space, load
-from trainers.data.conditions import Column
+from trainers.data.conditions import Column, mismatched
 from trainers.data.faces import COLUMNS as OF_FACES
 from trainers.data.faces import drawn
 from trainers.data.scenes import COLUMNS, WEATHERS
@@ -85,6 +85,19 @@ def test_a_withheld_condition_adds_nothing(labels: Tensor) -> None:
     assert vectors[0].abs().sum() > 0 and vectors[1].abs().sum() == 0
 
 
+def test_a_mismatch_is_wrong_in_one_condition_and_right_in_the_others() -> None:
+    chances = torch.rand(3000, 2, generator=torch.Generator().manual_seed(0))
+    given = torch.stack((torch.full((3000,), 4.0), torch.full((3000,), 1.0), torch.full((3000,), 0.25)), 1)
+    wrong = mismatched(given, COLUMNS, chances)
+    assert torch.equal((wrong != given).sum(1), torch.ones(3000, dtype=torch.int64))
+    weather, hour, fog = ((wrong[:, k])[wrong[:, k] != given[:, k]] for k in range(3))
+    assert min(map(len, (weather, hour, fog))) > 900
+    assert weather.unique().tolist() == [0, 1, 2, 3] and hour.unique().tolist() == [0, 2]
+    assert 0 <= fog.min() < 0.01 and 0.99 < fog.max() < 1
+    classes = mismatched(torch.tensor([0, 1, 2] * 1000), [Column("class", ("a", "b", "c"))], chances)
+    assert (classes != torch.tensor([0, 1, 2] * 1000)).all() and classes.unique().tolist() == [0, 1, 2]
+
+
 # -- training ----------------------------------------------------------------------------------------------------------
 
 
@@ -105,9 +118,13 @@ def test_conditions_reach_the_report_and_the_checkpoint(tmp_path: Any) -> None:
     assert not np.array_equal(north, south)
 
 
-@pytest.mark.parametrize("drop", [0.0, 0.5])
-def test_two_ranks_do_as_one_with_conditions(on_ranks: Callable[..., list[Any]], drop: float) -> None:
-    settings = circle(model={"label_drop": drop}, train={"r1_gamma": 0.1})
+@pytest.mark.parametrize(
+    ("drop", "more"), [(0.0, {"r1_gamma": 0.1}), (0.5, {"r1_gamma": 0.1}), (0.5, {"mismatched": 0.5})]
+)
+def test_two_ranks_do_as_one_with_conditions(
+    on_ranks: Callable[..., list[Any]], drop: float, more: dict[str, Any]
+) -> None:
+    settings = circle(model={"label_drop": drop}, train=more)
     one = stepped(World.single(), settings)
     for other in on_ranks(2, stepped, settings):
         torch.testing.assert_close(other, one, rtol=1e-5, atol=1e-6)
@@ -122,7 +139,7 @@ def stepped(world: World, settings: Config) -> Tensor:
 
 
 def test_resuming_with_conditions_and_balance_is_exact(tmp_path: Any) -> None:
-    settings = config(model={"conditional": True, "label_drop": 0.3}, train={"balanced": True})
+    settings = config(model={"conditional": True, "label_drop": 0.3}, train={"balanced": True, "mismatched": 0.5})
     list(train(settings, World.single(), out=tmp_path / "whole"))
     (first, *_) = train(settings, World.single(), out=tmp_path / "part")
     *_, last = train(settings, World.single(), resume=first.checkpoint, out=tmp_path / "part")
@@ -167,8 +184,9 @@ def test_a_value_of_a_column_that_no_training_image_has_is_refused() -> None:
 
 
 def test_settings_of_conditions_need_a_conditional_model() -> None:
-    (found,) = problems(config(model={"label_drop": 0.1}))
-    assert found == ("model.label_drop", "is for conditional models; set model.conditional, or leave it out")
+    found = problems(config(model={"label_drop": 0.1}, train={"mismatched": 0.5}))
+    way_out = "is for conditional models; set model.conditional, or leave it out"
+    assert found == [("model.label_drop", way_out), ("train.mismatched", way_out)]
     with pytest.raises(ValidationError, match="less than 1"):
         config(model={"conditional": True, "label_drop": 1.0})
 

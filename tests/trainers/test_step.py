@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainers.families.gan.step import Penalties, discriminator_step, generator_step, penalised_discriminator_step
+from trainers.families.gan.step import (
+    Mismatch,
+    Penalties,
+    discriminator_step,
+    generator_step,
+    penalised_discriminator_step,
+)
 from trainers.losses import LOSSES
 from trainers.players.penalties import squared_gradient_norm, unit_gradient
 
@@ -150,3 +156,26 @@ def test_a_step_gives_gradients_to_its_own_player_only() -> None:
     assert generator.value.grad is not None
     assert discriminator.value.grad is None
     assert discriminator.value.requires_grad, "the discriminator learns again in its own step"
+
+
+class Told(nn.Module):
+    """A logit that is the weight of the label."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.zeros(3))
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        assert labels is not None
+        return self.weights[labels][:, None]
+
+
+@pytest.mark.parametrize("share", [0.5, 0.2])
+def test_a_mismatch_weighs_as_gan_cls_says(share: float) -> None:
+    """At D = 0 an example's share is worth s / 2 of logit: real and right -1/2, generated (1 - s)/2, wrong s/2."""
+    critic, x, right, wrong = Told(), torch.zeros(1, 1), torch.tensor([0]), torch.tensor([2])
+    mismatch = Mismatch(wrong, share)
+    told = penalised_discriminator_step(critic, x, x, right, NS, Penalties(), lambda x: x, lambda x: x, mismatch)
+    assert critic.weights.grad is not None
+    torch.testing.assert_close(critic.weights.grad, torch.tensor([-0.5 + (1 - share) / 2, 0.0, share / 2]))
+    torch.testing.assert_close(told.loss, 2 * torch.log(torch.tensor(2.0)))  # which is told without it

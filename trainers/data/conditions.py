@@ -75,6 +75,20 @@ def require_fit(labels: Tensor, examples: int, conditions: Sequence[Column], who
             raise DataError(f"{whose} has {column.name} from {found}; its {last + 1} classes are 0 to {last}")
 
 
+def mismatched(labels: Tensor, conditions: Sequence[Column], chances: Tensor) -> Tensor:
+    """Labels, each wrong in one condition. Of ``chances`` (n, 2), uniform in [0, 1), the first says in which, the other
+    what stands there: another class, or any number from low to high.
+    """
+    chosen, found = (chances[:, 0] * len(conditions)).long(), []
+    for place, (column, values) in enumerate(zip(conditions, labels.view(len(labels), -1).unbind(1), strict=True)):
+        if classes := len(column.names):
+            other = (values + 1 + (chances[:, 1] * (classes - 1)).to(torch.int64)) % classes
+        else:
+            other = column.low + chances[:, 1] * (column.high - column.low)
+        found.append(torch.where(chosen == place, other, values))
+    return torch.stack(found, 1).view_as(labels)
+
+
 def kinds(labels: Tensor, conditions: Sequence[Column]) -> Tensor | None:
     """The class (n,), or the combination of classes, of each label; None where there are only numbers."""
     if labels.ndim == 1:

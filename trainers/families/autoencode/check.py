@@ -9,7 +9,7 @@ GENERATORS = ("mlp", "dcgan", "resnet", "r3gan")
 DISCRIMINATORS = ("mlp", "maxout", "dcgan", "resnet", "r3gan")
 LOSSES = ("minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic")
 OF_METHOD = {**dict.fromkeys(("beta", "warmup"), ("vae", "vae-gan")), "gamma": ("vae-gan",)}
-UNUSED = ("gp_lambda", "augment", "ada_target", "compile")
+UNUSED = ("gp_lambda", "augment", "ada_target", "compile", "mismatched")
 
 
 def problems(config: Config, ranks: int, on_gpu: bool) -> Problems:

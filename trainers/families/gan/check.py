@@ -50,6 +50,8 @@ def _views(config: Config) -> Problems:
         for name in ("embedding_dim", "frequencies", "label_drop"):
             if getattr(model, name):
                 found.append((f"model.{name}", "is for conditional models; set model.conditional, or leave it out"))
+        if train.mismatched:
+            found.append(("train.mismatched", "is for conditional models; set model.conditional, or leave it out"))
         for name in ("cas", "gain"):
             if name in config.evaluate.metrics:
                 message = "samples without a class teach a classifier nothing; set model.conditional, or leave it out"
@@ -65,9 +67,12 @@ def _views(config: Config) -> Problems:
     if len(set(train.augment)) < len(train.augment):
         found.append(("train.augment", "names a policy twice; name each once"))
     if train.compile and (
-        train.augment or train.gp_lambda or {model.generator_norm, model.discriminator_norm} != {"none"}
+        train.augment
+        or train.gp_lambda
+        or train.mismatched
+        or {model.generator_norm, model.discriminator_norm} != {"none"}
     ):
-        message = "can't be combined with augmentation, WGAN-GP's penalty or normalisation; set it to false"
+        message = "can't be combined with augmentation, WGAN-GP's penalty, mismatches or normalisation; set it to false"
         found.append(("train.compile", message))
     if train.ada_target is not None and not train.augment:
         found.append(("train.ada_target", "has nothing to control; name policies in train.augment"))

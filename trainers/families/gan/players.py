@@ -56,10 +56,10 @@ def from_outside(config: Config) -> bool:
 def in_two_forwards(config: Config) -> bool:
     """Whether the discriminator sees real and generated examples apart, and is therefore never wrapped.
 
-    A penalty needs the gradient at one half only, and its double backward does not go through DDP; batch norm must not
-    mix the statistics of the two halves.
+    A penalty needs the gradient at one half only, and its double backward does not go through DDP; a mismatch shows it
+    the real ones twice; batch norm must not mix the statistics of the two halves.
     """
-    return config.penalised or config.model.discriminator_norm == "batch"
+    return config.penalised or config.train.mismatched > 0 or config.model.discriminator_norm == "batch"
 
 
 def _synchronised(network: nn.Module, world: World) -> nn.Module:

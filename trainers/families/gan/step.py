@@ -34,6 +34,13 @@ class Penalties(NamedTuple):
     unit: float = 1.0
 
 
+class Mismatch(NamedTuple):
+    """Wrong ``labels`` of the real examples, and their ``share`` of the discriminator's loss."""
+
+    labels: Tensor
+    share: float
+
+
 class Judgement(NamedTuple):
     """What a discriminator step found, detached: the mean loss without penalties, and the logits."""
 
@@ -76,16 +83,22 @@ def penalised_discriminator_step(
     penalties: Penalties,
     real_view: View,
     fake_view: View,
+    mismatch: Mismatch | None = None,
 ) -> Judgement:
     """The same with gradient penalties, on the unwrapped discriminator; they are taken at the examples before the view.
 
     R1 and R2 weigh ``gamma / 2 * E |dD/dx|^2`` (Mescheder 2018, eq. 9), WGAN-GP weighs ``lambda * E (|dD/dx| - 1)^2``
-    (Gulrajani 2017, eq. 3).
+    (Gulrajani 2017, eq. 3). A mismatch is told apart from a match as the generated from the real (GAN-CLS: Reed 2016,
+    algorithm 1).
     """
     real, fake = real.detach().requires_grad_(), fake.detach().requires_grad_()
     real_logits = discriminator(real_view(real), labels).float()
     fake_logits = discriminator(fake_view(fake), labels).float()
     value = total = loss.discriminator(real_logits, fake_logits).mean()
+    if mismatch:
+        wrong_logits = discriminator(real_view(real.detach()), mismatch.labels).float()
+        wrong = loss.discriminator(real_logits, wrong_logits).mean()
+        total = (1 - mismatch.share) * value + mismatch.share * wrong
     if penalties.r1_gamma > 0:
         total = total + penalties.r1_gamma / 2 * squared_gradient_norm(real_logits, real).mean()
     if penalties.r2_gamma > 0:

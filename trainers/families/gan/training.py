@@ -8,10 +8,17 @@ from torch import Tensor
 from trainers.check import data_problems, problems
 from trainers.config import Config
 from trainers.data import Dataset
+from trainers.data.conditions import mismatched
 from trainers.errors import refuse
 from trainers.families.gan.compiled import CompiledStep, Numbers, Signals
 from trainers.families.gan.players import Players, from_outside, in_two_forwards
-from trainers.families.gan.step import Penalties, discriminator_step, generator_step, penalised_discriminator_step
+from trainers.families.gan.step import (
+    Mismatch,
+    Penalties,
+    discriminator_step,
+    generator_step,
+    penalised_discriminator_step,
+)
 from trainers.losses import LOSSES, Loss
 from trainers.players.augment import ADA_INTERVAL, NOISE, View, adjusted
 from trainers.players.game import Game
@@ -40,14 +47,15 @@ class GanTraining(Game):
         self.compiled = None
         if self.settings.compile:
             self.compiled = CompiledStep(self.players, self.loss, View(self.settings.packing), world)
-        self.scale = data.space.scale
+        self.scale, self.conditions = data.space.scale, data.space.conditions
 
     def step(self) -> None:
         """Shows one global batch to the discriminator; every ``n_dis``-th time the generator moves too."""
         number = self.images // self.settings.batch_size
         if self.from_outside:  # it may draw from torch's own generator, as dropout does
             torch.manual_seed(key(self.settings.seed, number, self.world.rank))
-        real, labels = self._real(number)
+        real, given = self._real(number)
+        labels = self._told(given, number)
         both = (number + 1) % self.settings.n_dis == 0
         watched = {"discriminator": self._watched("discriminator", number, since=1)}
         watched["generator"] = both and self._watched("generator", number, since=self.settings.n_dis)
@@ -55,7 +63,9 @@ class GanTraining(Game):
         if self.compiled:
             signals = self._compiled_step(self.compiled, real, labels, number, both)
         else:
-            signals = self._discriminator_step(real, labels, number, watched["discriminator"])
+            signals = self._discriminator_step(
+                real, labels, self._mismatch(given, number), number, watched["discriminator"]
+            )
         self.images += self.settings.batch_size
         if both and not self.compiled:
             signals |= self._generator_step(real, labels, number, watched["generator"])
@@ -78,14 +88,18 @@ class GanTraining(Game):
         with self.players.precision():
             return run(real, labels, (self._latents(number, "for discriminator"), more_latents), numbers)
 
-    def _discriminator_step(self, real: Tensor, labels: Tensor | None, number: int, watched: bool) -> Signals:
+    def _discriminator_step(
+        self, real: Tensor, labels: Tensor | None, mismatch: Mismatch | None, number: int, watched: bool
+    ) -> Signals:
         with torch.no_grad(), self.players.precision():
             fake = self.players.generator(self._latents(number, "for discriminator"), labels).float()
         views = self._view(number, "real"), self._view(number, "fake")
         with self.players.precision():
             if self.in_two_forwards:
                 critic, penalties = self.players.discriminator, self._penalties(number, real)
-                judgement = penalised_discriminator_step(critic, real, fake, labels, self.loss, penalties, *views)
+                judgement = penalised_discriminator_step(
+                    critic, real, fake, labels, self.loss, penalties, *views, mismatch
+                )
             else:
                 critic = self.players.wrapped["discriminator"]
                 judgement = discriminator_step(critic, views[0](real), views[1](fake), labels, self.loss)
@@ -117,7 +131,7 @@ class GanTraining(Game):
 
     def _real(self, number: int) -> tuple[Tensor, Tensor | None]:
         batch = self._shown(self.examples, self.order, number)
-        return batch.floats(), self._told(batch.labels, number) if self.config.model.conditional else None
+        return batch.floats(), batch.labels if self.config.model.conditional else None
 
     def _told(self, labels: Tensor | None, number: int) -> Tensor | None:
         """Labels, of which some are withheld from both players."""
@@ -129,6 +143,13 @@ class GanTraining(Game):
         return (
             labels.masked_fill(withheld, -1) if labels.ndim == 1 else labels.masked_fill(withheld[:, None], torch.nan)
         )
+
+    def _mismatch(self, labels: Tensor | None, number: int) -> Mismatch | None:
+        share = self.settings.mismatched
+        if not share or labels is None:
+            return None
+        chances = torch.rand(self.settings.batch_size, 2, generator=stream(self.settings.seed, number, "mismatch"))
+        return Mismatch(mismatched(labels, self.conditions, self._mine(chances)), share)
 
     def _latents(self, number: int, purpose: str) -> Tensor:
         shape = (self.settings.batch_size, self.config.model.latent_dim)

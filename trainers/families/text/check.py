@@ -10,7 +10,7 @@ NAMES = {
     "model.discriminator": ("conv1d",),
     "train.loss": ("minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic"),
 }
-NOT_HERE = ("gp_lambda", "packing", "n_dis", "augment", "ada_target", "compile", "balanced")
+NOT_HERE = ("gp_lambda", "packing", "n_dis", "augment", "ada_target", "compile", "balanced", "mismatched")
 OF_A_GRAMMAR = ("tv", "valid", "hit")
 """Measures that need the probability of every string."""
 

@@ -20,7 +20,7 @@ OF_METHOD = {
     **dict.fromkeys(("lambda_nce", "temperature", "patches"), ("cut",)),
 }
 FEWEST_PATCHES = 3  # in a row, after the halvings
-NOT_HERE = ("r2_gamma", "gp_lambda", "packing", "n_dis", "augment", "ada_target", "compile", "balanced")
+NOT_HERE = ("r2_gamma", "gp_lambda", "packing", "n_dis", "augment", "ada_target", "compile", "balanced", "mismatched")
 
 
 def problems(config: Config, ranks: int, on_gpu: bool) -> Problems:

@@ -10,7 +10,7 @@ NAMES = {
     "model.discriminator": ("mlp", "maxout", "dcgan", "resnet", "r3gan"),
     "train.loss": ("minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic"),
 }
-NOT_HERE = ("gp_lambda", "packing", "n_dis", "augment", "ada_target", "compile", "balanced")
+NOT_HERE = ("gp_lambda", "packing", "n_dis", "augment", "ada_target", "compile", "balanced", "mismatched")
 OF_A_LAW = ("identity", "law_residual")
 """Measures that need clips which are drawn by code."""
 
