@@ -127,7 +127,7 @@ class Conductor:
         self._legs[prefix] = leg
         self._mirror.introduce(leg.run)
         config = self._ledger.sweep.trial_config(leg.params | _seed(leg))
-        return prefix, LegOrder(config.model_dump(mode="json"), leg.until, prefix, leg.checkpoints)
+        return prefix, LegOrder(config.model_dump(mode="json"), leg.until, prefix, leg.checkpoints, leg.shared)
 
     def has_more(self) -> bool:
         return self._ledger.has_more()

@@ -45,6 +45,8 @@ def delete_checkpoints(name: str, home: Home) -> int:
 
 
 def _spare(ledger: Known) -> list[str]:
-    again = ledger.confirmations.all()
+    again, trials = ledger.confirmations.all(), ledger.trials()
     kept = {trial.id for trial in ledger.front()} | {run.trial for run in again}
-    return [key for trial in ledger.trials() if trial.ended and trial.id not in kept for key in trial.checkpoints]
+    spare = [trial for trial in trials if trial.ended and trial.id not in kept]
+    needed = {key for trial in trials if trial not in spare for key in trial.checkpoints}
+    return sorted({*ledger.branches(), *(key for trial in spare for key in trial.checkpoints)} - needed)

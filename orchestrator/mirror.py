@@ -106,7 +106,11 @@ class Mirror:
         assert trial is not None
         params = self._ledger.trial(trial).params | ({} if seed is None else {"train.seed": seed})
         settings = _flat(self._ledger.sweep.trial_config(params).model_dump(mode="json", exclude={"code"}))
-        self._spool.append(events.started(run, settings, {"gansweep.state": "running"}, self._dataset, at))
+        tags = {"gansweep.state": "running"}
+        if seed is None and (origin := self._ledger.trial(trial).origin):
+            tags["gansweep.origin"] = origin.words
+            self.trial(self._ledger.trial(origin.replaced))
+        self._spool.append(events.started(run, settings, tags, self._dataset, at))
 
     def report(self, run: RunKey, report: Mapping[str, Any]) -> None:
         """One report, which the ledger knows; what goes with it is told before it, and told again after a death."""

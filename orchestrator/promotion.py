@@ -18,6 +18,7 @@ from orchestrator.registry.gate import Candidate, impossible, refusals
 from orchestrator.registry.models import Evidence, RunGoneError
 from orchestrator.registry.models import promote as publish
 from orchestrator.search.known import Known
+from orchestrator.search.population import words
 from orchestrator.search.trial import Training
 from orchestrator.secrets import without_secrets
 from orchestrator.spec import Sweep
@@ -96,6 +97,8 @@ def _tags(ledger: Known, candidate: Candidate, refused: list[str], forced_reason
     told = ", ".join(data.space.names) or "; ".join(column.told for column in data.space.columns)
     tags |= {"gansweep.data.classes": told[:1_000]} if told else {}
     tags |= {"gansweep.score": f"{candidate.score:.6g}"} if candidate.score is not None else {}
+    if changed := words(ledger.trial(candidate.trial), ledger.trials()):
+        tags["gansweep.schedule"] = changed[:1_000]
     tags |= {f"gansweep.measured.{part}": str(value) for part, value in ledger.provenance.items()}
     tags |= {f"gansweep.metric.{name}": f"{value:.6g}" for name, value in candidate.metrics.items()}
     tags |= {f"gansweep.require.{metric}": bound for metric, bound in objective.require.items()}

@@ -22,6 +22,7 @@ from orchestrator.settings.groups import (
     Confirm,
     Name,
     Objective,
+    Population,
     Resources,
     Rungs,
     Search,
@@ -50,6 +51,9 @@ class Sweep(Config):
     rungs: Rungs | None = Field(
         default=None, description="left out: every trial trains to the end; auto: {first_images: measured}"
     )
+    population: Population | None = Field(
+        default=None, description="in place of rungs: population based training (Jaderberg et al. 2017)"
+    )
     confirm: Confirm = Confirm()
     budget: Budget = Budget()
     resources: Resources = Resources()
@@ -68,6 +72,11 @@ class Sweep(Config):
         """Images at which a trial is compared; the last is the whole budget. A first rung that is yet to be measured
         stands where it goes if no evaluation tells.
         """
+        if self.population:
+            return [
+                *range(self.population.every_images, self.train.images, self.population.every_images),
+                self.train.images,
+            ]
         if self.rungs is None:
             return [self.train.images]
         levels, images = [], self._first_rung(self.rungs)
@@ -96,7 +105,7 @@ class Sweep(Config):
 
     def comparable(self) -> dict[str, Any]:
         """What must stay the same for two trials to be ranked in one sweep."""
-        values = self.model_dump(mode="json", by_alias=True, include={*COMPARED, "objective", "rungs"})
+        values = self.model_dump(mode="json", by_alias=True, include={*COMPARED, "objective", "rungs", "population"})
         values["space"] = {name: d.model_dump(mode="json", by_alias=True) for name, d in self.search.space.items()}
         return values
 
@@ -128,12 +137,12 @@ def warnings(sweep: Sweep) -> list[tuple[str, str]]:
         found.append(("resources.gpus_per_worker", message))
     first, every = sweep.rung_images()[0], sweep.evaluate.every_images
     enough = FEWEST_EVALUATIONS * every
-    if sweep.rungs and first < min(enough, sweep.train.images):
+    if (sweep.rungs or sweep.population) and first < min(enough, sweep.train.images):
         message = (
             f"trials are first compared after {first:,} images and {counted(first // every, 'evaluation')}; curves "
             f"are noisy and cross, so give them at least {FEWEST_EVALUATIONS} ({enough:,} images), or 'auto'"
         )
-        found.append(("rungs.first_images", message))
+        found.append(("rungs.first_images" if sweep.rungs else "population.every_images", message))
     if sweep.rungs and isinstance(sweep.rungs.first_images, int) and first == sweep.train.images:
         message = f"no trial is compared before its end, at train.images = {first:,}; 'auto' compares after a third"
         found.append(("rungs.first_images", message))

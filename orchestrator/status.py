@@ -161,6 +161,12 @@ def why(trial: Mapping[str, Any]) -> str:
     return (trial["error"] if trial["state"] == "crashed" else "") or "; ".join(trial["reasons"])
 
 
+def origin_words(trial: Mapping[str, Any]) -> str:
+    """Where one of the document's ``trials`` went on from, as ``3 at 20,000``; empty for one that began by itself."""
+    origin = trial.get("origin")
+    return f"{origin['trial']} at {origin['images']:,}" if origin else ""
+
+
 def _reason(trial: dict[str, Any]) -> str:
     return f", as trial {trial['id']}: {reason}" if (reason := why(trial)) else ""
 
@@ -180,6 +186,8 @@ def state(ledger: Known, paths: SweepPaths) -> SweepState:
 def _trial(trial: Trial) -> dict[str, Any]:
     return {
         "id": trial.id,
+        "origin": trial.origin
+        and {"trial": trial.origin.trial, "images": trial.begun, "replaced": trial.origin.replaced},
         "state": trial.state,
         "params": trial.params,
         "images": trial.images,

@@ -91,7 +91,7 @@ class TrainLeg(tune.Trainable):
         self._unbegun: StoreError | RankError | None = None
         try:
             with in_words():
-                self._uploader.begin(list(order.checkpoints))
+                self._uploader.begin(list(order.checkpoints), order.shared)
                 self._gang.begin(self.trial_id, order.prefix, self._config, list(reversed(order.checkpoints)))
         except (StoreError, RankError) as error:  # told at the first step, since Tune hides what ``setup`` raises
             self._unbegun = error

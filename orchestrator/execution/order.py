@@ -59,6 +59,8 @@ class LegOrder:
     until: int
     prefix: str
     checkpoints: tuple[str, ...]
+    shared: frozenset[str] = frozenset()
+    """Checkpoints that others need too, and that are never deleted."""
 
 
 class Stopped(NamedTuple):

@@ -25,21 +25,22 @@ class Uploader:
         self.checkpoints: list[str] = []
         """Keys of stored checkpoints of the current training, oldest first."""
         self._told: tuple[str, ...] = ()
+        self._shared: frozenset[str] = frozenset()
 
     def tell(self) -> list[str]:
         """The newest two stored checkpoints, for the ledger; these stay until others are told."""
         self._told = tuple(self.checkpoints[-KEEP:])
         return list(self._told)
 
-    def begin(self, checkpoints: list[str]) -> None:
-        """Start on another training, of which ``checkpoints`` are stored already. It is not blamed for the last one's
-        failed uploads.
+    def begin(self, checkpoints: list[str], shared: frozenset[str] = frozenset()) -> None:
+        """Start on another training, of which ``checkpoints`` are stored already; those that are ``shared`` stay. It
+        is not blamed for the last one's failed uploads.
         """
         wait(self._pending)
         self._pending.clear()
-        for key in set(self.checkpoints) - set(self._told):
+        for key in set(self.checkpoints) - set(self._told) - self._shared:
             self._thread.submit(self._store.delete, key)
-        self.checkpoints = checkpoints
+        self.checkpoints, self._shared = checkpoints, shared
         self._told = tuple(checkpoints)
 
     def checkpoint(self, folder: Path, key: str) -> None:
@@ -67,4 +68,6 @@ class Uploader:
         if key not in self.checkpoints:
             self.checkpoints.append(key)
         while len(self.checkpoints) > KEEP and self.checkpoints[0] not in self._told:
-            self._store.delete(self.checkpoints.pop(0))
+            oldest = self.checkpoints.pop(0)
+            if oldest not in self._shared:
+                self._store.delete(oldest)

@@ -76,6 +76,7 @@ def of_version(tags: Mapping[str, str]) -> str:
     if "confirmed.median" in tags:
         lines += [f"On fresh seeds: {tags['confirmed.scores']}; median {tags['confirmed.median']}", ""]
     lines += [f"Objective: {tags['objective']}"]
+    lines += ["", f"Settings that changed on the way: {tags['schedule']}"] if "schedule" in tags else []
     lines += ["", f"Data: {tags['data.told']}"] if "data.told" in tags else []  # an older version did not tell
     lines += ["", f"Fingerprint of the data: `{tags['data.fingerprint']}`"]
     lines += ["", f"Licence: {tags['licence']}"] if "licence" in tags else []

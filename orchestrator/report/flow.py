@@ -20,7 +20,8 @@ def rungs(sweep: Sweep, trials: Sequence[Trial]) -> list[dict[str, Any]]:
     """
     found, before = [], 0
     for number, level in enumerate(sweep.rung_images(), start=1):
-        out = [t for t in trials if t.rung >= number - 1 and (t.target >= level or t.rung >= number)]
+        there = [t for t in trials if t.rung >= number - 1 and (t.target >= level or t.rung >= number)]
+        out = [t for t in there if t.begun < level]
         fates = Counter(_fate(t, number, level) for t in out)
         found.append({"rung": number, "images": level, "from": before, "trials": len(out), "fates": dict(fates)})
         before = level
@@ -67,10 +68,10 @@ def _spent(courses: Sequence[Course], low: int, high: int, bad: set[int]) -> dic
     images, hours, lost, trainings = 0, 0.0, 0.0, 0
     for course in courses:
         shown = max(course.reports, default=0)
-        part = min(shown, high) - low
+        part = min(shown, high) - max(low, course.begun)
         if part <= 0:
             continue
-        took = course.hours.get(shown, 0.0) * part / shown
+        took = course.hours.get(shown, 0.0) * part / (shown - course.begun)
         images, hours, trainings = images + part, hours + took, trainings + 1
         lost += took if course.trial in bad else 0.0
     return {"trainings": trainings, "images": images, "hours": hours, "lost": lost}

@@ -9,6 +9,7 @@ from orchestrator.report.flow import costs, rank_correlations, rungs, score_at
 from orchestrator.report.landscape import landscape
 from orchestrator.report.timeline import course_of_run, course_of_trial, over_hours
 from orchestrator.search.importance import Measured, importance
+from orchestrator.search.population import words
 from orchestrator.search.trial import FATAL, Trial
 from orchestrator.spec import Sweep
 from orchestrator.status import best_row, front_rows, rows
@@ -61,9 +62,12 @@ def numbers(ledger: Known, state: str) -> dict[str, Any]:
 
 
 def _best(ledger: Known) -> dict[str, Any] | None:
-    """With the ``seed`` of the training that ``promote`` takes."""
+    """With the ``seed`` of the training that ``promote`` takes, and the ``schedule`` of what changed on its way."""
     best = best_row(ledger)
-    return best and best | {"seed": choose(ledger, best["id"], forced=True).training.seed}
+    if best is None:
+        return None
+    changed = words(ledger.trial(best["id"]), ledger.trials())
+    return best | {"seed": choose(ledger, best["id"], forced=True).training.seed, "schedule": changed}
 
 
 def _survivors(sweep: Sweep, trials: list[Trial]) -> Measured:

@@ -14,7 +14,7 @@ from orchestrator.report.grids import Film
 from orchestrator.report.svg import number
 from orchestrator.search.trial import BAD
 from orchestrator.spec import counted
-from orchestrator.status import why
+from orchestrator.status import origin_words, why
 
 VERDICTS = ("healthy", "slow", "suspect", "stuck", "collapsed", "diverged", "unjudged")
 
@@ -196,9 +196,11 @@ def _trials(document: Mapping[str, Any]) -> str:
     ranked = sorted(
         document["trials"], key=lambda t: (t["score"] is None, sign * t["score"] if t["score"] is not None else t["id"])
     )
+    copies = any(t["origin"] for t in ranked)
     rows = [
         (
             str(t["id"]),
+            *([origin_words(t)] if copies else []),
             html.tag(t["state"]),
             html.tag(t["verdict"]),
             f"{t['images']:,}",
@@ -207,7 +209,8 @@ def _trials(document: Mapping[str, Any]) -> str:
         )
         for t in ranked
     ]
-    return html.table(("trial", "state", "verdict", "images", "score", *names), rows, (0, 3, 4))
+    head = ("trial", *(["from"] if copies else []), "state", "verdict", "images", "score")
+    return html.table((*head, *names), rows, (0, *range(len(head) - 2, len(head))))
 
 
 def _cell(value: Any) -> str:
@@ -215,9 +218,14 @@ def _cell(value: Any) -> str:
 
 
 def again(document: Mapping[str, Any]) -> str:
-    """The lines that train the best trial alone, and register it."""
+    """The lines that train the best trial alone, and register it. Of one that went on from another, the
+    settings that it had on its way.
+    """
     name, best = document["name"], document["best"]
+    promoted = command("promote", name, "--trial", best["id"])
+    if best["schedule"]:
+        return f"# {best['schedule']}\n{promoted}"
     settings = best["params"] | {"train.seed": best["seed"]}
     given = set_words([f"{setting}={json.dumps(value)}" for setting, value in settings.items()])
     alone = command("train", f"{name}.yaml", *given, "--out", f"{name}-{best['id']}")
-    return f"{alone}\n{command('promote', name, '--trial', best['id'])}"
+    return f"{alone}\n{promoted}"

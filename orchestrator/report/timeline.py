@@ -16,7 +16,8 @@ from orchestrator.settings.groups import Objective
 class Course:
     """One training as reports: the search's own of a trial (``seed`` is None), or one on a fresh seed.
 
-    ``hours`` are device-hours up to each report, ``at`` when it came, in seconds since the epoch.
+    ``hours`` are device-hours up to each report, ``at`` when it came, in seconds since the epoch. It has ``begun`` with
+    the first image, or after those of another.
     """
 
     trial: int
@@ -24,11 +25,12 @@ class Course:
     reports: Mapping[int, Mapping[str, float]]
     hours: dict[int, float] = field(default_factory=dict)
     at: dict[int, float] = field(default_factory=dict)
+    begun: int = 0
 
 
 def course_of_trial(trial: Trial) -> Course:
     """The search's own training of a trial."""
-    return _course(trial.id, None, trial, trial.images_per_second)
+    return _course(trial.id, None, trial, trial.images_per_second, trial.begun)
 
 
 def course_of_run(run: Confirmation, speed: float | None) -> Course:
@@ -36,16 +38,16 @@ def course_of_run(run: Confirmation, speed: float | None) -> Course:
     return _course(run.trial, run.seed, run, speed)
 
 
-def _course(trial: int, seed: int | None, trained: Trial | Confirmation, speed: float | None) -> Course:
+def _course(trial: int, seed: int | None, trained: Trial | Confirmation, speed: float | None, begun: int = 0) -> Course:
     """A ledger keeps what all legs of a training took, and the time of its last report: the others share in the one,
     and lie before the other, as their images say.
     """
     reports, last = trained.reports, trained.reported_at
     if not reports or not speed or last is None:
-        return Course(trial, seed, reports)
+        return Course(trial, seed, reports, begun=begun)
     end, spent = max(reports), trained.device_seconds / 3600
-    hours = {images: spent * images / end for images in reports}
-    return Course(trial, seed, reports, hours, {images: last - (end - images) / speed for images in reports})
+    hours = {images: spent * (images - begun) / (end - begun) for images in reports}
+    return Course(trial, seed, reports, hours, {images: last - (end - images) / speed for images in reports}, begun)
 
 
 def moments(courses: Iterable[Course]) -> Iterator[tuple[float, Course, int]]:

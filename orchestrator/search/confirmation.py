@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from orchestrator.search import objective
 from orchestrator.search.effort import Affords, Confirming, Round, confirming
+from orchestrator.search.population import schedule
 from orchestrator.search.ranking import in_order
 from orchestrator.search.record import by_class, told_of
 from orchestrator.search.trial import FATAL, Blame, Leg, State, Trial, one_more, used_up, with_newest
@@ -125,7 +126,9 @@ class Confirmations:
             if (run.trial, run.seed) not in self._in_flight and self._affords([1]):
                 self._write(run)
                 self._in_flight.add((run.trial, run.seed))
-                return Leg(trial.id, trial.params, self._sweep.train.images, run.checkpoints, run.seed)
+                until, params = next((u, p) for u, p in schedule(trial, trials) if u > run.images)
+                until = int(min(until, self._sweep.train.images))
+                return Leg(trial.id, params, until, run.checkpoints, run.seed)
         return "wait" if self._in_flight else "done"
 
     def are_done(self, trials: Sequence[Trial]) -> bool:

@@ -96,6 +96,15 @@ class Known:
     def trial(self, number: int) -> Trial:
         return self._trials[number]
 
+    def founders(self) -> list[Trial]:
+        """Trials that began with their first image, not with the checkpoint of another."""
+        return [trial for trial in self._trials if not trial.origin] if self.sweep.population else self._trials
+
+    def branches(self) -> frozenset[str]:
+        """Checkpoints from which others went on."""
+        copies = self._trials if self.sweep.population else ()
+        return frozenset(trial.origin.checkpoint for trial in copies if trial.origin)
+
     def best(self) -> Trial | None:
         """The first of the ``front`` where one objective says which is best."""
         return next(iter(self.front()), None) if len(self.sweep.objective.goals) == 1 else None
@@ -147,7 +156,10 @@ class Known:
     def notes(self) -> list[str]:
         """What there is to say beside trials and scores: why no more trials come, and who failed on a fresh seed."""
         found, trials = [], self.trials()
-        if len(trials) < self.sweep.search.trials and not Points(self.sweep, (t.params for t in trials)).any_left():
+        if (
+            len(self.founders()) < self.sweep.search.trials
+            and not Points(self.sweep, (t.params for t in self.founders())).any_left()
+        ):
             points = counted(self.sweep.most_trials, "point")
             found.append(f"the space has only {points}, and each was tried: no more trials come")
         if outside := [str(trial.id) for trial in trials if trial.outside]:
@@ -163,7 +175,7 @@ class Known:
         """As written down: the last minute of a driver who died is missing."""
         runs = self.confirmations.all()
         seconds = sum(t.device_seconds for t in self._trials) + sum(run.device_seconds for run in runs)
-        return Spent(len(self._trials) + len(runs), self._attrs.get(HOURS, 0.0), seconds / 3600)
+        return Spent(len(self.founders()) + len(runs), self._attrs.get(HOURS, 0.0), seconds / 3600)
 
     def state(self) -> SweepState:
         """As last written; a ``running`` sweep whose driver is dead is in truth interrupted (the caller knows the

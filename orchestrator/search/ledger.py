@@ -28,9 +28,10 @@ from orchestrator.search.kept import kept
 from orchestrator.search.known import ADDED, FIRST_RUNG, HOURS, TAKEN, Known, SweepState
 from orchestrator.search.lease import Lease, place_of
 from orchestrator.search.points import Points
+from orchestrator.search.population import Exploit, Population, explored
 from orchestrator.search.record import ended, record_of
 from orchestrator.search.space import distribution
-from orchestrator.search.trial import Blame, Leg, Trial, one_more, used_up, with_newest
+from orchestrator.search.trial import Blame, Leg, Origin, Trial, one_more, used_up, with_newest
 from orchestrator.search.warm import WARM, shown
 from orchestrator.settings.groups import Budget
 from orchestrator.spec import Sweep
@@ -46,12 +47,12 @@ class Ledger(Attributes):
         super().__init__(sweep, study, studies)
         self._in_flight: set[int] = set()
         self._writer.forget()
-        self._points = Points(sweep, (trial.params for trial in self._trials))
+        self._points = Points(sweep, (trial.params for trial in self.founders()))
         self._ladder = self._climbed()
         self._view = View(sweep, shown(self._attrs[WARM], sweep) if WARM in self._attrs else ())
         for trial in self._trials:
             self._view.put(trial, self._writer.trials[trial.id])
-        images = sum(t.images for t in self._trials) + sum(run.images for run in self.confirmations.all())
+        images = sum(t.images - t.begun for t in self._trials) + sum(run.images for run in self.confirmations.all())
         self._tracker = BudgetTracker(sweep, self.spent(), images, clock)
 
     @classmethod
@@ -78,6 +79,8 @@ class Ledger(Attributes):
         """Finish what a death between two appends left half told: legs that were at their end, and Optuna's state."""
         for trial in self.trials():
             self._settle(trial)
+            if trial.origin:
+                self._prune(trial.origin.replaced)
         self.confirmations.mend()
 
     # -- what comes next -------------------------------------------------------------------------------------------
@@ -87,7 +90,8 @@ class Ledger(Attributes):
         work.
         """
         with self._lock:
-            decision = self._decide(frozenset(self._in_flight))
+            while isinstance(decision := self._decide(frozenset(self._in_flight)), Exploit):
+                self._exploit(decision)
             if decision == "ask":
                 trial = self._ask()
             elif isinstance(decision, rungs.Continue):
@@ -101,7 +105,7 @@ class Ledger(Attributes):
                 return decision if leg == "done" else leg
             self._in_flight.add(trial.id)
             self._tracker.begin(trial.id, trial.target - trial.images, decision == "ask")
-            return Leg(trial.id, trial.params, trial.target, trial.checkpoints)
+            return Leg(trial.id, trial.params, trial.target, trial.checkpoints, shared=self.branches())
 
     def has_more(self) -> bool:
         """Whether the search has a leg for a free slot."""
@@ -117,7 +121,7 @@ class Ledger(Attributes):
         self._in_flight.clear()
         self.confirmations.release()
 
-    def _decide(self, in_flight: frozenset[int]) -> rungs.Decision:
+    def _decide(self, in_flight: frozenset[int]) -> rungs.Decision | Exploit:
         """The next leg of the search that fits into the budget, beside what confirmation needs."""
         decision = self._ladder.decide(in_flight, self._may_ask())
         if self.sweep.budget == Budget():
@@ -138,7 +142,7 @@ class Ledger(Attributes):
         return last if last and self._tracker.has_room(0, last.images, [], finish=False) else "done"
 
     def _may_ask(self) -> bool:
-        wanted = len(self._trials) < self.sweep.search.trials or self._attrs.get(ADDED)
+        wanted = len(self.founders()) < self.sweep.search.trials or self._attrs.get(ADDED)
         return bool(wanted) and self._points.any_left()
 
     def _ask(self) -> Trial:
@@ -146,15 +150,34 @@ class Ledger(Attributes):
         number = len(self._trials)
         added = self._attrs.get(ADDED, [])
         params = propose(self.sweep, number, self._view, self._writer.trials, self._points, added)
-        unmeasured = objective.violations(self.sweep.objective, {})
-        trial = Trial(number, params, "running", self.ranked.rung_images()[0], violations=unmeasured)
-        space = {name: distribution(self.sweep.search.space[name]) for name in params}
-        self._writer.add(kept(params), space, record_of(trial))
+        trial = self._begin(Trial(number, params, "running", self.ranked.rung_images()[0]))
         self._points.add(params)
-        self._trials.append(trial)
-        self._know(trial)
         if added and number >= len(self.sweep.search.start_with):
             self._set(ADDED, added[1:])
+        return trial
+
+    def _exploit(self, decision: Exploit) -> None:
+        """A new trial from the checkpoint of another, in place of a third."""
+        number, parent, replaced = len(self._trials), decision.parent, decision.replaced
+        assert parent.checkpoint is not None
+        params = explored(self.sweep.search.space, parent.params, self.sweep.search.seed, number)
+        origin = Origin(parent.id, parent.images, parent.checkpoint, replaced.id)
+        trial = Trial(number, params, "waiting", parent.target, parent.images, parent.rung, origin=origin)
+        self._begin(replace(trial, checkpoints=(parent.checkpoint,)))
+        self._prune(replaced.id)
+
+    def _prune(self, number: int) -> None:
+        """Another trial has taken its place."""
+        if not self.trial(number).ended:
+            self._write(ended(self.trial(number), "pruned"))
+
+    def _begin(self, trial: Trial) -> Trial:
+        """Writes a new trial down."""
+        trial = replace(trial, violations=objective.violations(self.sweep.objective, {}))
+        space = {name: distribution(self.sweep.search.space[name]) for name in trial.params}
+        self._writer.add(kept(trial.params), space, record_of(trial))
+        self._trials.append(trial)
+        self._know(trial)
         return trial
 
     def take(self, key: str, request: Mapping[str, Any]) -> Trial | None:
@@ -285,8 +308,11 @@ class Ledger(Attributes):
             self._ladder = self._climbed()
         return self._trials[trial.id]
 
-    def _climbed(self) -> rungs.Ladder:
-        return rungs.Ladder(rungs.rules_of(self.sweep, self.ranked.rung_images()), self._trials)
+    def _climbed(self) -> rungs.Ladder | Population:
+        rules = rungs.rules_of(self.sweep, self.ranked.rung_images())
+        if self.sweep.population:
+            return Population(rules, self.sweep.population.replace, self.sweep.search.seed, self._trials)
+        return rungs.Ladder(rules, self._trials)
 
     def _settled(self, trial: Trial) -> Trial:
         levels = self.ranked.rung_images()

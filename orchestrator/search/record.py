@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from orchestrator.paths import RunKey
 from orchestrator.search import objective
 from orchestrator.search.kept import unkept
-from orchestrator.search.trial import FATAL, State, Trial
+from orchestrator.search.trial import FATAL, Origin, State, Trial
 from orchestrator.spec import Sweep
 
 _RECORD = (
@@ -27,6 +27,7 @@ _RECORD = (
     "device_seconds",
     "unwanted",
     "reported_at",
+    "origin",
 )
 
 
@@ -42,6 +43,7 @@ def trial_of(stored: Stored, sweep: Sweep, runs: Mapping[RunKey, str]) -> Trial:
     """From what the study holds; ``runs`` are MLflow's."""
     attrs = stored.user_attrs
     record: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in by_class(attrs["trial"]).items()}
+    record["origin"] = Origin(*record["origin"]) if record.get("origin") else None
     reports = {int(k[7:]): v for k, v in attrs.items() if k.startswith("report:")}
     violations = objective.violations(sweep.objective, reports)
     run_id = runs.get(stored.number)

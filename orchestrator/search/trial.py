@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from orchestrator.paths import RunKey
 
@@ -21,6 +21,21 @@ RETRIES: dict[Blame, int] = {"settings": 0, "memory": 1, "rank": 2, "lost": 2, "
 """So often a leg is tried again from its last checkpoint after failures of one class; then its trial is crashed.
 Settings fail the same way each time; memory may have been used by others.
 """
+
+
+class Origin(NamedTuple):
+    """A trial that goes on from the ``checkpoint`` of another ``trial``, made after so many ``images``, in place of one
+    that was ``replaced``.
+    """
+
+    trial: int
+    images: int
+    checkpoint: str
+    replaced: int
+
+    @property
+    def words(self) -> str:
+        return f"goes on from trial {self.trial} after {self.images:,} images, in place of trial {self.replaced}"
 
 
 @dataclass(frozen=True)
@@ -52,6 +67,12 @@ class Trial:
     mlflow_run_id: str | None = None
     outside: bool = False
     unwanted: bool = False
+    origin: Origin | None = None
+
+    @property
+    def begun(self) -> int:
+        """Images that were shown in another trial, from which it goes on."""
+        return self.origin.images if self.origin else 0
 
     @property
     def checkpoint(self) -> str | None:
@@ -104,7 +125,8 @@ class Training:
 class Leg:
     """A segment of training: trial ``trial`` from the last of ``checkpoints`` (or none) until ``until`` images.
 
-    ``confirm_seed`` is set where the trial is trained afresh on another seed, to see whether its score was luck.
+    ``confirm_seed`` is set where the trial is trained afresh on another seed, to see whether its score was luck. Of the
+    checkpoints those that are ``shared`` stay: other trials go on from them.
     """
 
     trial: int
@@ -112,6 +134,7 @@ class Leg:
     until: int
     checkpoints: tuple[str, ...] = ()
     confirm_seed: int | None = None
+    shared: frozenset[str] = frozenset()
 
     @property
     def run(self) -> RunKey:

@@ -106,6 +106,19 @@ def ancestors(space: dict[str, Dimension], name: str, seen: frozenset[str] = fro
     return seen
 
 
+FIXED = ("train.batch_size", "train.packing")
+"""Settings of training on which a checkpoint's clock and shapes depend."""
+
+
+def changing(space: Mapping[str, Dimension]) -> frozenset[str]:
+    """Settings that may change while a training runs: intervals that shape no network."""
+    return frozenset(
+        name
+        for name, dimension in space.items()
+        if dimension.choice is None and not name.startswith("model.") and name not in FIXED
+    )
+
+
 def inside(space: Mapping[str, Dimension], params: Mapping[str, Any]) -> bool:
     """Whether settings are a point of ``space``: values that it holds, of just those that its conditions switch on."""
     active = {

@@ -157,6 +157,17 @@ class Rungs(Settings):
         return {"first_images": "measured"} if given == "auto" else given
 
 
+class Population(Settings):
+    """Population based training: trials train together, and copies of the best replace the worst and go on with other
+    settings of training.
+    """
+
+    every_images: int = Field(ge=1, description="between two replacements")
+    replace: float = Field(
+        default=0.25, gt=0, le=0.5, description="share of the trials that copies replace, those that ended badly first"
+    )
+
+
 class Confirm(Settings):
     """Re-train the ``top`` finished trials on ``seeds`` fresh seeds each; a seed that fails disqualifies its trial."""
 

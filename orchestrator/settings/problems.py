@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from orchestrator.settings.dimension import Dimension, ancestors
+from orchestrator.settings.dimension import Dimension, ancestors, changing
 from orchestrator.settings.presets import PRESETS
 from orchestrator.settings.sharing import SHARED, unshared
 from trainers.check import FEWEST_EVALUATIONS
@@ -19,11 +19,16 @@ if TYPE_CHECKING:
     from orchestrator.spec import Sweep
 
 
+FEWEST = 4
+"""Members of a population: the best of fewer are hardly better than the rest."""
+
+
 def problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
     """What is wrong between settings that are each fine."""
     yield from _space_problems(sweep, document)
     yield from _start_problems(sweep, document)
     yield from _measure_problems(sweep, document)
+    yield from _population_problems(sweep, document)
     yield from _budget_problems(sweep, document)
     yield from _training_problems(sweep, document)
     yield from _idle_problems(sweep, document)
@@ -120,6 +125,28 @@ def _measure_problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
             f"{sweep.train.images // fewest:,} or less, or rungs.first_images to auto"
         )
         yield document.problem("rungs", message)
+
+
+def _population_problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
+    if not (population := sweep.population):
+        return
+    if sweep.rungs:
+        yield document.problem("population", "trains all trials to the end, and rungs don't; leave one of them out")
+    if population.every_images < sweep.evaluate.every_images:
+        message = f"{population.every_images} comes before the first evaluation, at evaluate.every_images = "
+        yield document.problem("population.every_images", f"{message}{sweep.evaluate.every_images}")
+    if population.every_images >= sweep.train.images:
+        message = f"nobody is replaced before the end, at train.images = {sweep.train.images:,}; compare more often"
+        yield document.problem("population.every_images", message)
+    if not changing(sweep.search.space):
+        message = (
+            "nothing in search.space can change while a training runs: give a learning rate, a penalty or another "
+            "interval of train, or leave population out"
+        )
+        yield document.problem("population", message)
+    if sweep.most_trials < FEWEST:
+        message = f"a population of {sweep.most_trials} is too small to replace some by others; take {FEWEST} or more"
+        yield document.problem("search.trials", message)
 
 
 def _budget_problems(sweep: Sweep, document: Document) -> Iterator[Problem]:

@@ -198,7 +198,7 @@ class Pace:
     def _shown(self) -> tuple[int, int]:
         """Images in the search and in confirmation."""
         images, again = self.going.images, self._ledger.confirmations.all()
-        searched = sum(images(t.id, t.images) for t in self._ledger.trials())
+        searched = sum(images(t.id, t.images) - t.begun for t in self._ledger.trials())
         return searched, sum(images((run.trial, run.seed), run.images) for run in again)
 
 
@@ -208,7 +208,7 @@ def picture(ledger: Known, state: str, pace: Pace, screen: Console) -> Group:
     counts = ", ".join(f"{count} {word}" for word, count in Counter(t.state for t in trials).most_common())
     counts += _confirming(ledger)
     below: list[RenderableType] = [
-        _line(f"{len(trials)} of {ledger.sweep.most_trials} trials: {counts or 'starting workers'}"),
+        _line(f"{_counted(ledger)}: {counts or 'starting workers'}"),
         _bar(look),
         *([_line(f"budget: {spent}")] if (spent := words(ledger.sweep.budget, ledger.spent())) else []),
         *map(_line, confirmed_words(ledger.confirmations.summaries()[:RETRAINED])),
@@ -217,6 +217,13 @@ def picture(ledger: Known, state: str, pace: Pace, screen: Console) -> Group:
     rows, marked = _rows(ledger, trials, pace.going)[:room], {trial.id for trial in ledger.front()}
     drawn, _ = table(f"{ledger.sweep.name}: {state}", rows, marked, screen)
     return Group(drawn, *below)
+
+
+def _counted(ledger: Known) -> str:
+    """``3 of 8 trials``, and those of a population that took over from them."""
+    founders, trials = len(ledger.founders()), len(ledger.trials())
+    copies = f", {trials - founders} more from their checkpoints" if trials > founders else ""
+    return f"{founders} of {ledger.sweep.most_trials} trials{copies}"
 
 
 def _confirming(ledger: Known) -> str:

@@ -61,11 +61,14 @@ def _plan_words(sweep: Sweep, guess: Estimate) -> str:
     resources = sweep.resources
     per_trial = f"{resources.workers_per_trial} x {resources.cpus_per_worker:g} CPU"
     per_trial += f" + {resources.gpus_per_worker:g} GPU" if resources.gpus_per_worker else ""
-    rungs = " -> ".join(f"{images:,}" for images in sweep.rung_images()) + " images"
+    levels = [f"{images:,}" for images in sweep.rung_images()]
+    rungs = "rungs at " + " -> ".join(levels) + " images"
+    if population := sweep.population:
+        rungs = f"the worst {population.replace:.0%} replaced by copies of the best at {', '.join(levels[:-1])} images"
     if sweep.startup:
         rungs += f", or where the first {sweep.startup} trials, trained to the end, put them"
     return (
-        f"{guess.trials} trials, rungs at {rungs}, {_confirm_words(confirming(sweep))}: "
+        f"{guess.trials} trials, {rungs}, {_confirm_words(confirming(sweep))}: "
         f"about {guess.images:,} images in {guess.legs} legs ({guess.share_of_full:.0%} of training every trial to the "
         f"end); {per_trial} a trial"
     )

@@ -121,7 +121,7 @@ def ending(document: dict[str, Any], notes: Sequence[str], direction: str, outco
     if state != "finished":
         console.print(f"{state}; go on with: {command('resume', name)}", soft_wrap=True, markup=False)
         return
-    more = 2 * len(document["trials"])
+    more = 2 * sum(not trial["origin"] for trial in document["trials"])
     console.print("next:")
     if document["front"]:
         first = command("promote", name, "--trial", document["front"][0]["id"])

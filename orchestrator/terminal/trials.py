@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.status import origin_words
+
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 
 _COLOURS = {
@@ -37,7 +39,8 @@ def table(title: str, trials: Sequence[dict[str, Any]], marked: Collection[int],
 
 def _table(title: str, trials: Sequence[dict[str, Any]], marked: Collection[int], params: Sequence[str]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for column in ("trial", "state", "rung", "images", "score", "verdict", "images/s"):
+    copies = any(trial.get("origin") for trial in trials)
+    for column in ("trial", *(["from"] if copies else []), "state", "rung", "images", "score", "verdict", "images/s"):
         table.add_column(column, justify="left" if column in ("state", "verdict") else "right")
     for name in params:
         table.add_column(name.split(".")[-1], justify="right")
@@ -49,6 +52,7 @@ def _table(title: str, trials: Sequence[dict[str, Any]], marked: Collection[int]
         state = Text(trial["state"], style=_COLOURS[trial["state"]])
         row = (
             f"{mark}{trial['id']}",
+            *([origin_words(trial)] if copies else []),
             state,
             str(trial["rung"]),
             f"{trial['images']:,}",

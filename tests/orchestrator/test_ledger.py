@@ -136,34 +136,39 @@ def sometimes_bad(leg: Leg, images: int) -> dict[str, Any]:
 
 DEADLY = sweep(search={"trials": 13, "seed": 5}, confirm={"top": 2, "seeds": 2})
 """More trials than TPE's ten random ones."""
+POPULATION = sweep(
+    rungs=None, population={"every_images": 30}, search={"trials": 8, "seed": 5}, confirm={"top": 2, "seeds": 2}
+)
 
 
 @pytest.mark.usefixtures("_mortal")
-def test_whatever_the_moment_of_death_the_sweep_is_the_undisturbed_one(tmp_path: Path):
+@pytest.mark.parametrize("asked", [DEADLY, POPULATION], ids=["rungs", "population"])
+def test_whatever_the_moment_of_death_the_sweep_is_the_undisturbed_one(asked: Sweep, tmp_path: Path):
     """Killed at random appends, with half a line written: the same trials, proposals, ends and confirmations."""
-    undisturbed = Ledger.open(DEADLY, tmp_path / "undisturbed")
+    undisturbed = Ledger.open(asked, tmp_path / "undisturbed")
     run(undisturbed, sometimes_bad)
     undisturbed.close()
-    expected = [(t.params, t.state, t.images, t.score, t.rung) for t in undisturbed.trials()]
+    expected = [(t.params, t.state, t.images, t.score, t.rung, t.origin) for t in undisturbed.trials()]
     assert {state for _, state, *_ in expected} == {"finished", "pruned", "collapsed", "diverged"}, "the script does it"
     for seed in range(6):
         journal = tmp_path / str(seed)
-        deaths = run_through_deaths(journal, random.Random(seed))
-        ledger = Ledger.open(DEADLY, journal)
+        deaths = run_through_deaths(asked, journal, random.Random(seed))
+        ledger = Ledger.open(asked, journal)
         assert deaths >= 3
-        assert [(t.params, t.state, t.images, t.score, t.rung) for t in ledger.trials()] == expected, f"seed {seed}"
+        found = [(t.params, t.state, t.images, t.score, t.rung, t.origin) for t in ledger.trials()]
+        assert found == expected, f"seed {seed}"
         assert ledger.confirmations.summaries() == undisturbed.confirmations.summaries()
         assert all(trial.state.is_finished() for trial in as_optuna_sees(journal))
 
 
-def run_through_deaths(journal: Path, dice: random.Random) -> int:
+def run_through_deaths(asked: Sweep, journal: Path, dice: random.Random) -> int:
     """Drive the sweep to its end; every ending of a driver but the last is a death. Returns how often it died."""
     ended: set[int] = set()
     deaths = 0
     while True:
         Mortal.dies_at = dice.randint(1, 120)
         try:
-            ledger = Ledger.open(DEADLY, journal)
+            ledger = Ledger.open(asked, journal)
             ended |= {t.id for t in ledger.trials() if t.ended}
             while isinstance(leg := ledger.next_leg(), Leg):
                 assert leg.confirm_seed is not None or leg.trial not in ended, "an ended trial runs again"
