@@ -21,7 +21,7 @@ from trainers.errors import UnusableSettingError
 from trainers.metrics.digits_cnn import DigitsCNN, load_digits_cnn
 from trainers.metrics.moving_reader import MovingReader, load_moving_reader
 from trainers.metrics.painted_cnn import PaintedCNN, fresh
-from trainers.metrics.reader import Reader, accuracy, at_hand, load_reader
+from trainers.metrics.reader import Reader, accuracy, load_reader
 from trainers.metrics.torchscript import load_torchscript
 from trainers.models.sequences import Alphabet
 from trainers.randomness import normal
@@ -135,7 +135,7 @@ def build(settings: Evaluate, dataset: Dataset, world: World) -> Extractor:
         held_out = dataset.test if isinstance(extractor.net, PaintedCNN | MovingReader) else split_digits()[1]
         extractor.told = {"extractor_accuracy": _accuracy(extractor, held_out[torch.arange(len(held_out))])}
     if isinstance(extractor.net, Reader):
-        extractor.told = {"extractor_accuracy": accuracy(extractor.net, at_hand(dataset.test))}
+        extractor.told = {"extractor_accuracy": accuracy(extractor.net, dataset.test)}
     return extractor
 
 

@@ -78,23 +78,28 @@ def load_reader(dataset: Dataset, world: World) -> Reader:
         return Reader(space.shape[0], space.conditions)
 
     def trained() -> Reader:
-        return _fit(empty(), dataset.fresh(FRESH) if dataset.fresh else at_hand(train))
+        if dataset.fresh:
+            return _fit(empty(), dataset.fresh(FRESH))
+        return _fit(empty(), train if isinstance(train, Examples) else train[_some(train)])
 
     return kept(name, empty, lambda: alone(trained), first=world.rank == 0, wait=lambda: world.agree(None))
 
 
-def at_hand(rows: Rows) -> Examples:
-    """Examples in memory; of rows that are read as they are needed, ``FRESH`` at most, evenly over all."""
-    if isinstance(rows, Examples):
-        return rows
-    return rows[torch.linspace(0, len(rows) - 1, min(len(rows), FRESH)).long()]
+def _some(rows: Rows) -> Tensor:
+    """All rows in memory; of those that are read as they are needed, ``FRESH`` at most, evenly over all."""
+    most = len(rows) if isinstance(rows, Examples) else min(len(rows), FRESH)
+    return torch.linspace(0, len(rows) - 1, most, dtype=torch.float64).round().long()
 
 
-def accuracy(reader: Reader, held_out: Examples) -> str:
-    """What it reads right of examples that it was not trained on, in words."""
-    with torch.no_grad():
-        parts = [reader.read(reader(held_out[rows].floats())) for rows in torch.split(torch.arange(len(held_out)), 512)]
-    seen, labels = torch.cat(parts), table(held_out)
+def accuracy(reader: Reader, held_out: Rows) -> str:
+    """What it reads right of examples that it was not trained on, in words; never many of them in memory at once."""
+    answers, truth = [], []
+    for rows in torch.split(_some(held_out), 512):
+        part = held_out[rows]
+        with torch.no_grad():
+            answers.append(reader.read(reader(part.floats())))
+        truth.append(table(part))
+    seen, labels = torch.cat(answers), torch.cat(truth)
     told = []
     for number, column in enumerate(reader.conditions):
         mine, true = seen[:, number], labels[:, number]
@@ -104,7 +109,7 @@ def accuracy(reader: Reader, held_out: Examples) -> str:
             if column.names
             else f"{column.name} R2 {1 - error:.3f}"
         )
-    return f"{', '.join(told)} of {len(held_out):,} held-out examples"
+    return f"{', '.join(told)} of {len(seen):,} held-out examples"
 
 
 def table(examples: Examples) -> Tensor:
