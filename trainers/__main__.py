@@ -29,7 +29,18 @@ from trainers.watching.watcher import Watcher
 from trainers.world import World, leave
 
 # What else a sweep file holds; one training has no use for it.
-OF_A_SWEEP = ("name", "search", "objective", "rungs", "confirm", "budget", "resources", "tracking", "artifacts")
+OF_A_SWEEP = (
+    "name",
+    "search",
+    "objective",
+    "rungs",
+    "population",
+    "confirm",
+    "budget",
+    "resources",
+    "tracking",
+    "artifacts",
+)
 
 
 def main() -> int:

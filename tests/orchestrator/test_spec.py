@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.spec import load, loads, warnings
+from orchestrator.spec import Sweep, load, loads, warnings
 from tests.orchestrator.small import sweep
+from trainers.__main__ import OF_A_SWEEP
+from trainers.config import Config
 from trainers.settings import SettingsError, parse
 
 GOOD = """
@@ -334,3 +336,14 @@ def test_an_address_of_an_unknown_kind_is_one_problem() -> None:
         problem.startswith("sweep.yaml:15: artifacts.url: s3a://… is no place that can be read")
         and "Hadoop's word" in problem
     )
+
+
+def test_a_training_alone_passes_over_every_group_of_a_sweep():
+    assert {*OF_A_SWEEP} == Sweep.model_fields.keys() - Config.model_fields.keys()
+
+
+def test_where_no_objective_is_named_the_default_is_told():
+    with pytest.raises(
+        SettingsError, match=r"'fid' is not measured, and is the objective where none is given; add it .* or name an"
+    ):
+        loads("{name: a, model: {generator: mlp, discriminator: mlp}, evaluate: {metrics: [coverage]}}", "f")
