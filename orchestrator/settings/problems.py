@@ -113,9 +113,10 @@ def _measure_problems(sweep: Sweep, document: Document) -> Iterator[Problem]:
     for where, metric in wanted:
         if metric not in measured:
             hint = did_you_mean(metric, measured)
-            left_out = "" if "objective" in document.values else ", and is the objective where none is given"
-            way_out = "add it to evaluate.metrics" + (", or name an objective" if left_out else "")
-            yield document.problem(where, f"'{metric}' is not measured{hint}{left_out}; {way_out}")
+            way_out = "add it to evaluate.metrics"
+            if "objective" not in document.values:
+                way_out = f"it is the objective where none is given, so {way_out} or name another"
+            yield document.problem(where, f"'{metric}' is not measured{hint}; {way_out}")
     every = sweep.evaluate.every_images
     if sweep.rungs and isinstance(sweep.rungs.first_images, int) and sweep.rungs.first_images < every:
         message = f"{sweep.rungs.first_images} comes before the first evaluation, at evaluate.every_images = {every}"

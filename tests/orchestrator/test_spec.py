@@ -344,6 +344,6 @@ def test_a_training_alone_passes_over_every_group_of_a_sweep():
 
 def test_where_no_objective_is_named_the_default_is_told():
     with pytest.raises(
-        SettingsError, match=r"'fid' is not measured, and is the objective where none is given; add it .* or name an"
+        SettingsError, match=r"'fid' is not measured.*the objective where none is given.*or name another"
     ):
         loads("{name: a, model: {generator: mlp, discriminator: mlp}, evaluate: {metrics: [coverage]}}", "f")
