@@ -71,7 +71,7 @@ class Mirror:
 
     def ended(self, state: SweepState) -> None:
         """Nobody drives it now. Runs of what is at no end would look as if somebody trained it still."""
-        going: list[RunKey] = [trial.id for trial in self._ledger.trials() if not trial.ended]
+        going: list[RunKey] = [t.id for t in self._ledger.trials() if not t.ended and self._has_run(t)]
         going += [(run.trial, run.seed) for run in self._ledger.confirmations.all() if not run.done]
         for run in going:
             self._spool.append(events.paused(run))
@@ -132,6 +132,8 @@ class Mirror:
 
     def trial(self, trial: Trial) -> None:
         """What has become of it."""
+        if not self._has_run(trial):
+            return
         self._state(trial.id, trial, trial.ended, {"gansweep.rung": trial.rung})
         if trial.ended and time.monotonic() - self._noted > EVERY:
             self._noted = time.monotonic()
@@ -149,6 +151,11 @@ class Mirror:
             self._spool.append(events.settled(run.trial, seeds, medians[run.trial][0], run.reported_at))
 
     # -- below -----------------------------------------------------------------------------------------------------
+
+    def _has_run(self, trial: Trial) -> bool:
+        """All but a copy in a population that nobody got to train."""
+        begun = not trial.origin or trial.reports or trial.id in self._introduced
+        return bool(begun or trial.mlflow_run_id)
 
     def _stood(self, key: RunKey, one: Trial | Confirmation) -> None:
         """The sweep's curves over device-hours, when ``one`` came to its end: from what the ledger knows of those that

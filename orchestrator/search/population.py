@@ -86,10 +86,10 @@ class Population:
 
     def _exploit(self, members: Sequence[Trial]) -> Exploit | None:
         """The next to be replaced while all others wait at a level. Who has come here as a copy is judged next time."""
-        copies = [t for t in members if t.origin and t.state == "waiting" and t.images == t.begun]
-        waiting = [t for t in members if t.state == "waiting" and t not in copies]
-        dead = [t for t in members if t.ended and t.target <= max(other.target for other in waiting)]
-        ranked = self._ranked(waiting)
+        waiting = [t for t in members if t.state == "waiting"]
+        copies = [t for t in waiting if t.origin and t.images == t.begun]
+        dead = [t for t in members if t.ended and t.target <= waiting[0].target]
+        ranked = self._ranked([t for t in waiting if t not in copies])
         quota = max(1, int(self._replace * len(members)))
         best, worst = [t for t in ranked[:quota] if t.scores and t.checkpoint], ranked[quota:]
         if not best or max(quota - len(copies), len(dead)) <= 0 or not (dead or worst):

@@ -386,3 +386,25 @@ def test_who_lost_the_ledger_neither_writes_nor_tells(conductor: Conductor, tmp_
     conductor.ended(leg)
     assert conductor.close() == "failed" and conductor.failure is conductor._lease.lost
     assert told == ((tmp_path / "spool.jsonl").read_bytes(), (tmp_path / "ledger.journal").read_bytes())
+
+
+def test_a_copy_is_introduced_with_its_origin_when_it_trains_and_has_no_run_before(tmp_path: Path):
+    asked = sweep(rungs=None, population={"every_images": 30}, search={"trials": 4}, confirm={"top": 0})
+    conductor = drive(tmp_path, asked)
+    legs = [order(conductor) for _ in range(4)]
+    for fid, leg in enumerate(legs, start=1):
+        conductor.heard(leg, report(30, fid=float(fid), stored=(f"{fid}/30",)))
+        conductor.ended(leg)
+    order(conductor)
+    conductor.interrupted = True
+    conductor.close()
+    events = [event for event, _ in conductor._mirror._spool.pending()]
+    assert {e["trial"] for e in events if e["kind"] == "pause"} == {0, 1, 2}, "nobody has seen trial 4"
+    again = drive(tmp_path, asked)
+    while order(again).prefix.rpartition("/")[2] != "4":
+        pass
+    events = [event for event, _ in again._mirror._spool.pending()]
+    (start,) = (e for e in events if e["kind"] == "start" and e["trial"] == 4)
+    assert start["tags"]["gansweep.origin"] == "goes on from trial 0 after 30 images, in place of trial 3"
+    end = [e for e in events if e["kind"] == "end" and e["trial"] == 3][-1]
+    assert end["tags"]["gansweep.state"] == "pruned"

@@ -76,6 +76,14 @@ def test_where_nobody_is_left_to_copy_it_is_over():
     assert decide([trial(n, 1.0, "finished", rung=3) for n in range(4)]) == "done", "at the end nobody is replaced"
 
 
+def test_where_only_copies_are_left_they_go_on():
+    """Somebody ended the one that they are copies of."""
+    gone = replace(FOUR[1], state="pruned")
+    copies = [copy(4 + n, FOUR[1], replaced=n) for n in (0, 2, 3)]
+    dead = [trial(n, None, "collapsed") for n in (0, 2, 3)]
+    assert decide([*dead, gone, *copies]) == Continue(copies[0], 20)
+
+
 def test_whom_somebody_ended_is_no_member():
     assert decide([*FOUR[:2], replace(FOUR[2], state="pruned"), FOUR[3]]) == Exploit(FOUR[1], FOUR[3])
 

@@ -108,7 +108,7 @@ METHODS: dict[str, Search] = {
     "gansweep": swept(),
     "random": swept("search.sampler=random", "rungs=null", "confirm.top=0"),
     "optuna": plain,
-    "population": swept("rungs=null", "population={every_images: 60000}", "search.trials=6"),
+    "population": swept("rungs=null", "population={every_images: 60000}", "search.trials=12"),
 }
 
 
@@ -189,7 +189,7 @@ collapses, or breaks the constraint, on one of them. Medians over searches. *cla
 - gansweep: as shipped, ended by `budget.hours`, confirmation within it
 - random: the same with random settings, every trial to its end, no confirmation
 - optuna: TPE and the median pruner of Optuna in a plain loop, without the verdict
-- population: six members, the worst quarter replaced every 60,000 images
+- population: twelve members, the worst quarter replaced every 60,000 images
 """
 
 
