@@ -38,6 +38,9 @@ from trainers.reading.document import override
 from trainers.schedule import first_weights
 from trainers.settings import Document, Problem, build, parse, read
 
+EARLY = 9
+"""The first rung is after this part of the budget, where recorded trainings are found soonest (decision 0030)."""
+
 COMPARED = Config.model_fields.keys() - {"code"}
 """The groups of settings in which trials may not differ but by the space; names of own code tell its content."""
 
@@ -86,10 +89,12 @@ class Sweep(Config):
         return [*levels, self.train.images]
 
     def _first_rung(self, rungs: Rungs) -> int:
-        """In images; a curve of less than three evaluations says little of where it leads."""
+        """In images."""
         every = self.evaluate.every_images
         if isinstance(rungs.first_images, int):
             return rungs.first_images
+        if rungs.first_images == "early":
+            return every * math.ceil(self.train.images / EARLY / every)
         return every * max(math.ceil(self.train.images / 3 / every), FEWEST_EVALUATIONS)
 
     @property
@@ -135,16 +140,22 @@ def warnings(sweep: Sweep) -> list[tuple[str, str]]:
     if (gpus := sweep.resources.gpus_per_worker) > 1:
         message = f"a worker trains on one GPU, and holds {gpus:g}; for more of them per trial: workers_per_trial"
         found.append(("resources.gpus_per_worker", message))
-    first, every = sweep.rung_images()[0], sweep.evaluate.every_images
+    first, every, images = sweep.rung_images()[0], sweep.evaluate.every_images, sweep.train.images
     enough = FEWEST_EVALUATIONS * every
-    if (sweep.rungs or sweep.population) and first < min(enough, sweep.train.images):
+    if sweep.population and first < enough:
         message = (
-            f"trials are first compared after {first:,} images and {counted(first // every, 'evaluation')}; curves "
-            f"are noisy and cross, so give them at least {FEWEST_EVALUATIONS} ({enough:,} images), or 'auto'"
+            f"trials are first compared after {first:,} images and {counted(first // every, 'evaluation')}; whoever is "
+            f"replaced does not come back, so give them at least {FEWEST_EVALUATIONS} ({enough:,} images)"
         )
-        found.append(("rungs.first_images" if sweep.rungs else "population.every_images", message))
-    if sweep.rungs and isinstance(sweep.rungs.first_images, int) and first == sweep.train.images:
-        message = f"no trial is compared before its end, at train.images = {first:,}; 'auto' compares after a third"
+        found.append(("population.every_images", message))
+    if sweep.rungs and first < images // EARLY:
+        message = (
+            f"trials are first compared after {first:,} images, {first / images:.1%} of the budget; curves are noisy "
+            "and cross, so don't compare them before a ninth of it, which is what 'early' does"
+        )
+        found.append(("rungs.first_images", message))
+    if sweep.rungs and isinstance(sweep.rungs.first_images, int) and first == images:
+        message = f"no trial is compared before its end, at train.images = {first:,}; 'early' compares after a ninth"
         found.append(("rungs.first_images", message))
     left = first_weights(first, sweep.train.ema_half_life, sweep.train.ema_ramp)
     if left >= LAGGING:

@@ -239,7 +239,7 @@ search:
     train.discriminator_lr: {{float: [3.0e-4, 1.5e-3], log: true}}
     train.r1_gamma: {{float: [0.1, 2.0], log: true}}
 objective: {{minimize: {measure}}}
-rungs: {{reduction: 3}}          # the best third of the trials trains on after a third of the budget
+rungs: {{first_images: late, reduction: 3}}    # the best third of the trials trains on after a third of the budget
 confirm: {{top: 1, seeds: 1}}    # the best is trained again on a fresh seed: was its score luck?
 resources: {{workers_per_trial: 1, cpus_per_worker: 1, gpus_per_worker: {gpus}, max_concurrent_trials: auto}}
 """

@@ -144,10 +144,11 @@ class Rungs(Settings):
     images. ``auto`` in place of the group is ``first_images: measured``.
     """
 
-    first_images: Annotated[int, Field(ge=1)] | Literal["auto", "measured"] = Field(
-        default="auto",
-        description="auto: a third of the budget, never before three evaluations; measured: the earliest "
-        f"evaluation, from the third on, at which the first {STARTUP} trials rank as they do once fully trained",
+    first_images: Annotated[int, Field(ge=1)] | Literal["early", "late", "auto", "measured"] = Field(
+        default="early",
+        description="early: a ninth of the budget; late (in older files: auto): a third, never before three "
+        f"evaluations; measured: the earliest evaluation, from the third on, at which the first {STARTUP} trials rank "
+        "as they do once fully trained",
     )
     reduction: int = Field(default=3, ge=2, description="one trial in so many trains on from a rung to the next")
 

@@ -456,7 +456,9 @@ def test_a_plan_as_json(gansweep: Terminal):
 
 
 def test_a_plan_warns_beside_its_document(gansweep: Terminal):
-    answer = gansweep.type("plan", SWEEP, "--set", "rungs.first_images=20_000", "--json")
+    answer = gansweep.type(
+        "plan", SWEEP, "--set", "rungs.first_images=20_000", "--set", "train.images=900_000", "--json"
+    )
     assert answer.status == 0 and answer.document
     assert answer.err.startswith("warning: rungs.first_images: trials are first compared after 20,000 images")
 
@@ -508,7 +510,7 @@ def test_status_says_that_a_space_has_no_more_points(gansweep: Terminal):
 
 
 def test_the_plan_shows_every_setting_only_when_asked(gansweep: Terminal):
-    first = ("--set", "rungs.first_images=20_000")
+    first = ("--set", "rungs.first_images=20_000", "--set", "train.images=900_000")
     plain, resolved = gansweep.type("plan", SWEEP, *first), gansweep.type("plan", SWEEP, *first, "--resolved")
     assert plain.out.startswith("digits  minimize fid") and resolved.out.startswith(plain.out)
     assert (

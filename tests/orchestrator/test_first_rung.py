@@ -27,7 +27,13 @@ STARTUP = 10
 
 def asked(**groups: Any) -> Sweep:
     search = {"trials": 14, **groups.pop("search", {})}
-    return sweep(rungs="auto", train={"images": END}, search=search, confirm={"top": 0}, **groups)
+    return sweep(
+        rungs={"first_images": "measured", "reduction": 3},
+        train={"images": END},
+        search=search,
+        confirm={"top": 0},
+        **groups,
+    )
 
 
 def settles_at(moment: int) -> Script:

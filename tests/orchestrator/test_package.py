@@ -85,4 +85,4 @@ def works(programs: Path, tmp_path: Path) -> None:
     assert run("gansweep", "--version").split()[1] == where.split()[1]
     assert "written: digits.yaml" in run("gansweep", "init", "digits")
     assert (tmp_path / "digits.yaml").read_text() == (ROOT / "configs/digits.yaml").read_text()
-    assert "12 trials" in run("gansweep", "plan", "digits.yaml")
+    assert "24 trials" in run("gansweep", "plan", "digits.yaml")

@@ -154,19 +154,38 @@ def test_overrides(tmp_path: Path):
         (90_000, 50_000, [90_000]),
     ],
 )
-def test_the_first_rung_is_a_third_of_the_budget_and_never_before_three_evaluations(
+def test_a_late_first_rung_is_a_third_of_the_budget_and_never_before_three_evaluations(
     images: int, every: int, levels: list[int]
 ):
-    text = GOOD.replace("first_images: 10_000, ", "").replace("images: 90_000", f"images: {images}")
+    text = GOOD.replace("first_images: 10_000", "first_images: late").replace("images: 90_000", f"images: {images}")
+    sweep = loads(text.replace("every_images: 10_000", f"every_images: {every}"), "sweep.yaml")
+    assert sweep.rung_images() == levels
+    assert "rungs.first_images" not in dict(warnings(sweep))
+    older = loads(sweep.to_yaml().replace("first_images: late", "first_images: auto"), "sweep.yaml")
+    assert older.rung_images() == levels, "as an older version wrote it"
+
+
+@pytest.mark.parametrize(
+    ("images", "every", "levels"),
+    [
+        (90_000, 10_000, [10_000, 30_000, 90_000]),
+        (90_000, 1_000, [10_000, 30_000, 90_000]),
+        (120_000, 10_000, [20_000, 60_000, 120_000]),  # at the next evaluation
+        (90_000, 30_000, [30_000, 90_000]),
+        (90_000, 90_000, [90_000]),
+    ],
+)
+def test_the_first_rung_is_a_ninth_of_the_budget(images: int, every: int, levels: list[int]):
+    text = GOOD.replace("{first_images: 10_000, reduction: 3}", "{}").replace("images: 90_000", f"images: {images}")
     sweep = loads(text.replace("every_images: 10_000", f"every_images: {every}"), "sweep.yaml")
     assert sweep.rung_images() == levels
     assert "rungs.first_images" not in dict(warnings(sweep))
 
 
-def test_an_early_first_rung_is_a_warning():
-    message = dict(warnings(loads(GOOD, "sweep.yaml")))["rungs.first_images"]
-    assert message.startswith("trials are first compared after 10,000 images and 1 evaluation;")
-    assert "at least 3 (30,000 images), or 'auto'" in message
+def test_a_first_rung_before_a_ninth_of_the_budget_is_a_warning():
+    text = GOOD.replace("images: 90_000", "images: 900_000")
+    message = dict(warnings(loads(text, "sweep.yaml")))["rungs.first_images"]
+    assert message.startswith("trials are first compared after 10,000 images, 1.1% of the budget;")
 
 
 def test_a_budget_of_hours_without_a_number_of_trials_is_a_warning():

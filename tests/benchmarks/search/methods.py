@@ -116,7 +116,7 @@ def _random(problem: Problem, seed: int, folder: Path) -> Search:
 
 
 METHODS = {
-    "gansweep": Method("as shipped: first rung at a third, Sobol start, joint TPE", _ours()),
+    "gansweep": Method("as shipped: first rung at a ninth, Sobol start, joint TPE", _ours()),
     "random": Method("every trial to its end", _random),
     "random x2": Method("on twice the slots", _random, wide=2),
     "tpe": Method("Optuna's TPESampler, every trial to its end", lambda p, seed, _: Optuna(p, seed)),
@@ -134,6 +134,7 @@ METHODS = {
     "Optuna's TPE": Method("gansweep, with Optuna's own TPESampler", _ours(tpe=lambda _, seed: tpe(seed))),
     "neighbours' widths": Method("gansweep, kernels of the TPE as Optuna 5 has them", _ours(tpe=_Neighbours)),
     "first rung 1": Method("gansweep, first rung after one evaluation", _first(1)),
+    "late": Method("gansweep, first rung at a third", _ours(rungs={"first_images": "late"})),
     "first rung 3": Method("gansweep, first rung after three", _first(3)),
     "no rungs": Method("gansweep, every trial to its end", _ours(rungs=None)),
     "random proposals": Method("gansweep, sampler: random", _ours(search={"sampler": "random"})),
