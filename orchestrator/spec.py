@@ -39,7 +39,7 @@ from trainers.schedule import first_weights
 from trainers.settings import Document, Problem, build, parse, read
 
 EARLY = 9
-"""The first rung is after this part of the budget, where recorded trainings are found soonest (decision 0030)."""
+"""The first rung is after this part of the budget, where good settings were confirmed soonest (decision 0030)."""
 
 COMPARED = Config.model_fields.keys() - {"code"}
 """The groups of settings in which trials may not differ but by the space; names of own code tell its content."""
