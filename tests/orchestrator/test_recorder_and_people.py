@@ -208,11 +208,11 @@ def test_records_that_wait_are_known_though_nothing_ever_failed(tmp_path: Path, 
 def test_the_end_of_a_sweep_waits_for_a_server_that_is_still_starting(
     tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(recorder, "QUIET", 1.0)
+    monkeypatch.setattr(recorder, "QUIET", 3.0)  # a slow machine takes seconds for the first record
     desk = Desk(tmp_path, "patient", server)
     tell(desk)
     pages: list[str] = []
-    one = desk.record(Target(server, lambda: time.sleep(3), desk.target.artifact_root, shown=pages.append))
+    one = desk.record(Target(server, lambda: time.sleep(5), desk.target.artifact_root, shown=pages.append))
     one.start()
     one.close()
     assert one.unsent is None
