@@ -252,5 +252,7 @@ def _remarks(document: dict[str, Any]) -> Iterator[str]:
     for trial in document["trials"]:
         if trial["state"] == "crashed":
             yield f"trial {trial['id']} crashed: {trial['error']}"
+        elif trial["verdict"] == "unjudged" and trial["state"] != "finished":
+            continue  # it was seen too early to say anything
         elif trial["verdict"] != "healthy" and trial["reasons"]:
             yield f"trial {trial['id']} {trial['verdict']}: {'; '.join(trial['reasons'])}"
