@@ -47,6 +47,6 @@ def delete_checkpoints(name: str, home: Home) -> int:
 def _spare(ledger: Known) -> list[str]:
     again, trials = ledger.confirmations.all(), ledger.trials()
     kept = {trial.id for trial in ledger.front()} | {run.trial for run in again}
-    spare = [trial for trial in trials if trial.ended and trial.id not in kept]
-    needed = {key for trial in trials if trial not in spare for key in trial.checkpoints}
-    return sorted({*ledger.branches(), *(key for trial in spare for key in trial.checkpoints)} - needed)
+    needed = {key for t in trials if not t.ended or t.id in kept for key in t.checkpoints}
+    known = {key for t in trials for key in t.checkpoints} | ledger.branches()
+    return sorted(known - needed)

@@ -35,10 +35,9 @@ def _fate(trial: Trial, number: int, level: int) -> str:
 
 def score_at(sweep: Sweep, trial: Trial, level: int) -> float | None:
     """Of the first objective, as ``objective.scores_at``; None for a trial that ended badly, or began later."""
-    found = (
-        () if trial.state in BAD or trial.begun >= level else objective.scores_at(sweep.objective, trial.reports, level)
-    )
-    return found[0] if found else None
+    if trial.state in BAD or trial.begun >= level:
+        return None
+    return next(iter(objective.scores_at(sweep.objective, trial.reports, level)), None)
 
 
 def rank_correlations(sweep: Sweep, trials: Sequence[Trial]) -> list[dict[str, Any]]:

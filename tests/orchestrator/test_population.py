@@ -195,7 +195,7 @@ def test_a_confirmation_that_dies_in_a_part_goes_on_in_it(tmp_path: Path):
     assert second.until > leg.until and next_leg(again) == second
 
 
-def test_a_whole_generation_is_replaced_before_a_budget_ends_it(tmp_path: Path):
+def test_a_budget_that_is_too_small_for_all_brings_the_best_to_its_end(tmp_path: Path):
     asked = SMALL.model_copy(update={"budget": SMALL.budget.model_copy(update={"device_hours": 1.0})})
     now = [0.0]
 
@@ -257,6 +257,8 @@ def test_a_population_trains_and_the_copy_of_a_copy_is_promoted(tmp_path: Path):
     )
     done = user.run("submit", str(user.file))
     assert done.returncode == 0, done.stdout + done.stderr
+    said = (done.stdout + done.stderr).splitlines()
+    assert any(line.startswith("warning: population.every_images: ") for line in said), "as submit warns of any setting"
     trials = user.status()["trials"]
     copies = [t for t in trials if t["origin"]]
     assert [t["origin"]["images"] for t in copies] == [1_024, 2_048, 3_072] and len(trials) == 8
